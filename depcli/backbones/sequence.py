@@ -1,0 +1,92 @@
+"""From prompt parts to what a Hugging Face causal LM reads: token ids with places for soft tokens, then embeddings.
+
+The one place where a sequence is laid out, for training, scoring and the `transformers` engine alike. Shapes: B sequences,
+T positions, H hidden size, S soft tokens in the whole batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from depcli.records import Slot, Text, Vectors
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True, eq=False)
+class Encoded:
+    """One sequence: `ids` (T,) int32 with a placeholder where a soft token goes, `soft` (S,) int32 positions of those, and
+    `targets`, the number of ids at the end that are to be learned or scored (0 for a prompt alone)."""
+
+    ids: np.ndarray
+    soft: np.ndarray
+    targets: int = 0
+
+
+def encode(parts: Sequence[Text | Slot | Vectors], tokenizer, answer: str | None = None, max_answer_tokens: int = 2048) -> Encoded:
+    """Tokenize parts piece by piece (control tokens are read in prompt text), each Slot or Vectors row one position.
+
+    `answer` is the review to learn or score: it is data, so control tokens in it are not read, and the end-of-turn
+    token follows it unless it is longer than `max_answer_tokens`.
+    """
+    ids: list[int] = []
+    soft: list[int] = []
+    for part in parts:
+        if isinstance(part, Text):
+            ids += tokenizer(part.text, add_special_tokens=False)["input_ids"]
+        else:
+            n = len(part.rows) if isinstance(part, Vectors) else 1
+            soft += range(len(ids), len(ids) + n)
+            ids += [tokenizer.pad_token_id or 0] * n
+    targets = 0
+    if answer is not None:
+        tail = tokenizer(answer, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+        tail = (tail + [tokenizer.eos_token_id])[:max_answer_tokens]
+        ids, targets = ids + tail, len(tail)
+    return Encoded(np.array(ids, np.int32), np.array(soft, np.int32), targets)
+
+
+def embed(model, batch: Sequence[Encoded], rows: torch.Tensor | None) -> torch.Tensor:
+    """Right-padded input embeddings (B, T, H). `rows` (S, H) are the soft tokens of the batch in reading order.
+
+    Gradients flow to `rows` and not to the embedding table. Causal attention makes a padding mask needless.
+    """
+    import torch
+
+    table = model.get_input_embeddings()
+    width = max(len(entry.ids) for entry in batch)
+    ids = np.zeros((len(batch), width), np.int64)
+    for b, entry in enumerate(batch):
+        ids[b, : len(entry.ids)] = entry.ids
+    with torch.no_grad():
+        embeds = table(torch.from_numpy(ids).to(table.weight.device))
+    if rows is None or not len(rows):
+        return embeds
+    at = (
+        torch.from_numpy(np.concatenate([np.full(len(entry.soft), b) for b, entry in enumerate(batch)])).long(),
+        torch.from_numpy(np.concatenate([entry.soft for entry in batch])).long(),
+    )
+    return embeds.index_put(tuple(index.to(embeds.device) for index in at), rows.to(embeds.dtype))
+
+
+def target_losses(model, batch: Sequence[Encoded], rows: torch.Tensor | None) -> torch.Tensor:
+    """Cross-entropy of every target token, float32, flat in reading order (sum of `targets` of the batch,).
+
+    The head of the model runs at target positions only: no (B, T, vocabulary) tensor exists.
+    """
+    import torch
+    import torch.nn.functional as F
+
+    hidden = model.base_model(inputs_embeds=embed(model, batch, rows), use_cache=False).last_hidden_state
+    b = np.concatenate([np.full(entry.targets, i) for i, entry in enumerate(batch)])
+    t = np.concatenate([np.arange(len(entry.ids) - entry.targets, len(entry.ids)) for entry in batch])
+    wanted = np.concatenate([entry.ids[len(entry.ids) - entry.targets :] for entry in batch]).astype(np.int64)
+    device = hidden.device
+    picked = hidden[torch.from_numpy(b).to(device), torch.from_numpy(t - 1).to(device)]
+    logits = model.get_output_embeddings()(picked)
+    return F.cross_entropy(logits.float(), torch.from_numpy(wanted).to(device), reduction="none")

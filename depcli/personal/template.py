@@ -1,0 +1,138 @@
+"""Templates: how a request and a history become chat messages with slots, and from there the parts of a Prompt.
+
+A template is one Jinja2 file with the blocks `system` and `user`. User text is data: it can neither open a slot nor
+a chat turn, whatever it contains.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from jinja2 import Environment, StrictUndefined, TemplateError
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from depcli.errors import BadInput, NotFound
+from depcli.records import Item, PastReview, Request, Slot, Text
+
+BUNDLED = Path(__file__).parent / "templates"
+# Unicode noncharacters mark slots while Jinja handles the text; they are removed from user text first.
+_OPEN, _CLOSE = "\ufdd0", "\ufdd1"
+_SLOT = re.compile(f"{_OPEN}(\\d+){_CLOSE}")
+# What must not reach a tokenizer from user text: controls (but tab and newline), surrogates, noncharacters.
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef]")
+
+
+@dataclass(frozen=True)
+class Chat:
+    """The chat format of a backbone: its Jinja chat template, and the strings that end a turn or carry meaning.
+
+    `specials` are the strings that its tokenizer reads as control tokens: user text must not contain them.
+    """
+
+    template: str
+    end: str
+    bos: str = ""
+    specials: tuple[str, ...] = ()
+
+    def render(self, system: str, user: str) -> str:
+        """The prompt string up to and including the header of the answer."""
+        return _chat_template(self.template).render(
+            messages=[{"role": "system", "content": system}, {"role": "user", "content": user}],
+            add_generation_prompt=True, bos_token=self.bos, eos_token=self.end,
+        )  # fmt: skip
+
+    def clean(self, text: str | None) -> str:
+        """User text made harmless: no controls, no slot marks, no control-token strings (a space breaks those)."""
+        text = _UNPRINTABLE.sub("", text or "")
+        for special in self.specials:
+            text = text.replace(special, special[0] + " " + special[1:])
+        return text.strip()
+
+
+@lru_cache(maxsize=8)
+def _chat_template(source: str):
+    environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
+    environment.globals["raise_exception"] = _refuse
+    environment.globals["strftime_now"] = lambda form: ""  # a date in the prompt would break repeatability
+    return environment.from_string(source)
+
+
+def _refuse(message: str):
+    raise BadInput(f"the backbone's chat template refused the prompt: {message}")
+
+
+def clip(text: str, limit: int) -> str:
+    """The first `limit` characters, cut at a word where there is one, with an ellipsis when something was cut."""
+    if len(text) <= limit:
+        return text
+    cut = text[:limit]
+    return (cut.rsplit(None, 1)[0] if " " in cut else cut).rstrip(" ,;.:") + "…"
+
+
+class Template:
+    """A named or user-supplied template. Raises NotFound, or BadInput with the line of a Jinja error."""
+
+    def __init__(self, name: str):
+        path = BUNDLED / f"{name}.jinja" if re.fullmatch(r"[\w-]+", name) else Path(name)
+        if not path.is_file():
+            known = ", ".join(sorted(p.stem for p in BUNDLED.glob("*.jinja")))
+            raise NotFound(f"no template {name!r}", f"bundled: {known}; or give the path of a .jinja file")
+        environment = Environment(undefined=StrictUndefined, autoescape=False, keep_trailing_newline=False)
+        environment.filters.update(clip=clip, number=lambda value: f"{value:g}")
+        self.name, self.source = name, path.read_text(encoding="utf-8")
+        try:
+            self._template = environment.from_string(self.source)
+        except TemplateError as error:
+            line = getattr(error, "lineno", "?")
+            raise BadInput(f"template {path}, line {line}: {error}", "see depcli/personal/templates/") from error
+        missing = {"system", "user"} - set(self._template.blocks)
+        if missing:
+            raise BadInput(f"template {path} lacks the block {' and '.join(sorted(missing))}")
+
+    def parts(
+        self, chat: Chat, request: Request, history: Sequence[PastReview] = (), *, slots: Sequence[Sequence[Slot]] = (),
+        guidance: bool = True,
+    ) -> tuple[Text | Slot, ...]:  # fmt: skip
+        """Render a request as prompt parts. `slots[i]` follow the text of `history[i]`; none when `slots` is empty."""
+        flat: list[Slot] = []
+
+        def marks(group: Sequence[Slot]) -> str:
+            flat.extend(group)
+            return "".join(f"{_OPEN}{i}{_CLOSE}" for i in range(len(flat) - len(group), len(flat)))
+
+        past = [_past(chat, entry, marks(slots[i]) if slots else "") for i, entry in enumerate(history)]
+        fields = {
+            "item": Item(request.item.asin, chat.clean(request.item.title), chat.clean(request.item.description)),
+            "rating": request.rating, "title": chat.clean(request.title), "history": past, "embeddings": bool(flat),
+            "guidance": guidance,
+        }  # fmt: skip
+        try:
+            system, user = ("".join(self._block(block, fields)).strip() for block in ("system", "user"))
+        except TemplateError as error:
+            raise BadInput(f"template {self.name}: {error}", "see depcli/personal/templates/ for what is defined") from error
+        return _split(chat.render(system, user), flat)
+
+    def _block(self, block: str, fields: dict):
+        return self._template.blocks[block](self._template.new_context(fields))
+
+
+def _past(chat: Chat, entry: PastReview, slots: str) -> dict:
+    return {
+        "item_title": chat.clean(entry.item.title), "item_description": chat.clean(entry.item.description),
+        "rating": entry.review.rating, "title": chat.clean(entry.review.title), "text": chat.clean(entry.review.text),
+        "slots": slots,
+    }  # fmt: skip
+
+
+def _split(rendered: str, slots: Sequence[Slot]) -> tuple[Text | Slot, ...]:
+    parts: list[Text | Slot] = []
+    for index, piece in enumerate(_SLOT.split(rendered)):
+        if index % 2:
+            parts.append(slots[int(piece)])
+        elif piece:
+            parts.append(Text(piece))
+    return tuple(parts)

@@ -1,0 +1,189 @@
+"""The types that travel between the parts: what people wrote, what is asked, what a model eats and returns.
+
+Frozen dataclasses without behaviour beyond validation. Shapes: d is the embedder's dimension, H the backbone's hidden size.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Union
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    Vector = np.ndarray  # (d,) float32
+
+
+@dataclass(frozen=True)
+class Review:
+    """One review of one item by one user. `timestamp` is unix seconds, None when the source has none."""
+
+    user_id: str
+    asin: str
+    text: str
+    rating: float | None = None
+    title: str = ""
+    timestamp: float | None = None
+
+
+@dataclass(frozen=True)
+class Item:
+    """What was reviewed. Title and description may be empty."""
+
+    asin: str
+    title: str = ""
+    description: str = ""
+
+
+def stable_order(review: Review) -> tuple[float, str]:
+    """The one order of a user's reviews everywhere: by time, ties by item; undated reviews count as the oldest."""
+    return (float("-inf") if review.timestamp is None else review.timestamp, review.asin)
+
+
+@dataclass(frozen=True)
+class EmbedderIdentity:
+    """What makes vectors comparable: two stores or adapters fit together only when all of this is equal."""
+
+    name: str
+    revision: str
+    dimension: int
+    normalized: bool = True
+
+
+@dataclass(frozen=True, eq=False)
+class Stored:
+    """A review as the store holds it, with the embedding (d,) float32 of its text."""
+
+    review: Review
+    vector: Vector
+
+
+@dataclass(frozen=True, eq=False)
+class ItemSum:
+    """What the store knows of an item's reviewers: their number and the sum (d,) float64 of their vectors."""
+
+    reviews: int
+    total: Vector
+
+
+@dataclass(frozen=True)
+class Request:
+    """A review to write: who, about what, and optionally the rating and title it shall have.
+
+    `before` is the (timestamp, asin) of a review that exists already: only what the user wrote earlier is history
+    (None: everything the user wrote, except a review of the item itself).
+    """
+
+    user_id: str
+    item: Item
+    rating: float | None = None
+    title: str | None = None
+    before: tuple[float, str] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class PastReview:
+    """One review of a user's history with what makes it personal.
+
+    `his` (d,) float32 is the embedding of its text; `diff` (d,) float32 is his minus the mean of the peers' embeddings
+    (DEP eq. 4), None when nobody else reviewed the item; `peers` counts those others.
+    """
+
+    review: Review
+    item: Item
+    his: Vector
+    diff: Vector | None
+    peers: int
+
+
+@dataclass(frozen=True)
+class Text:
+    """A piece of prompt text, ready for the tokenizer."""
+
+    text: str
+
+
+@dataclass(frozen=True, eq=False)
+class Slot:
+    """A place in a prompt that an adapter fills with one soft token.
+
+    `kind` names the projector or trained vector; `embedding` (d,) float32 is what is projected, None for slots that
+    are pure parameters (boundary markers, task tokens).
+    """
+
+    kind: str
+    embedding: Vector | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Prompt:
+    """What a method builds for one request, with the past reviews that made it into the budget (oldest first)."""
+
+    parts: tuple[Union[Text, Slot], ...]
+    shown: tuple[PastReview, ...] = ()
+    dropped: int = 0
+
+    @property
+    def text_only(self) -> bool:
+        return all(isinstance(part, Text) for part in self.parts)
+
+    def render(self) -> str:
+        """The prompt as a person reads it: slots appear as their kind in guillemets."""
+        return "".join(part.text if isinstance(part, Text) else f"«{part.kind}»" for part in self.parts)
+
+
+@dataclass(frozen=True, eq=False)
+class Vectors:
+    """Soft tokens: rows (n, H) float32, finite, no all-zero row."""
+
+    rows: np.ndarray
+
+    def __post_init__(self):
+        import numpy as np
+
+        rows = self.rows
+        if not isinstance(rows, np.ndarray) or rows.ndim != 2 or rows.dtype != np.float32 or not len(rows):
+            raise ValueError("soft tokens must be a non-empty (n, H) float32 array")
+        if not np.isfinite(rows).all():
+            raise ValueError("soft tokens contain NaN or infinity")
+        if not np.abs(rows).max(axis=1).all():
+            raise ValueError("a soft token is all zero")
+
+
+@dataclass(frozen=True, eq=False)
+class SoftPrompt:
+    """What an engine eats: text and soft tokens in reading order. `width` is H; checked once, here."""
+
+    parts: tuple[Union[Text, Vectors], ...]
+    width: int | None = None
+
+    def __post_init__(self):
+        for part in self.parts:
+            if isinstance(part, Vectors) and part.rows.shape[1] != self.width:
+                raise ValueError(f"soft tokens are {part.rows.shape[1]} wide, the backbone needs {self.width}")
+
+    @property
+    def text_only(self) -> bool:
+        return all(isinstance(part, Text) for part in self.parts)
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How to sample. Temperature 0 is greedy. The paper's values are the defaults (DEP, section 4.1)."""
+
+    temperature: float = 0.8
+    top_p: float = 0.95
+    max_new_tokens: int = 2048
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Completion:
+    """What an engine returns for one request. `finish` is 'stop' or 'length'; counts are in tokens, time in seconds."""
+
+    text: str
+    finish: str
+    prompt_tokens: int
+    generated_tokens: int
+    seconds: float = 0.0
+    tokens: tuple[int, ...] = field(default=(), repr=False)
