@@ -1,0 +1,32 @@
+"""Engines: SoftPrompts in, Completions out. All of them are used alike; they differ in what they need and how fast they are.
+
+An engine has `name`, `width` (H), `chat`, `context` (positions), `count(text)`, `generate(requests, on_text)`, `close()`, and is a
+context manager.
+"""
+
+from __future__ import annotations
+
+from depcli.backbones.catalogue import Backbone
+from depcli.errors import MissingDependency, NotFound
+
+NAMES = ("llamacpp", "transformers")
+
+
+def load(name: str, backbone: Backbone, *, offline: bool = False, device: str = "auto", exact: bool = False):
+    """The engine called `name` with `backbone` loaded. `exact` trades speed for float32 everywhere, for comparisons.
+
+    Raises NotFound, NeedsNetwork, MissingDependency, BadInput, Incompatible.
+    """
+    if name == "transformers":
+        from depcli.engines.transformers import TransformersEngine
+
+        return TransformersEngine(backbone, offline=offline, device=device, exact=exact)
+    if name == "llamacpp":
+        try:
+            from depcli.engines.llamacpp import LlamaCppEngine
+        except (ImportError, OSError, RuntimeError) as error:  # the two latter: a wheel whose libraries this machine cannot load
+            raise MissingDependency(
+                f"llama-cpp-python cannot be used: {error}", "pip install llama-cpp-python, or use --engine transformers"
+            ) from error
+        return LlamaCppEngine(backbone, offline=offline, device=device, exact=exact)
+    raise NotFound(f"no engine {name!r}", f"give one of {', '.join(NAMES)}")

@@ -1,0 +1,57 @@
+"""What tells one backbone from another, and one state of its weights from another."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from depcli.backbones.catalogue import Backbone
+from depcli.backbones.fetch import weights_folder
+
+_BLOCK, _BLOCKS = 1 << 20, 64
+
+
+def fingerprint(backbone: Backbone, model_or_config) -> dict:
+    """What an adapter records about its backbone: name, revision, architecture, hidden_size, layers, vocabulary.
+
+    `revision` is the commit for a hub model, and a digest of config and weights for a folder: see `folder_revision`.
+    The files must be here already (they are once the model is loaded).
+    """
+    config = getattr(model_or_config, "config", model_or_config)
+    folder = weights_folder(backbone, offline=True)
+    return {
+        "name": backbone.name,
+        "revision": folder_revision(folder) if backbone.is_local else folder.name,  # the cache names a snapshot by its commit
+        "architecture": config.model_type,
+        "hidden_size": config.hidden_size,
+        "layers": config.num_hidden_layers,
+        "vocabulary": config.vocab_size,
+    }
+
+
+def folder_revision(folder: Path) -> str:
+    """sha256 over config.json and the safetensors files: size and 64 evenly spaced blocks of 1 MiB of each.
+
+    Files up to 64 MiB are covered wholly; of larger ones retraining changes every block, and reading all would take minutes.
+    """
+    digest = hashlib.sha256((folder / "config.json").read_bytes())
+    for path in sorted(folder.glob("*.safetensors")):
+        size = path.stat().st_size
+        digest.update(f"\0{path.name}\0{size}\0".encode())
+        step = max(_BLOCK, size // _BLOCKS)
+        with path.open("rb") as file:
+            for offset in range(0, size, step):
+                file.seek(offset)
+                digest.update(file.read(_BLOCK))
+    return digest.hexdigest()
+
+
+def weights_digest(model) -> str:
+    """sha256 over all parameters: names, dtypes, shapes and bytes. Equal before and after training proves a frozen backbone."""
+    import torch
+
+    digest = hashlib.sha256()
+    for name, parameter in sorted(model.named_parameters()):
+        digest.update(f"{name}\0{parameter.dtype}\0{tuple(parameter.shape)}\0".encode())
+        digest.update(parameter.detach().contiguous().flatten().view(torch.uint8).cpu().numpy())
+    return digest.hexdigest()

@@ -1,0 +1,218 @@
+"""llama.cpp's C API as far as writing needs it: one GGUF, one sequence, tokens and embedding rows in turn.
+
+Hazards that shape this file: a batch longer than the context's n_batch aborts the whole process; a batch holds tokens or rows,
+never both; positions must follow on without gap; buffers that the library returns are reused by its next call.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections import deque
+from functools import cached_property
+from pathlib import Path
+
+import llama_cpp as lib
+import numpy as np
+
+from depcli.errors import BadInput, DepError, Incompatible
+
+_BATCH = 512
+_CONTEXT_STEP = 1024
+_WARN, _CONTINUE = 3, 5  # ggml_log_level
+_log: deque[str] = deque(maxlen=12)
+
+
+@lib.llama_log_callback
+def _keep_log(level, text, _user_data):  # lives as long as the module: the library keeps the pointer
+    if level >= _WARN and text.strip():
+        if level == _CONTINUE and not _log:
+            return
+        _log.append(text.decode("utf-8", "replace").strip())
+
+
+def _said() -> str:
+    return "; ".join(list(_log)[-3:])
+
+
+class LlamaContext:
+    """A loaded GGUF and its key/value memory for one sequence. `feed` appends, `logits` reads the last position.
+
+    `exact`: float32 key/value memory and no flash attention. The memory grows to what `begin` asks for.
+    Raises BadInput for a damaged file, Incompatible for a model that cannot write from embedding rows.
+    """
+
+    def __init__(self, path: Path, *, device: str = "auto", exact: bool = False):
+        lib.llama_log_set(_keep_log, ctypes.c_void_p(0))
+        lib.llama_backend_init()
+        _log.clear()
+        self.path, self.exact = path, exact
+        self._context = None
+        self._position = 0
+        params = lib.llama_model_default_params()
+        params.n_gpu_layers = 0 if device == "cpu" else -1
+        self._model = lib.llama_model_load_from_file(os.fsencode(path), params)
+        if not self._model:
+            raise BadInput(f"llama.cpp cannot load {path}: {_said()}", "fetch the file again, or make it anew")
+        self._vocabulary = lib.llama_model_get_vocab(self._model)
+        self.width: int = lib.llama_model_n_embd_inp(self._model)
+        self.positions: int = lib.llama_model_n_ctx_train(self._model)
+        try:
+            self._refuse_what_cannot_write()
+        except DepError:
+            self.close()
+            raise
+
+    def _refuse_what_cannot_write(self) -> None:
+        if lib.llama_model_rope_type(self._model) in (lib.LLAMA_ROPE_TYPE_MROPE, lib.LLAMA_ROPE_TYPE_IMROPE):
+            # Their embedding batches need four positions per row; with one, the output is silently wrong.
+            raise Incompatible(f"{self.path} is a vision model (M-RoPE)", "use the text model of the family")
+        if lib.llama_model_has_encoder(self._model) or not lib.llama_model_has_decoder(self._model):
+            raise Incompatible(f"{self.path} is not a decoder-only language model")
+
+    # -- the sequence
+
+    def begin(self, positions: int) -> None:
+        """Start a new sequence with room for `positions`; what an earlier one left, even an interrupted one, is gone."""
+        if self._model is None:
+            raise RuntimeError("the engine is closed")
+        if self._context is None or lib.llama_n_ctx(self._context) < positions:
+            self._free_context()
+            self._context = self._new_context(positions)
+        lib.llama_memory_clear(lib.llama_get_memory(self._context), True)
+        self._position = 0
+
+    def _new_context(self, positions: int):
+        params = lib.llama_context_default_params()
+        params.n_ctx = -(-positions // _CONTEXT_STEP) * _CONTEXT_STEP
+        params.n_batch = params.n_ubatch = min(_BATCH, params.n_ctx)
+        params.n_seq_max = 1
+        params.n_threads = params.n_threads_batch = _threads()
+        if self.exact:
+            params.flash_attn_type = lib.LLAMA_FLASH_ATTN_TYPE_DISABLED
+            params.type_k = params.type_v = lib.GGML_TYPE_F32
+        _log.clear()
+        context = lib.llama_init_from_model(self._model, params)
+        if not context:
+            raise DepError(f"llama.cpp cannot make room for {params.n_ctx} positions: {_said()}", "ask for fewer: --max-new-tokens")
+        return context
+
+    def feed(self, part: list[int] | np.ndarray, *, last: bool) -> None:
+        """Append token ids, or soft tokens (n, width) float32. With `last`, `logits` can be read after them."""
+        rows = isinstance(part, np.ndarray)
+        values = np.ascontiguousarray(part, np.float32 if rows else np.int32)
+        count = len(values)
+        limit = lib.llama_n_batch(self._context)  # the effective one, which may be less than was asked
+        for start in range(0, count, limit):
+            size = min(limit, count - start)
+            piece = values[start : start + size]
+            batch = lib.llama_batch_init(size, self.width if rows else 0, 1)
+            try:
+                batch.n_tokens = size
+                ctypes.memmove(batch.embd if rows else batch.token, piece.ctypes.data, piece.nbytes)
+                for i in range(size):
+                    batch.pos[i] = self._position + i
+                    batch.n_seq_id[i] = 1
+                    batch.seq_id[i][0] = 0
+                    batch.logits[i] = last and start + i == count - 1  # the library does not zero it
+                code = lib.llama_decode(self._context, batch)
+            finally:
+                lib.llama_batch_free(batch)
+            if code:
+                raise DepError(f"llama.cpp failed to evaluate position {self._position} (code {code}): {_said()}")
+            self._position += size
+
+    def logits(self) -> np.ndarray:
+        """(vocabulary,) float32 of the last position, -inf for ids that have no text."""
+        pointer = lib.llama_get_logits_ith(self._context, -1)
+        if not pointer:
+            raise RuntimeError("no logits were asked for")
+        logits = np.ctypeslib.as_array(pointer, shape=(self.vocabulary_size,)).copy()
+        logits[self._unused] = -np.inf
+        return logits
+
+    # -- the vocabulary
+
+    @cached_property
+    def vocabulary_size(self) -> int:
+        return lib.llama_vocab_n_tokens(self._vocabulary)
+
+    @cached_property
+    def _unused(self) -> np.ndarray:
+        return np.array(self._with_attribute(lib.LLAMA_TOKEN_ATTR_UNUSED), np.int64)
+
+    def _with_attribute(self, attribute: int) -> list[int]:
+        return [i for i in range(self.vocabulary_size) if lib.llama_vocab_get_attr(self._vocabulary, i) & attribute]
+
+    def special_texts(self) -> tuple[str, ...]:
+        """The strings that the tokenizer reads as one token whatever stands around them: control and user-defined tokens."""
+        return tuple(sorted(map(self.token_text, self._with_attribute(lib.LLAMA_TOKEN_ATTR_CONTROL | lib.LLAMA_TOKEN_ATTR_USER_DEFINED))))
+
+    def token_text(self, token: int) -> str:
+        """A token as it stands in the vocabulary."""
+        return lib.llama_vocab_get_text(self._vocabulary, token).decode("utf-8", "replace")
+
+    def end_token(self) -> int:
+        """The end-of-turn token, -1 when there is none."""
+        return lib.llama_vocab_eos(self._vocabulary)
+
+    def ends(self, token: int) -> bool:
+        """Whether a token ends a text."""
+        return lib.llama_vocab_is_eog(self._vocabulary, token)
+
+    def tokenize(self, text: str) -> list[int]:
+        """Token ids; control tokens in the text are read, none is added."""
+        raw = text.encode("utf-8")
+        room = len(raw) + 8
+        while True:
+            ids = (lib.llama_token * room)()
+            count = lib.llama_tokenize(self._vocabulary, raw, len(raw), ids, room, False, True)
+            if count >= 0:
+                return ids[:count]
+            room = -count
+
+    def piece(self, token: int) -> bytes:
+        """The bytes a token stands for, which may be part of a character; none for a control token."""
+        room = 64
+        while True:
+            buffer = ctypes.create_string_buffer(room)
+            count = lib.llama_token_to_piece(self._vocabulary, token, buffer, room, 0, False)
+            if count >= 0:
+                return buffer.raw[:count]
+            room = -count
+
+    # -- the file
+
+    def chat_template(self) -> str | None:
+        """The Jinja chat template that the file carries."""
+        template = lib.llama_model_chat_template(self._model, None)
+        return template.decode("utf-8") if template else None
+
+    def metadata(self, key: str) -> str | None:
+        """A metadata value as text, None when the file has none."""
+        room = 256
+        while True:
+            buffer = ctypes.create_string_buffer(room)
+            count = lib.llama_model_meta_val_str(self._model, key.encode(), buffer, room)
+            if count < room:
+                return buffer.value.decode("utf-8", "replace") if count >= 0 else None
+            room = count + 1
+
+    def close(self) -> None:
+        """Free context and model. Twice is fine."""
+        self._free_context()
+        if self._model is not None:
+            lib.llama_model_free(self._model)
+            self._model = None
+
+    def _free_context(self) -> None:
+        if self._context is not None:
+            lib.llama_free(self._context)
+            self._context = None
+
+
+def _threads() -> int:
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    if asked.isdigit() and int(asked):
+        return int(asked)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,165 @@
+"""The reference engine: Hugging Face transformers, on CPU or GPU, in windows of several requests."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+
+import numpy as np
+import torch
+
+from depcli.backbones import Backbone, chat_of, load_model, load_tokenizer
+from depcli.backbones.sequence import Encoded, embed, encode
+from depcli.engines.checks import check_room, check_width
+from depcli.engines.sampling import Sampler
+from depcli.records import Completion, Sampling, SoftPrompt, Vectors
+
+WINDOW = 8
+
+
+class TransformersEngine:
+    """Writes with a Hugging Face causal LM. `model` and `tokenizer` may be shared with training and scoring.
+
+    `exact` computes in float32 wherever it runs.
+    """
+
+    name = "transformers"
+
+    def __init__(self, backbone: Backbone, *, offline: bool = False, device: str = "auto", exact: bool = False):
+        self.backbone = backbone
+        self.tokenizer = load_tokenizer(backbone, offline=offline)
+        self.model = load_model(backbone, device=device, dtype="float32" if exact else "auto", offline=offline)
+        self.chat = chat_of(self.tokenizer)
+        self.width: int = self.model.config.hidden_size
+        self.context: int = self.model.config.max_position_embeddings
+        self._ends = _end_tokens(self.model, self.tokenizer)
+
+    def count(self, text: str) -> int:
+        """Tokens in a piece of prompt text."""
+        return len(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    def generate(
+        self, requests: Iterable[tuple[SoftPrompt, Sampling]], on_text: Callable[[str], None] | None = None
+    ) -> Iterator[Completion]:
+        """Completions in the order of `requests`, of which at most 8 are taken ahead.
+
+        `on_text` gets the text of all completions in that order, piece by piece while a request is alone in its window.
+        Raises Incompatible, BadInput.
+        """
+        requests = iter(requests)
+        while window := list(islice(requests, WINDOW)):
+            live = on_text if len(window) == 1 else None
+            for completion in self._write(window, live):
+                if on_text and not live:
+                    on_text(completion.text)
+                yield completion
+
+    # A plain function and no generator: inference mode must not leak into whoever consumes the completions.
+    @torch.inference_mode()
+    def _write(self, window: Sequence[tuple[SoftPrompt, Sampling]], on_text: Callable[[str], None] | None) -> list[Completion]:
+        started = time.perf_counter()
+        drafts = [self._draft(prompt, sampling) for prompt, sampling in window]
+        stream = _Stream(self._text, on_text) if on_text else None
+        active = drafts
+        for logits in self._steps(active, [part.rows for prompt, _ in window for part in prompt.parts if isinstance(part, Vectors)]):
+            for draft, row in zip(active, logits, strict=True):
+                draft.take(row, self._ends)
+                draft.seconds = time.perf_counter() - started
+            if stream:
+                stream.feed(drafts[0].tokens, last=drafts[0].finish is not None)
+            active = [draft for draft in active if not draft.finish]
+        return [draft.completion(self._text(draft.tokens)) for draft in drafts]
+
+    def _draft(self, prompt: SoftPrompt, sampling: Sampling) -> _Draft:
+        check_width(prompt, self.width, self.backbone.name)
+        encoded = encode(prompt.parts, self.tokenizer)
+        check_room(len(encoded.ids), sampling.max_new_tokens, self.context, self.backbone.name)
+        return _Draft(encoded, sampling.max_new_tokens, Sampler(sampling))
+
+    def _steps(self, drafts: Sequence[_Draft], rows: list[np.ndarray]) -> Iterator[np.ndarray]:
+        """Logits (drafts not finished, vocabulary) of the next token, again and again until all are finished."""
+        device = self.model.device
+        soft = torch.from_numpy(np.concatenate(rows)).to(device) if rows else None
+        positions = torch.tensor([len(draft.encoded.ids) for draft in drafts], device=device)
+        # Padding stands right of a prompt, as in training: causal attention keeps it out of the prompt, the mask out of what
+        # follows, and positions go on from the prompt's own end.
+        embeds = embed(self.model, [draft.encoded for draft in drafts], soft)
+        mask = torch.arange(embeds.shape[1], device=device) < positions[:, None]
+        ends, place = torch.unique(positions - 1, return_inverse=True)
+        out = self.model(inputs_embeds=embeds, use_cache=True, logits_to_keep=ends)
+        logits, cache = out.logits[torch.arange(len(drafts), device=device), place], out.past_key_values
+        while True:
+            # Ids from len(tokenizer) on are padding of the vocabulary and have no text.
+            yield logits[:, : len(self.tokenizer)].float().cpu().numpy()
+            kept = [i for i, draft in enumerate(drafts) if not draft.finish]
+            if not kept:
+                return
+            if len(kept) < len(drafts):
+                drafts, chosen = [drafts[i] for i in kept], torch.tensor(kept, device=device)
+                positions, mask = positions[chosen], mask[chosen]
+                cache.batch_select_indices(chosen)
+            mask = torch.cat([mask, mask.new_ones(len(drafts), 1)], dim=1)
+            ids = torch.tensor([draft.tokens[-1:] for draft in drafts], device=device)
+            out = self.model(
+                input_ids=ids, attention_mask=mask, position_ids=positions[:, None], past_key_values=cache, use_cache=True
+            )
+            logits, positions = out.logits[:, -1], positions + 1
+
+    def _text(self, tokens: list[int]) -> str:
+        return self.tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+
+    def close(self) -> None:
+        """Let go of the model. Twice is fine."""
+        self.model = None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+
+@dataclass
+class _Draft:
+    """One completion in the making."""
+
+    encoded: Encoded
+    max_new_tokens: int
+    sampler: Sampler
+    tokens: list[int] = field(default_factory=list)
+    finish: str | None = None
+    seconds: float = 0.0
+
+    def take(self, logits: np.ndarray, ends: frozenset[int]) -> None:
+        token = self.sampler.pick(logits)
+        if token in ends:
+            self.finish = "stop"
+            return
+        self.tokens.append(token)
+        if len(self.tokens) == self.max_new_tokens:
+            self.finish = "length"
+
+    def completion(self, text: str) -> Completion:
+        return Completion(text, self.finish, len(self.encoded.ids), len(self.tokens), self.seconds, tuple(self.tokens))
+
+
+class _Stream:
+    """Hands out text as tokens come, never half a character: what may still change is held back until the end."""
+
+    def __init__(self, text_of: Callable[[list[int]], str], on_text: Callable[[str], None]):
+        self._text_of, self._on_text, self._sent = text_of, on_text, 0
+
+    def feed(self, tokens: list[int], *, last: bool) -> None:
+        text = self._text_of(tokens)
+        settled = text if last else text.rstrip("\ufffd")
+        if len(settled) > self._sent:
+            self._on_text(settled[self._sent :])
+            self._sent = len(settled)
+
+
+def _end_tokens(model, tokenizer) -> frozenset[int]:
+    listed = model.generation_config.eos_token_id
+    listed = listed if isinstance(listed, list) else [listed]
+    return frozenset(token for token in (*listed, tokenizer.eos_token_id) if token is not None)
