@@ -1,0 +1,1 @@
+"""What is trained: small modules that turn the slots of a prompt into soft tokens for a frozen backbone."""

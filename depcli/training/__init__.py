@@ -1,0 +1,1 @@
+"""Training: prompts of real reviews through the frozen backbone, gradients into the adapter alone."""

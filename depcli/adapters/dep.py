@@ -1,0 +1,90 @@
+"""The DEP adapter: autoencoder, two projectors, four boundary markers. All that is trained; the backbone stays frozen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import torch
+from torch import nn
+
+from depcli.adapters.sae import SparseAutoencoder, reconstruction_loss, sparsity_loss
+from depcli.records import Slot
+
+KINDS = ("his", "diff")
+MARKERS = ("his_start", "his_end", "diff_start", "diff_end")
+
+
+@dataclass(frozen=True)
+class DepShape:
+    """Sizes: embeddings (d), latents (d'), backbone hidden size (H). `token_norm` is the mean L2 norm of the backbone's
+    token embeddings, to which soft tokens are scaled at the start."""
+
+    d: int
+    latents: int
+    hidden: int
+    token_norm: float
+
+
+@dataclass(frozen=True)
+class DepLoss:
+    """Weights of eq. 11 and the sparsity target of eq. 10."""
+
+    lambda_sae: float = 100.0
+    gamma: float = 1e-3
+    rho: float = 0.05
+
+
+class DepAdapter(nn.Module):
+    """Slots in, soft tokens out. Kinds: his and diff carry an embedding (d,), the four markers are parameters."""
+
+    type = "dep"
+
+    def __init__(self, shape: DepShape):
+        super().__init__()
+        self.shape = shape
+        self.sae = SparseAutoencoder(shape.d, shape.latents)
+        self.projectors = nn.ModuleDict({kind: _projector(shape.latents, shape.hidden) for kind in KINDS})
+        self.markers = nn.ParameterDict({name: nn.Parameter(torch.randn(shape.hidden)) for name in MARKERS})
+        self._row_scale = shape.token_norm / shape.hidden**0.5  # unit coordinates -> the norm of a token embedding
+
+    def config(self) -> dict:
+        return asdict(self.shape)
+
+    def forward(self, slots: Sequence[Slot]) -> tuple[torch.Tensor, dict[str, tuple[torch.Tensor, torch.Tensor, torch.Tensor]]]:
+        """Soft tokens (S, H) in the order of the slots, and for each kind present (e (n, d), e_hat (n, d), z (n, d'))."""
+        at = {kind: [i for i, slot in enumerate(slots) if slot.kind == kind] for kind in KINDS + MARKERS}
+        device = self.sae.encoder.weight.device
+        indexes, pieces, seen = [], [], {}
+        for kind in KINDS:
+            if at[kind]:
+                e = torch.stack([torch.from_numpy(slots[i].embedding) for i in at[kind]]).to(device)
+                z = self.sae.encode(e)
+                seen[kind] = (e, self.sae.decode(z), z)
+                indexes += at[kind]
+                pieces.append(self.projectors[kind](z))
+        for name in MARKERS:
+            if at[name]:
+                indexes += at[name]
+                pieces.append(self.markers[name].expand(len(at[name]), -1))
+        rows = torch.cat(pieces) * self._row_scale
+        order = torch.empty(len(indexes), dtype=torch.long)
+        order[torch.tensor(indexes)] = torch.arange(len(indexes))
+        return rows[order.to(device)], seen
+
+
+def dep_losses(seen: dict, weights: DepLoss) -> dict[str, torch.Tensor]:
+    """The autoencoder's part of eq. 11 over one whole optimizer step: `recon`, `sparse`, and `sae` = lambda * (recon +
+    gamma * sparse), each the sum over the kinds present."""
+    recon = sum(reconstruction_loss(e, e_hat) for e, e_hat, _ in seen.values())
+    sparse = sum(sparsity_loss(z, weights.rho) for _, _, z in seen.values())
+    return {"recon": recon, "sparse": sparse, "sae": weights.lambda_sae * (recon + weights.gamma * sparse)}
+
+
+def _projector(latents: int, hidden: int) -> nn.Sequential:
+    """A two-layer GELU MLP, Xavier-initialised (DEP section 4.1)."""
+    first, second = nn.Linear(latents, hidden), nn.Linear(hidden, hidden)
+    for layer in (first, second):
+        nn.init.xavier_uniform_(layer.weight)
+        nn.init.zeros_(layer.bias)
+    return nn.Sequential(first, nn.GELU(), second)

@@ -1,0 +1,101 @@
+"""Adapters on disk: one folder, written atomically, loaded only onto what it was trained for."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+
+from depcli.errors import BadInput, Incompatible, NotFound
+from depcli.records import EmbedderIdentity
+
+FORMAT = 1
+CONFIG, WEIGHTS, CARD, METRICS, CHECKPOINTS = "adapter_config.json", "adapter_model.safetensors", "README.md", "metrics.jsonl", "checkpoints"
+
+
+def folder_of(profiles: str, name: str) -> Path:
+    """Where an adapter of this name lives. Names are letters, digits, '.', '_' and '-'."""
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]*", name):
+        raise BadInput(f"{name!r} cannot name an adapter", "use letters, digits, '.', '_' and '-'")
+    return Path(profiles) / "adapters" / name
+
+
+def names(profiles: str) -> list[str]:
+    """The finished adapters of a profiles folder."""
+    return sorted(path.parent.name for path in (Path(profiles) / "adapters").glob(f"*/{CONFIG}"))
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write beside, flush to the disk, then replace: the file is the old one or the new one, never half of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name + ".")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def save(folder: Path, adapter, config: dict) -> None:
+    """Weights first, configuration last: a folder with a configuration is a whole adapter."""
+    from safetensors.torch import save as serialize
+
+    tensors = {name: tensor.detach().float().cpu().contiguous() for name, tensor in adapter.state_dict().items()}
+    write_atomically(folder / WEIGHTS, serialize(tensors))
+    whole = {"format": FORMAT, "type": adapter.type, "shape": adapter.config(), **config}
+    write_atomically(folder / CONFIG, (json.dumps(whole, indent=2, ensure_ascii=False) + "\n").encode())
+
+
+def read_config(folder: Path) -> dict:
+    """The configuration of an adapter. Raises NotFound with the names there are, Incompatible for a newer format."""
+    try:
+        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        there = ", ".join(sorted(path.parent.name for path in folder.parent.glob(f"*/{CONFIG}"))) or "none yet"
+        raise NotFound(f"no adapter {folder.name!r}", f"adapters here: {there}; `dep train` makes one") from None
+    except ValueError as error:
+        raise BadInput(f"{folder / CONFIG} is damaged: {error}", "train the adapter again, or restore the file") from None
+    if config.get("format") != FORMAT or config.get("type") != "dep":
+        raise Incompatible(f"adapter {folder.name!r} has format {config.get('format')} and type {config.get('type')}; "
+                           f"this version reads format {FORMAT}, type dep", "update depcli, or train the adapter again")  # fmt: skip
+    return config
+
+
+def load(folder: Path):
+    """(adapter in eval mode on the CPU, its configuration)."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    from depcli.adapters.dep import DepAdapter, DepShape
+
+    config = read_config(folder)
+    adapter = DepAdapter(DepShape(**config["shape"]))
+    try:
+        adapter.load_state_dict(load_file(folder / WEIGHTS))
+    except (OSError, SafetensorError, RuntimeError) as error:
+        raise BadInput(f"{folder / WEIGHTS} does not hold this adapter: {error}", "train the adapter again") from None
+    return adapter.eval().requires_grad_(False), config
+
+
+def check_fit(folder: Path, config: dict, *, embedder: EmbedderIdentity, backbone: dict) -> None:
+    """Refuse an adapter that was trained on other vectors or for another backbone: expected, found, remedy."""
+    trained = config["embedder"]
+    if trained != asdict(embedder):
+        raise Incompatible(
+            f"adapter {folder.name!r} was trained on {trained['name']} vectors ({trained['dimension']}-d, {trained['revision']}), "
+            f"the store holds {embedder.name} vectors ({embedder.dimension}-d, {embedder.revision})",
+            "train an adapter on this store: dep train",
+        )
+    for key, expected in config["backbone"].items():
+        if backbone.get(key, expected) != expected:
+            raise Incompatible(
+                f"adapter {folder.name!r} was trained for {key} {expected!r}, the backbone has {backbone[key]!r}",
+                f"write with --backbone {config['backbone']['name']}, or train an adapter for this one: dep train --backbone ...",
+            )

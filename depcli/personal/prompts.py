@@ -1,0 +1,91 @@
+"""From requests to Prompts: the one place where a prompt is built, for writing, training and evaluation alike."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+
+from depcli.errors import BadInput, NotFound
+from depcli.methods.base import Method
+from depcli.personal.difference import Peers
+from depcli.personal.history import known_before, most_recent
+from depcli.personal.template import Chat, Template
+from depcli.records import Item, PastReview, Prompt, Request, Text
+
+_WINDOW = 256  # requests whose store look-ups are made together
+
+
+class PromptBuilder:
+    """Builds the prompts of one method over one store snapshot.
+
+    `count` gives the tokens of a text under the backbone's tokenizer; a prompt, soft tokens included, has at most
+    `max_input_tokens`. `held_out` reviews (user_id, asin) never count among the peers.
+    """
+
+    def __init__(
+        self, snapshot, method: Method, template: Template, chat: Chat, count: Callable[[str], int], *, k: int = 8,
+        max_input_tokens: int = 3072, guidance: bool = True, held_out: Iterable[tuple[str, str]] = (),
+    ):  # fmt: skip
+        self.method, self.template, self.chat, self.k = method, template, chat, k
+        self.max_input_tokens = max_input_tokens
+        self._snapshot, self._count, self._guidance = snapshot, count, guidance
+        self._peers = Peers(snapshot, held_out) if method.history else None
+
+    def build(self, request: Request) -> Prompt:
+        """The prompt of one request. Raises NotFound for an unknown user, BadInput when nothing fits the budget."""
+        return next(self.build_all([request]))
+
+    def build_all(self, requests: Iterable[Request]) -> Iterator[Prompt]:
+        """Prompts in the order of the requests, with the store asked once per window of requests."""
+        requests = iter(requests)
+        while window := list(islice(requests, _WINDOW)):
+            for request, history in zip(window, self._histories(window), strict=True):
+                yield self._fit(request, history)
+
+    def _histories(self, requests: list[Request]) -> list[list[PastReview]]:
+        """What may be shown for each request, oldest first, with differences."""
+        if not self.method.history:
+            return [[] for _ in requests]
+        stored = self._snapshot.histories(sorted({request.user_id for request in requests}))
+        chosen = []
+        for request in requests:
+            if request.user_id not in stored:
+                users = self._snapshot.counts()["users"]
+                raise NotFound(f"no user {request.user_id!r} in the store", f"it knows {users:,} users; ids are case-sensitive")
+            chosen.append(most_recent(known_before(stored[request.user_id], request), self.k))
+        asins = {entry.review.asin for entries in chosen for entry in entries}
+        sums, items = self._peers.sums(asins), self._snapshot.items(sorted(asins))
+        return [
+            [
+                PastReview(entry.review, items.get(entry.review.asin) or Item(entry.review.asin), entry.vector,
+                           *self._peers.difference(entry, sums))
+                for entry in entries
+            ]
+            for entries in chosen
+        ]  # fmt: skip
+
+    def _fit(self, request: Request, history: list[PastReview]) -> Prompt:
+        """Drop whole entries until the prompt fits: first those that fit nowhere, then the oldest. Never cut the end."""
+        bare = self._render(request, [])
+        room = self.max_input_tokens - self.tokens(bare)
+        if room < 0:
+            raise BadInput(
+                f"the prompt for item {request.item.asin!r} has {self.tokens(bare):,} tokens without any history; "
+                f"{self.max_input_tokens:,} fit", "shorten the item's description, or raise --max-input-tokens",
+            )  # fmt: skip
+        shown = [past for past in history if self._count(past.review.text) < room]
+        while shown:
+            prompt = self._render(request, shown, dropped=len(history) - len(shown))
+            if self.tokens(prompt) <= self.max_input_tokens:
+                return prompt
+            shown = shown[1:]
+        return Prompt(bare.parts, (), len(history))
+
+    def _render(self, request: Request, shown: list[PastReview], dropped: int = 0) -> Prompt:
+        slots = [self.method.slots(past) for past in shown] if self.method.slots else ()
+        parts = self.template.parts(self.chat, request, shown, slots=slots, guidance=self._guidance)
+        return Prompt(parts, tuple(shown), dropped)
+
+    def tokens(self, prompt: Prompt) -> int:
+        """Positions that the prompt takes in the backbone."""
+        return sum(self._count(part.text) if isinstance(part, Text) else 1 for part in prompt.parts)

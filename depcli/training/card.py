@@ -1,0 +1,49 @@
+"""The card beside the weights: what the adapter is for, what it was trained on, how well it does, what it gives away."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from depcli.adapters.files import CARD, write_atomically
+
+_CARD = """# DEP adapter for {backbone_name}
+
+Trained by `dep train`. It turns a user's past reviews, and how each differs from what others wrote about the same item, into soft
+tokens for the frozen backbone **{backbone_name}** (revision `{revision}`, hidden size {hidden}).
+
+| | |
+|---|---|
+| embedder | {embedder} |
+| trained on | {train} reviews ({split}), {history} past reviews each at most |
+| parameters | {parameters:,} |
+| best epoch | {best_epoch}, by {select_by} |
+| training time | {seconds:.0f} s |
+
+Validation loss per token of {validation} real reviews (nats, lower is better; standard errors were not computed):
+
+| method | loss |
+|---|---|
+| Non-Perso | {nonperso:.4f} |
+| RAG | {rag:.4f} |
+| DEP (this adapter) | {dep:.4f} |
+
+Non-Perso and RAG prompt the same backbone without any training; part of DEP's lead over them is therefore tuning to the task, not
+knowledge of the person. `dep eval` measures on test reviews that chose nothing here.
+
+## Limits and privacy
+It loads only onto this backbone and onto vectors of this embedder. Its weights were fitted to the users of one store: forgetting a
+user there does not change this file, so train it again where that matters. Store commit: `{commit}`.
+"""
+
+
+def write_card(folder: Path, config: dict) -> None:
+    """Write README.md from the resolved configuration."""
+    losses, embedder = config["validation_losses"], config["embedder"]
+    text = _CARD.format(
+        backbone_name=config["backbone"]["name"], revision=str(config["backbone"]["revision"])[:12], hidden=config["backbone"]["hidden_size"],
+        embedder=f"{embedder['name']}, {embedder['dimension']}-d ({embedder['revision']})", train=config["train_reviews"],
+        split=config["split"]["name"], history=config["history"], parameters=config["parameters"], best_epoch=config["best_epoch"] + 1,
+        select_by=config["select_by"], seconds=config["seconds"], validation=config["validation_reviews"], commit=config["store_commit"],
+        nonperso=losses["nonperso"], rag=losses["rag"], dep=losses["dep"],
+    )  # fmt: skip
+    write_atomically(folder / CARD, text.encode())

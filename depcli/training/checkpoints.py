@@ -1,0 +1,79 @@
+"""Where a run stands: enough to go on as if it had never stopped."""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import torch
+
+from depcli.adapters.files import CHECKPOINTS, METRICS, write_atomically
+from depcli.errors import Incompatible
+
+_STATE = "last.pt"
+
+
+@dataclass
+class Progress:
+    """Finished steps and epochs, and the best validation so far (`best_score` is better when higher)."""
+
+    step: int = 0
+    epoch: int = 0
+    best_score: float | None = None
+    best_epoch: int = 0
+    validations: list[dict] = field(default_factory=list)
+    seconds: float = 0.0
+
+
+def path_of(folder: Path) -> Path:
+    return folder / CHECKPOINTS / _STATE
+
+
+def exists(folder: Path) -> bool:
+    return path_of(folder).is_file()
+
+
+def settings_of(folder: Path) -> dict:
+    """The settings that the unfinished run was started with."""
+    return json.loads(torch.load(path_of(folder), weights_only=True, map_location="cpu")["settings"])
+
+
+def save(folder: Path, settings: dict, progress: Progress, adapter, optimizer, best: dict | None) -> None:
+    """One file, replaced atomically: weights, optimizer, position, and the best weights so far."""
+    buffer = io.BytesIO()
+    torch.save({
+        "settings": json.dumps(settings, sort_keys=True), "progress": asdict(progress), "adapter": adapter.state_dict(),
+        "optimizer": optimizer.state_dict(), "best": best,
+    }, buffer)  # fmt: skip
+    write_atomically(path_of(folder), buffer.getvalue())
+
+
+def restore(folder: Path, settings: dict, adapter, optimizer) -> tuple[Progress, dict | None]:
+    """Load the checkpoint into adapter and optimizer. Raises Incompatible when the run was started with other settings."""
+    state = torch.load(path_of(folder), weights_only=True, map_location="cpu")
+    before = json.loads(state["settings"])
+    changed = sorted(key for key in before.keys() | settings.keys() if before.get(key) != settings.get(key))
+    if changed:
+        what = "; ".join(f"{key}: expected {before.get(key)!r}, found {settings.get(key)!r}" for key in changed)
+        raise Incompatible(f"cannot resume with other settings ({what})", "give the settings of the first run, or another --adapter name")
+    adapter.load_state_dict(state["adapter"])
+    optimizer.load_state_dict(state["optimizer"])
+    progress = Progress(**state["progress"])
+    _keep_metrics(folder / METRICS, progress)
+    return progress, state["best"]
+
+
+def _keep_metrics(path: Path, progress: Progress) -> None:
+    """Keep the lines up to the checkpoint; steps and validations after it will be made again."""
+    lines = path.read_text().splitlines() if path.exists() else []
+    kept = []
+    for line in lines:
+        try:
+            event = json.loads(line)
+        except ValueError:  # the line that a kill cut short
+            break
+        if event["step"] <= progress.step and ("validation_score" not in event or event["epoch"] < progress.epoch):
+            kept.append(line + "\n")
+    write_atomically(path, "".join(kept).encode())

@@ -1,0 +1,59 @@
+"""What `dep train` can be told. Every value ends in the adapter's configuration."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from depcli.adapters.dep import DepLoss
+from depcli.errors import BadInput
+
+PAPER_RATE, SMALL_RATE = 1e-5, 1e-3
+SMALL_HIDDEN = 1024
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """Defaults are the paper's (DEP section 4.1) where it gives one. Lengths in tokens, batches in reviews."""
+
+    epochs: int = 5
+    batch_size: int = 16  # reviews per optimizer step
+    micro_tokens: int | None = None  # padded tokens in one pass through the backbone; changes memory, not the loss
+    learning_rate: float | None = None  # None: chosen from the size of the backbone
+    weight_decay: float = 0.025
+    warmup_ratio: float = 0.01
+    max_grad_norm: float = 1.0
+    history: int = 8
+    max_input_tokens: int | None = None  # None: the backbone's
+    max_target_tokens: int = 2048
+    latents: int | None = None  # None: half the embedding dimension, as 1024 -> 512 in the paper
+    loss: DepLoss = DepLoss()
+    targets_per_user: int = 1
+    validation_limit: int = 512
+    select_by: str = "loss"  # or "meteor"
+    patience: int = 2  # epochs without a better validation before stopping
+    seed: int = 0
+
+    def __post_init__(self):
+        wrong = [
+            f"{name} must be {what}, not {getattr(self, name)}"
+            for name, what, good in (
+                ("epochs", "1 or more", self.epochs >= 1),
+                ("batch_size", "1 or more", self.batch_size >= 1),
+                ("learning_rate", "above 0", self.learning_rate is None or self.learning_rate > 0),
+                ("history", "0 or more", self.history >= 0),
+                ("targets_per_user", "1 or more", self.targets_per_user >= 1),
+                ("validation_limit", "1 or more", self.validation_limit >= 1),
+                ("select_by", "loss or meteor", self.select_by in ("loss", "meteor")),
+            )
+            if not good
+        ]  # fmt: skip
+        if wrong:
+            raise BadInput("; ".join(wrong))
+
+    def rate_for(self, hidden: int) -> tuple[float, str]:
+        """(learning rate, reason) for a backbone of this hidden size."""
+        if self.learning_rate is not None:
+            return self.learning_rate, "as named"
+        if hidden < SMALL_HIDDEN:
+            return SMALL_RATE, f"the backbone is small (hidden size {hidden})"
+        return PAPER_RATE, "the paper's"

@@ -1,0 +1,51 @@
+"""One optimizer step's losses and gradients, whatever the memory: DEP eq. 11."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from depcli.adapters.dep import DepLoss, dep_losses
+from depcli.backbones.sequence import target_losses
+from depcli.training.examples import Example, micro_batches
+
+
+def backward(model, adapter, batch: Sequence[Example], weights: DepLoss, micro_tokens: int) -> dict[str, float]:
+    """Add the gradients of L_gen + lambda * (L_recon + gamma * L_sparse) over `batch` to the adapter; return the terms.
+
+    L_gen is the mean over all target tokens of the batch. The adapter runs once for the whole batch, so the mean
+    activations of the sparsity term are those of the batch too; the backbone runs in passes of `micro_tokens` that each
+    add to the gradient of the soft tokens. How the batch is cut into passes therefore changes nothing but memory.
+    """
+    slots = [slot for example in batch for slot in example.slots]
+    rows, seen = adapter(slots)
+    soft = rows.detach().requires_grad_()
+    starts = [0]
+    for example in batch:
+        starts.append(starts[-1] + len(example.slots))
+    targets = sum(example.encoded.targets for example in batch)
+    generation = 0.0
+    for positions in micro_batches([len(example.encoded.ids) for example in batch], micro_tokens):
+        part = torch.cat([soft[starts[i] : starts[i + 1]] for i in positions])
+        loss = target_losses(model, [batch[i].encoded for i in positions], part).sum() / targets
+        if part.numel():
+            loss.backward()
+        generation += loss.item()
+    terms = dep_losses(seen, weights)
+    torch.autograd.backward([rows, terms["sae"]], [soft.grad, None])
+    numbers = {name: term.item() for name, term in terms.items()}
+    return {"loss": generation + numbers["sae"], "gen": generation, **numbers}
+
+
+@torch.no_grad()
+def mean_loss(model, adapter, examples: Sequence[Example], micro_tokens: int) -> float:
+    """Mean cross-entropy per target token over `examples`, in nats; `adapter` None for text-only prompts."""
+    total, targets = 0.0, 0
+    for positions in micro_batches([len(example.encoded.ids) for example in examples], micro_tokens):
+        chosen = [examples[i] for i in positions]
+        slots = [slot for example in chosen for slot in example.slots]
+        rows = adapter(slots)[0] if slots else None
+        losses = target_losses(model, [example.encoded for example in chosen], rows)
+        total, targets = total + losses.sum().item(), targets + len(losses)
+    return total / targets

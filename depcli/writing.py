@@ -1,0 +1,122 @@
+"""The write road: request -> Prompt -> SoftPrompt -> review. `dep write`, `dep eval` and `dep demo` all travel it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from depcli import methods
+from depcli.adapters import files
+from depcli.adapters.project import plain, project
+from depcli.backbones.catalogue import Backbone
+from depcli.errors import NotFound
+from depcli.personal.prompts import PromptBuilder
+from depcli.personal.template import Template
+from depcli.records import Completion, Item, Prompt, Request, Sampling, SoftPrompt
+
+
+@dataclass(frozen=True, eq=False)
+class Written:
+    """One request and what became of it; `seed` is the one that was used."""
+
+    request: Request
+    prompt: Prompt
+    completion: Completion
+    seed: int
+
+
+class Writer:
+    """One method on one store snapshot with one engine. `adapter` is None for text-only methods."""
+
+    def __init__(self, builder: PromptBuilder, engine, adapter=None, adapter_config: dict | None = None):
+        self.builder, self.engine, self.adapter, self.adapter_config = builder, engine, adapter, adapter_config
+
+    @property
+    def method(self) -> str:
+        return self.builder.method.name
+
+    def soft(self, prompt: Prompt) -> SoftPrompt:
+        """What the engine reads for a prompt."""
+        return project(self.adapter, prompt) if self.adapter else plain(prompt)
+
+    def write(
+        self, requests: Iterable[Request], sampling: Sampling, on_text: Callable[[str], None] | None = None
+    ) -> Iterator[Written]:
+        """Reviews in the order of the requests, as they are made. Each request has a seed of its own, so that neither
+        order nor neighbours matter: see `seed_of`."""
+        waiting: list[tuple[Request, Prompt, int]] = []
+
+        def soft_prompts():
+            for request, prompt in self._prompts(requests):
+                seed = seed_of(sampling.seed, request)
+                waiting.append((request, prompt, seed))
+                yield self.soft(prompt), replace(sampling, seed=seed)
+
+        for completion in self.engine.generate(soft_prompts(), on_text):
+            request, prompt, seed = waiting.pop(0)
+            yield Written(request, prompt, completion, seed)
+
+    def _prompts(self, requests: Iterable[Request]) -> Iterator[tuple[Request, Prompt]]:
+        seen: list[Request] = []
+
+        def noted():
+            for request in requests:
+                seen.append(request)
+                yield request
+
+        for prompt in self.builder.build_all(noted()):
+            yield seen.pop(0), prompt
+
+
+def seed_of(seed: int, request: Request) -> int:
+    """A seed of 31 bits from the run's seed, the user and the item."""
+    key = f"{seed}\0{len(request.user_id)}\0{request.user_id}\0{request.item.asin}"
+    return int.from_bytes(hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()[:4], "big") >> 1
+
+
+def make_writer(
+    *, store, snapshot, method: str, backbone: Backbone, engine, adapter_folder: Path | None = None,
+    held_out: Iterable[tuple[str, str]] = (), max_input_tokens: int | None = None, history: int = 8,
+) -> Writer:  # fmt: skip
+    """Put the parts together. An adapter brings its own template, budget and number of past reviews, as it was trained.
+
+    Raises NotFound for an unknown method or adapter, Incompatible when adapter, store and backbone do not belong together.
+    """
+    chosen = methods.find(method)
+    template, adapter, config = backbone.template, None, None
+    if chosen.needs_adapter:
+        if adapter_folder is None:
+            raise NotFound(f"method {method!r} needs an adapter", f"train one: dep train --backbone {backbone.name}")
+        adapter, config = files.load(adapter_folder)
+        found = {"name": backbone.name, "hidden_size": engine.width, **getattr(engine, "fingerprint", {})}
+        files.check_fit(adapter_folder, config, embedder=store.embedder, backbone=found)
+        template, history = config["template"], config["history"]
+        max_input_tokens = max_input_tokens or config["max_input_tokens"]
+    builder = PromptBuilder(
+        snapshot, chosen, Template(template), engine.chat, engine.count, k=history,
+        max_input_tokens=max_input_tokens or backbone.max_input_tokens, held_out=held_out,
+    )  # fmt: skip
+    return Writer(builder, engine, adapter, config)
+
+
+def find_request(
+    snapshot, user_id: str, asin: str, *, rating: float | None = None, title: str | None = None,
+    item_title: str | None = None, item_description: str | None = None,
+) -> Request:  # fmt: skip
+    """A request for a user and an item of the store; an unknown item is fine once it is described.
+
+    Raises NotFound with what there is.
+    """
+    counts = snapshot.counts()
+    if not snapshot.has_user(user_id):
+        raise NotFound(f"no user {user_id!r} in the store", f"it knows {counts['users']:,} users; ids are case-sensitive")
+    known = snapshot.items([asin]).get(asin)
+    if known is None and item_title is None and item_description is None:
+        raise NotFound(
+            f"no item {asin!r} in the store", f"it describes {counts['items']:,} items; describe this one with --item-title and --item-description"
+        )
+    known = known or Item(asin)
+    item = Item(asin, known.title if item_title is None else item_title, known.description if item_description is None else item_description)
+    return Request(user_id, item, rating, title)
