@@ -1,0 +1,66 @@
+"""The terminal: `main` runs a command and turns what went wrong into a message, a hint and an exit code."""
+
+from __future__ import annotations
+
+import errno
+import sys
+import traceback
+
+from depcli.errors import BUG, DONE, FAILURE, INTERRUPTED, DepError
+
+# The state of the machine, not a mistake of ours: reported like a DepError. Every other OSError is a bug.
+_MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run `dep` with these arguments (default: the command line's) and return its exit code."""
+    import click
+
+    from depcli.cli.group import dep, going_on
+    from depcli.cli.sink import OutputClosed, complain
+
+    arguments = sys.argv[1:] if arguments is None else arguments
+    try:
+        code = dep.main(arguments, prog_name="dep", standalone_mode=False)
+        sys.stdout.flush()
+        return code if isinstance(code, int) else DONE
+    except DepError as error:
+        complain(error.message, error.hint)
+        return error.exit_code
+    except click.UsageError as error:
+        error.show()
+        return error.exit_code
+    except click.ClickException as error:
+        complain(error.format_message())
+        return FAILURE
+    except (click.Abort, KeyboardInterrupt) as error:
+        if isinstance(error.__cause__, EOFError):  # click reads any EOFError as an abort; ours would be a bug
+            return _bug(error.__cause__)
+        complain("interrupted", going_on(arguments))
+        return INTERRUPTED
+    except (OutputClosed, BrokenPipeError):
+        _let_go_of_stdout()
+        return FAILURE
+    except OSError as error:
+        if error.errno not in _MACHINE:
+            return _bug(error)
+        where = f": {error.filename}" if error.filename else ""
+        complain(f"{error.strerror}{where}", "make room, or check who may write there; nothing half-written is used")
+        return FAILURE
+    except Exception as error:
+        return _bug(error)
+
+
+def _bug(error: BaseException) -> int:
+    traceback.print_exception(error)
+    from depcli.cli.sink import complain
+
+    complain(f"{type(error).__name__} (a bug in dep)", "please report it with the lines above, without your data")
+    return BUG
+
+
+def _let_go_of_stdout() -> None:
+    """Whoever read our output has closed it: keep the interpreter from complaining about that when it ends."""
+    import os
+
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

