@@ -36,7 +36,7 @@ def build_tiny_backbone(folder: Path, *, seed: int = 0, hidden: int = HIDDEN, vo
         torch.manual_seed(seed)
         model = Qwen2ForCausalLM(config).eval()
         with torch.no_grad():
-            for name, parameter in model.named_parameters():
+            for parameter in model.parameters():
                 if parameter.ndim == 1:  # biases start at zero and norms at one, which would hide mistakes
                     parameter.add_(0.1 * torch.randn_like(parameter))
     model.generation_config.eos_token_id = ends

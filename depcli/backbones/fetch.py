@@ -22,7 +22,7 @@ _MODEL_FILES = ("*.json", "*.jinja", "*.txt", "*.model", "model*.safetensors")
 
 @dataclass(frozen=True)
 class Download:
-    """What would be fetched: `repo` on the hub, its files (glob patterns), and the size in bytes, None if the hub does not say."""
+    """What would be fetched: `repo` on the hub, its files (glob patterns), size in bytes (None if the hub does not say)."""
 
     repo: str
     files: tuple[str, ...]
@@ -56,7 +56,8 @@ def weights_folder(backbone: Backbone, *, offline: bool = False) -> Path:
     if backbone.is_local:
         absent = _absent(backbone.weights)
         if absent:
-            raise NotFound(f"{backbone.weights} lacks {absent}", "give a folder with config.json, tokenizer.json and *.safetensors")
+            hint = "give a folder with config.json, tokenizer.json and *.safetensors"
+            raise NotFound(f"{backbone.weights} lacks {absent}", hint)
         return backbone.weights
     folder = _cached_weights(backbone)
     if folder is None:
@@ -68,7 +69,7 @@ def weights_folder(backbone: Backbone, *, offline: bool = False) -> Path:
             folder = Path(snapshot_download(backbone.weights, revision=backbone.revision, allow_patterns=list(_MODEL_FILES)))
         absent = _absent(folder)
         if absent:
-            raise Incompatible(f"{backbone.weights} on the hub has no {absent}", "choose a model with safetensors and a tokenizer")
+            raise Incompatible(f"{backbone.weights} on the hub has no {absent}", "choose one with safetensors and a tokenizer")
     return folder
 
 
@@ -164,7 +165,8 @@ def _hub_errors(backbone: Backbone, repo: str, form: str) -> Iterator[None]:
     try:
         yield
     except errors.GatedRepoError as error:
-        raise NotFound(f"{repo} asks for a licence to be accepted", f"accept it on huggingface.co/{repo}, then `hf auth login`") from error
+        hint = f"accept it on huggingface.co/{repo}, then `hf auth login`"
+        raise NotFound(f"{repo} asks for a licence to be accepted", hint) from error
     except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError) as error:
         raise NotFound(f"the hub has no model {repo}", "check the spelling; a private one needs `hf auth login`") from error
     except (errors.HfHubHTTPError, errors.LocalEntryNotFoundError, ConnectionError, httpx.HTTPError) as error:

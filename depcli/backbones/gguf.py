@@ -120,9 +120,12 @@ def main():
         """Write the Hugging Face model in MODEL_FOLDER as OUT.gguf."""
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
+        from depcli.backbones.load import without_progress_bars
+
         if not (model_folder / "config.json").is_file():
             raise NotFound(f"no config.json in {model_folder}", "give the folder of a Hugging Face model")
-        model = AutoModelForCausalLM.from_pretrained(model_folder, dtype="auto", local_files_only=True)
+        with without_progress_bars():
+            model = AutoModelForCausalLM.from_pretrained(model_folder, dtype="auto", local_files_only=True)
         write_gguf(model, AutoTokenizer.from_pretrained(model_folder, local_files_only=True), out, dtype)
         click.echo(f"{out} ({out.stat().st_size / 1e6:.1f} MB)")
 

@@ -49,7 +49,7 @@ def load_model(backbone: Backbone, *, device: str = "auto", dtype: str = "auto",
     if dtype == "auto":
         dtype = "bfloat16" if where.type == "cuda" else "float32"
     try:
-        with _without_progress_bars():
+        with without_progress_bars():
             model, report = AutoModelForCausalLM.from_pretrained(
                 folder, dtype=getattr(torch, dtype), attn_implementation="sdpa", local_files_only=True, output_loading_info=True
             )
@@ -58,7 +58,8 @@ def load_model(backbone: Backbone, *, device: str = "auto", dtype: str = "auto",
     except (ValueError, KeyError, OSError) as error:
         raise Incompatible(f"{folder} holds no causal language model that transformers can load: {error}") from error
     if report["missing_keys"]:  # these would be random numbers
-        raise BadInput(f"{folder} lacks weights: {', '.join(sorted(report['missing_keys'])[:3])}", "fetch or save the model again")
+        some = ", ".join(sorted(report["missing_keys"])[:3])
+        raise BadInput(f"{folder} lacks weights: {some}", "fetch or save the model again")
     return model.to(where).eval().requires_grad_(False)
 
 
@@ -75,7 +76,7 @@ def torch_device(name: str = "auto"):
 
 
 @contextmanager
-def _without_progress_bars() -> Iterator[None]:
+def without_progress_bars() -> Iterator[None]:
     from transformers.utils import logging
 
     shown = logging.is_progress_bar_enabled()

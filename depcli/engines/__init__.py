@@ -1,7 +1,7 @@
 """Engines: SoftPrompts in, Completions out. All of them are used alike; they differ in what they need and how fast they are.
 
-An engine has `name`, `width` (H), `chat`, `context` (positions), `count(text)`, `generate(requests, on_text)`, `close()`, and is a
-context manager.
+An engine has `name`, `width` (H), `chat`, `context` (positions), `count(text)`, `generate(requests, on_text)`, `close()`, and is
+a context manager.
 """
 
 from __future__ import annotations

@@ -24,5 +24,5 @@ def check_room(prompt_tokens: int, max_new_tokens: int, context: int, backbone: 
     if prompt_tokens + max_new_tokens > context:
         raise BadInput(
             f"the prompt has {prompt_tokens} tokens and {max_new_tokens} more may be written, but {backbone} holds {context}",
-            f"--max-new-tokens {context - prompt_tokens} or fewer" if prompt_tokens < context else "show fewer or shorter reviews",
+            f"--max-new-tokens {context - prompt_tokens}" if prompt_tokens < context else "show fewer or shorter reviews",
         )

@@ -94,7 +94,8 @@ class LlamaContext:
         _log.clear()
         context = lib.llama_init_from_model(self._model, params)
         if not context:
-            raise DepError(f"llama.cpp cannot make room for {params.n_ctx} positions: {_said()}", "ask for fewer: --max-new-tokens")
+            hint = "ask for fewer: --max-new-tokens"
+            raise DepError(f"llama.cpp cannot make room for {params.n_ctx} positions: {_said()}", hint)
         return context
 
     def feed(self, part: list[int] | np.ndarray, *, last: bool) -> None:
@@ -145,8 +146,9 @@ class LlamaContext:
         return [i for i in range(self.vocabulary_size) if lib.llama_vocab_get_attr(self._vocabulary, i) & attribute]
 
     def special_texts(self) -> tuple[str, ...]:
-        """The strings that the tokenizer reads as one token whatever stands around them: control and user-defined tokens."""
-        return tuple(sorted(map(self.token_text, self._with_attribute(lib.LLAMA_TOKEN_ATTR_CONTROL | lib.LLAMA_TOKEN_ATTR_USER_DEFINED))))
+        """The strings that the tokenizer reads as one token wherever they stand: control and user-defined tokens."""
+        special = lib.LLAMA_TOKEN_ATTR_CONTROL | lib.LLAMA_TOKEN_ATTR_USER_DEFINED
+        return tuple(sorted(map(self.token_text, self._with_attribute(special))))
 
     def token_text(self, token: int) -> str:
         """A token as it stands in the vocabulary."""

@@ -40,7 +40,8 @@ class LlamaCppEngine:
         llama = self._llama
         template, end = llama.chat_template(), llama.end_token()
         if template is None or end < 0:
-            raise Incompatible(f"{llama.path} carries no {'chat template' if end >= 0 else 'end-of-turn token'}", "use the GGUF of an instruct model")
+            absent = "chat template" if template is None else "end-of-turn token"
+            raise Incompatible(f"{llama.path} carries no {absent}", "use the GGUF of an instruct model")
         # Asked of the file: the library makes one up for files without.
         bos = llama.metadata("tokenizer.ggml.bos_token_id")
         return Chat(template, llama.token_text(end), llama.token_text(int(bos)) if bos else "", llama.special_texts())

@@ -62,8 +62,9 @@ class TransformersEngine:
         started = time.perf_counter()
         drafts = [self._draft(prompt, sampling) for prompt, sampling in window]
         stream = _Stream(self._text, on_text) if on_text else None
+        rows = [part.rows for prompt, _ in window for part in prompt.parts if isinstance(part, Vectors)]
         active = drafts
-        for logits in self._steps(active, [part.rows for prompt, _ in window for part in prompt.parts if isinstance(part, Vectors)]):
+        for logits in self._steps(drafts, rows):
             for draft, row in zip(active, logits, strict=True):
                 draft.take(row, self._ends)
                 draft.seconds = time.perf_counter() - started
