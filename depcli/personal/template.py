@@ -55,7 +55,7 @@ class Chat:
 
 @lru_cache(maxsize=8)
 def _chat_template(source: str):
-    environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
+    environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"])
     environment.globals["raise_exception"] = _refuse
     environment.globals["strftime_now"] = lambda form: ""  # a date in the prompt would break repeatability
     return environment.from_string(source)
