@@ -1,0 +1,135 @@
+"""One value of a JSON object to one field of a record, or BadField with the reason."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+
+from depcli.readers.entries import BadField
+
+# Scales in use go from half a star to 10 points; 0 is how exports write "no rating", and nobody means it.
+MAX_RATING = 10.0
+_SECONDS_LIMIT = 1e11  # the year 5138; larger timestamps are milli-, micro- or nanoseconds
+_NO_TIME = 1e20
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def first(record: Mapping, names: Sequence[str]) -> object:
+    """The value of the first of these names that is there and not null."""
+    return next((record[name] for name in names if record.get(name) is not None), None)
+
+
+def identifier(value: object, what: str) -> str:
+    """An id as it stands in the file: a string that is not blank, or a whole number."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = _plain(value, what)
+    if value is None or value == "":
+        raise BadField(f"no {what}")
+    if not isinstance(value, str):
+        raise BadField(f"the {what} is {_kind(value)}, not a string")
+    if not value.strip():
+        raise BadField(f"the {what} is blank")
+    if _SURROGATE.search(value):
+        raise BadField(f"the {what} has half a character (a lone surrogate)")
+    return value
+
+
+def body(value: object) -> str:
+    """The text of a review: a string that is not blank."""
+    if value is None:
+        raise BadField("no text")
+    if not isinstance(value, str):
+        raise BadField(f"the text is {_kind(value)}, not a string")
+    if not value.strip():
+        raise BadField("the text is blank")
+    return whole(value)
+
+
+def words(value: object, what: str) -> str:
+    """A title or description: missing is empty, a list of strings is joined by newlines."""
+    if value is None:
+        return ""
+    if isinstance(value, list):
+        return "\n".join(filter(None, (words(part, what) for part in value)))
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return _plain(value, what)
+    if not isinstance(value, str):
+        raise BadField(f"the {what} is {_kind(value)}, not a string")
+    return whole(value)
+
+
+def whole(text: str) -> str:
+    """The text with every lone surrogate, which no file and no table can hold, replaced by U+FFFD."""
+    return _SURROGATE.sub("\ufffd", text)
+
+
+def rating(value: object) -> float | None:
+    """More than 0 and at most 10, as a number or in digits; None when missing."""
+    if value is None or value == "":
+        return None
+    number = _number(value)
+    if number is None:
+        raise BadField(f"the rating {_shown(value)} is not a number")
+    if not 0 < number <= MAX_RATING:  # false for NaN too
+        raise BadField(f"the rating {_shown(value)} is not between 0 and {MAX_RATING:g}")
+    return number
+
+
+def timestamp(value: object) -> float | None:
+    """Unix seconds from seconds, milliseconds (micro-, nano-) or an ISO date (UTC unless it says otherwise); None when missing.
+    Dates before 1970 are negative."""
+    if value is None or value == "":
+        return None
+    number = _number(value)
+    if number is None:
+        return _iso(value)
+    if not abs(number) < _NO_TIME:
+        raise BadField(f"the timestamp {_shown(value)} is no point in time")
+    while abs(number) > _SECONDS_LIMIT:
+        number /= 1000
+    return number
+
+
+def _iso(value: object) -> float:
+    if isinstance(value, str):
+        try:
+            moment = datetime.fromisoformat(value.strip())
+        except ValueError:
+            pass
+        else:
+            return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    raise BadField(f"the timestamp {_shown(value)} is neither a number nor an ISO date")
+
+
+def _number(value: object) -> float | None:
+    """The number a JSON number or a string of digits stands for, NaN and infinity included; None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        return None
+    if isinstance(value, str) and "_" in value:  # float() reads "1_0" as ten
+        return None
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf
+    except ValueError:
+        return None
+
+
+def _plain(value: float, what: str) -> str:
+    try:
+        return str(value)
+    except ValueError:  # a whole number of thousands of digits
+        raise BadField(f"the {what} is a number that is too long") from None
+
+
+def _kind(value: object) -> str:
+    return {bool: "true or false", int: "a number", float: "a number", list: "a list", dict: "an object"}[type(value)]
+
+
+def _shown(value: object) -> str:
+    try:
+        return repr(value)[:40]
+    except ValueError:
+        return "(a very long number)"

@@ -1,0 +1,130 @@
+"""Opening what people name: a file, plain or gzipped whatever its name says, or '-' for standard input."""
+
+from __future__ import annotations
+
+import codecs
+import gzip
+import json
+import os
+import sys
+import zlib
+from collections.abc import Callable, Iterator
+from io import BufferedReader
+from typing import BinaryIO
+
+from depcli.errors import BadInput
+
+STDIN = "-"
+MAX_BYTES = 64 * 2**20  # of one line or element: no review is as long, and memory stays flat
+_BLOCK_BYTES = 2**20
+_KEPT = "what stands before it was read; mend the file and run the same command again"
+_GZIP, _UTF16, _BOM = b"\x1f\x8b", (b"\xff\xfe", b"\xfe\xff"), b"\xef\xbb\xbf"
+_WHITE = b" \t\r\n"
+
+
+class Source:
+    """The bytes of one file, decompressed, from the start on. Raises BadInput for what cannot be read."""
+
+    def __init__(self, path: str | os.PathLike):
+        self.name = "standard input" if path == STDIN else os.fspath(path)
+        self._raw: BinaryIO = sys.stdin.buffer if path == STDIN else _open(self.name)
+        self._stream = self._raw if isinstance(self._raw, BufferedReader) else BufferedReader(self._raw)
+        try:
+            self._check()
+        except BadInput:
+            self.close()
+            raise
+
+    def _check(self) -> None:
+        head = self._peek()
+        if head.startswith(_GZIP):
+            self._stream = BufferedReader(gzip.GzipFile(fileobj=self._raw))
+            head = self._peek()
+        if head.startswith(_UTF16):
+            raise BadInput(f"{self.name} is UTF-16, not UTF-8", f"convert it: iconv -f UTF-16 -t UTF-8 {self.name}")
+        if head.startswith(_BOM):
+            self._stream.read(len(_BOM))
+        if not head:
+            raise BadInput(f"{self.name} is empty")
+
+    def is_array(self) -> bool:
+        """Whether the file is one JSON array (of objects), rather than one object per line."""
+        head = self._peek().lstrip(_WHITE)
+        return head[:1] == b"[" and head[1:].lstrip(_WHITE)[:1] in (b"{", b"]", b"")
+
+    def entries(self) -> Iterator[tuple[int, str | None, str]]:
+        """(number from 1, JSON text or None, reason if None): one per line that is not blank, or per element of the array."""
+        return self._elements() if self._is_array() else self._lines()
+
+    def close(self) -> None:
+        """Let go of the file; standard input stays open."""
+        if self._raw is not sys.stdin.buffer:
+            self._stream.close()
+            self._raw.close()
+
+    def _is_array(self) -> bool:
+        """Whether the file is one JSON array of objects. (A line may be an array too: of something else.)"""
+        head = self._peek().lstrip(_WHITE)
+        return head[:1] == b"[" and head[1:].lstrip(_WHITE)[:1] in (b"{", b"]", b"")
+
+    def _lines(self) -> Iterator[tuple[int, str | None, str]]:
+        number = 0
+        while line := self._read(self._stream.readline, f"line {number}"):
+            number += 1
+            if len(line) == MAX_BYTES and not line.endswith(b"\n"):
+                while line and not line.endswith(b"\n"):
+                    line = self._read(self._stream.readline, f"line {number}")
+                yield number, None, f"longer than {MAX_BYTES // 2**20} MiB"
+            elif line.strip():
+                yield number, *_decoded(line)
+
+    def _elements(self) -> Iterator[tuple[int, str | None, str]]:
+        """Element by element, without holding the whole array."""
+        decoder, utf8 = json.JSONDecoder(), codecs.getincrementaldecoder("utf-8")("surrogateescape")
+        text, number, block = "", 0, b"first"
+        while True:
+            text = text.lstrip().removeprefix("[" if not number else ",").lstrip()
+            if text.startswith("]"):
+                return
+            try:
+                end = decoder.raw_decode(text)[1]
+            except RecursionError:
+                raise BadInput(f"{self.name}: element {number + 1} is nested too deep", _KEPT) from None
+            except ValueError as error:  # broken, or not all of it read yet
+                if not block or len(text) > MAX_BYTES:
+                    raise BadInput(f"{self.name} is not valid JSON after element {number}: {error}", _KEPT) from None
+                block = self._read(self._stream.read, f"element {number}", max(len(text), _BLOCK_BYTES))
+                text += utf8.decode(block)
+                continue
+            number += 1
+            yield number, *_decoded(text[:end].encode("utf-8", "surrogateescape"))
+            text = text[end:]
+
+    def _peek(self) -> bytes:
+        return self._read(self._stream.peek, "its first bytes", 4096)
+
+    def _read(self, read: Callable[[int], bytes], place: str, size: int = MAX_BYTES) -> bytes:
+        try:
+            return read(size)
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            raise BadInput(f"{self.name} is a broken gzip file after {place}: {error}", _KEPT) from error
+        except OSError as error:
+            raise BadInput(f"{self.name} cannot be read after {place}: {error.strerror or error}") from error
+
+
+def _open(path: str) -> BinaryIO:
+    try:
+        return open(path, "rb")
+    except FileNotFoundError:
+        raise BadInput(f"there is no file {path}", "check the path; '-' reads standard input") from None
+    except IsADirectoryError:
+        raise BadInput(f"{path} is a folder", f"name the files in it: {path}/*.jsonl.gz") from None
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        raise BadInput(f"{path} cannot be opened: {getattr(error, 'strerror', None) or error}") from None
+
+
+def _decoded(line: bytes) -> tuple[str | None, str]:
+    try:
+        return line.decode("utf-8"), ""
+    except UnicodeDecodeError as error:
+        return None, f"not valid UTF-8 at byte {error.start + 1}"

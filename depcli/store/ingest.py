@@ -1,0 +1,146 @@
+"""From a reader into the store: embed what is new, commit every few seconds, go on after a kill by running again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+from depcli.errors import BadInput, DepError, Incompatible
+from depcli.readers import BadLine
+from depcli.records import Item, Review
+from depcli.store.batch import Batch
+from depcli.store.store import Store
+from depcli.store.writer import Counts, Writer
+
+READ_AHEAD = 512  # reviews looked up and embedded together
+COMMIT_REVIEWS = 16_384  # a commit holds at most about this many reviews,
+COMMIT_CHARACTERS = 64_000_000  # this much text,
+COMMIT_SECONDS = 5.0  # and this much work that a kill could lose
+_BAD_LINES_KEPT = 5
+_TIDY_REVIEWS = 1000  # after a run that wrote as many, pieces are joined and indexes brought up to date
+
+
+@dataclass(frozen=True)
+class IngestReport:
+    """What became of the entries. `reviews` were read, of which `added`, `replaced` and `unchanged` (known or older); `embedded`
+    counts texts; `first_bad` are the first few of `bad_lines`; `commit` is the id of the newest commit."""
+
+    reviews: int
+    added: int
+    replaced: int
+    unchanged: int
+    items: int
+    embedded: int
+    bad_lines: int
+    first_bad: tuple[BadLine, ...]
+    seconds: float
+    commit: str
+
+
+def ingest(
+    store: Store, entries: Iterable[Review | Item | BadLine], embedder, *, source: str, chunk: int = COMMIT_REVIEWS,
+    strict: bool = False, wait: bool = True, on_wait: Callable[[str], None] | None = None,
+    on_progress: Callable[[dict], None] | None = None,
+) -> IngestReport:  # fmt: skip
+    """Bring entries into the store, at most `chunk` reviews per commit, memory flat.
+
+    Bad lines are counted and left out; with `strict` the first one ends the run with BadInput. When the input itself breaks off
+    (a truncated file), what was read before is committed and then the reader's error is raised.
+    `on_progress` gets a dict with reviews_done, reviews_committed, embedded, skipped, bad_lines, reviews_per_second.
+    """
+    if embedder.identity != store.embedder:
+        message = f"the store was made with {store.embedder}, not with {embedder.identity}"
+        raise Incompatible(message, f"use --embedder {store.embedder.name}, or another folder with --profiles")
+    with store.writer(wait, on_wait) as writer:
+        run = _Run(writer, embedder, source)
+        for group in run.groups(entries, min(READ_AHEAD, chunk), strict):
+            run.take(group)
+            if run.due(chunk):
+                run.commit()
+            if on_progress is not None:
+                on_progress(run.progress())
+        run.commit()
+        writer.tidy(force=run.added + run.replaced >= _TIDY_REVIEWS)
+    if run.failure is not None:
+        raise run.failure
+    return IngestReport(
+        run.reviews, run.added, run.replaced, run.unchanged, run.items, run.embedded, run.bad_lines, tuple(run.first_bad),
+        time.monotonic() - run.started, writer.head.id,
+    )  # fmt: skip
+
+
+class _Run:
+    """One ingest under way."""
+
+    def __init__(self, writer: Writer, embedder, source: str):
+        self._writer, self._embedder, self._source = writer, embedder, source
+        self.reviews = self.embedded = self.bad_lines = 0
+        self.added = self.replaced = self.unchanged = self.items = 0
+        self.first_bad: list[BadLine] = []
+        self.failure: DepError | None = None
+        self.started = time.monotonic()
+        self._start_batch()
+
+    def groups(self, entries: Iterable[Review | Item | BadLine], size: int, strict: bool) -> Iterator[list[Review | Item]]:
+        """Good entries, `size` at a time. An end with an error is remembered in `failure`, after the entries before it."""
+        group: list[Review | Item] = []
+        try:
+            for entry in entries:
+                if isinstance(entry, BadLine):
+                    self._bad(entry, strict)
+                    continue
+                group.append(entry)
+                if len(group) == size:
+                    yield group
+                    group = []
+        except DepError as error:
+            self.failure = error
+        yield group
+
+    def _bad(self, line: BadLine, strict: bool) -> None:
+        self.bad_lines += 1
+        if len(self.first_bad) < _BAD_LINES_KEPT:
+            self.first_bad.append(line)
+        if strict:
+            hint = "mend the line, or leave --strict out to skip such lines"
+            raise BadInput(f"{self._source}, line {line.line_number}: {line.reason}", hint)
+
+    def take(self, group: list[Review | Item]) -> None:
+        """Add a group to the batch, with a vector for every text that has none."""
+        reviews = [entry for entry in group if isinstance(entry, Review)]
+        self._batch_items += [entry for entry in group if isinstance(entry, Item)]
+        self._batch.add(reviews)
+        self.reviews += len(reviews)
+        self._writer.reuse_vectors(self._batch)
+        missing = self._batch.missing()
+        if missing:
+            self._batch.vectors.update(zip(missing, self._embedder.encode(list(missing.values())), strict=True))
+            self.embedded += len(missing)
+
+    def due(self, chunk: int) -> bool:
+        entries = self._batch.read + len(self._batch_items)
+        late = time.monotonic() - self._batch_started > COMMIT_SECONDS
+        return entries >= chunk or self._batch.characters >= COMMIT_CHARACTERS or late
+
+    def commit(self) -> None:
+        counts: Counts = self._writer.commit(self._batch, self._batch_items, source=self._source)
+        self.added += counts.added
+        self.replaced += counts.replaced
+        self.unchanged += counts.unchanged
+        self.items += counts.items
+        self._writer.tidy()
+        self._start_batch()
+
+    def progress(self) -> dict:
+        seconds = time.monotonic() - self.started
+        return {
+            "reviews_done": self.reviews, "reviews_committed": self.added + self.replaced + self.unchanged,
+            "embedded": self.embedded, "skipped": self.reviews - self.embedded, "bad_lines": self.bad_lines,
+            "reviews_per_second": self.reviews / seconds if seconds > 0 else 0.0,
+        }  # fmt: skip
+
+    def _start_batch(self) -> None:
+        self._batch: Batch = self._writer.batch()
+        self._batch_items: list[Item] = []
+        self._batch_started = time.monotonic()

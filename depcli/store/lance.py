@@ -1,0 +1,76 @@
+"""The few LanceDB calls that everything else goes through. Values reach LanceDB as literals, never as filter text."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import timedelta
+from pathlib import Path
+
+import pyarrow as pa
+
+os.environ.setdefault("LANCEDB_LOG", "error")  # before the import: it warns on stderr about every table it makes
+
+import lancedb  # noqa: E402
+from lancedb.expr import Expr, col, lit  # noqa: E402
+from lancedb.index import BTree  # noqa: E402
+
+_VALUES_PER_QUERY = 2048
+_KEEP = timedelta(days=36500)  # optimize() drops versions after 7 days unless told otherwise: the newest commit may be older
+
+
+def connect(folder: Path):
+    """A connection that sees what other processes commit only when a table is opened."""
+    return lancedb.connect(str(folder))
+
+
+def open_table(db, name: str, version: int | None = None):
+    """The table, writable at its latest version, or read-only at a given one."""
+    table = db.open_table(name)
+    if version is not None and table.version != version:
+        table.checkout(version)
+    return table
+
+
+def rows(table, column: str, values: Iterable[str | bytes], select: Sequence[str]) -> pa.Table:
+    """The rows whose `column` is one of `values`, in no particular order."""
+    found = [table.search().where(given).select(list(select)).limit(None).to_arrow() for given in _one_of(column, values)]
+    return pa.concat_tables(found) if found else pa.schema([table.schema.field(name) for name in select]).empty_table()
+
+
+def all_rows(table, select: Sequence[str]) -> pa.Table:
+    """These columns of every row, in no particular order."""
+    return table.search().select(list(select)).limit(None).to_arrow()
+
+
+def delete(table, column: str, values: Iterable[str | bytes]) -> None:
+    """Delete the rows whose `column` is one of `values`."""
+    for given in _one_of(column, values):
+        table.delete(given)
+
+
+def _one_of(column: str, values: Iterable[str | bytes]) -> Iterator[Expr]:
+    """The filter `column IN values`, cut into several that are not too long."""
+    literals = [lit(value) for value in values if _storable(value)]
+    for start in range(0, len(literals), _VALUES_PER_QUERY):
+        yield col(column).isin(literals[start : start + _VALUES_PER_QUERY])
+
+
+def _storable(value: str | bytes) -> bool:
+    """Whether a table could hold it at all: a name from the command line may have lone surrogates, which match nothing."""
+    return isinstance(value, bytes) or not any("\ud800" <= character <= "\udfff" for character in value)
+
+
+def add_index(table, column: str) -> None:
+    """A B-tree on one column: lookups stay quick however long the table grows."""
+    table.create_index(column, config=BTree())
+
+
+def fragments(table) -> int:
+    """How many pieces the table is in: each write adds one."""
+    return table.stats()["fragment_stats"]["num_fragments"]
+
+
+def optimize(table) -> None:
+    """Join small pieces and bring the indexes up to date. Every version stays readable."""
+    table.optimize(cleanup_older_than=_KEEP)

@@ -1,0 +1,157 @@
+"""What the tables hold, how rows become records, and the hashes that name rows.
+
+reviews     one row per (user, item), named by `key`; the newest version of the review
+items       title and description per item
+item_sums   per item: number of reviews and the float64 sum of their vectors
+commits     one row per batch: the versions of the other three that belong together
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import pyarrow as pa
+
+from depcli.records import Item, ItemSum, Review
+
+FORMAT = 1  # of the tables; a reader refuses a higher one
+REVIEWS, ITEMS, SUMS, COMMITS = "reviews", "items", "item_sums", "commits"
+DATA_TABLES = (REVIEWS, ITEMS, SUMS)
+INDEXED = {REVIEWS: ("key", "user_id", "text_hash"), ITEMS: ("asin",), SUMS: ("asin",)}
+
+_HASH = pa.binary(16)
+_COMPRESSED = {"lance-encoding:compression": "zstd"}
+
+
+def _required(name: str, kind: pa.DataType, metadata: dict | None = None) -> pa.Field:
+    return pa.field(name, kind, nullable=False, metadata=metadata)
+
+
+def schemas(dimension: int) -> dict[str, pa.Schema]:
+    """The schema of every table for vectors of this dimension."""
+    reviews = [
+        _required("key", _HASH),
+        _required("user_id", pa.string()),
+        _required("asin", pa.string()),
+        pa.field("rating", pa.float64()),
+        _required("title", pa.string(), _COMPRESSED),
+        _required("text", pa.string(), _COMPRESSED),
+        pa.field("timestamp", pa.float64()),
+        _required("text_hash", _HASH),
+        pa.field("superseded", pa.list_(_HASH)),  # equally dated versions that this one replaced, see batch.py
+        _required("vector", pa.list_(pa.float32(), dimension)),
+    ]
+    items = [
+        _required("asin", pa.string()),
+        _required("title", pa.string(), _COMPRESSED),
+        _required("description", pa.string(), _COMPRESSED),
+    ]
+    sums = [
+        _required("asin", pa.string()),
+        _required("reviews", pa.int64()),
+        _required("total", pa.list_(pa.float64(), dimension)),
+    ]
+    commits = [
+        _required("number", pa.int64()),
+        _required("id", pa.string()),
+        _required("created", pa.string()),
+        _required("action", pa.string()),
+        _required("source", pa.string()),
+        _required("counts", pa.string()),
+        *(_required(f"{table}_version", pa.int64()) for table in DATA_TABLES),
+        _required("embedder", pa.string()),
+        _required("revision", pa.string()),
+        _required("dimension", pa.int64()),
+        _required("normalized", pa.bool_()),
+        _required("format", pa.int64()),
+    ]
+    return {REVIEWS: pa.schema(reviews), ITEMS: pa.schema(items), SUMS: pa.schema(sums), COMMITS: pa.schema(commits)}
+
+
+def _digest(*parts: bytes) -> bytes:
+    """128 bits over parts that cannot run into each other, whatever they contain."""
+    hasher = hashlib.sha256()
+    for part in parts:
+        hasher.update(len(part).to_bytes(8, "big"))
+        hasher.update(part)
+    return hasher.digest()[:16]
+
+
+def review_key(user_id: str, asin: str) -> bytes:
+    """The 16 bytes that name the one review of this user and item."""
+    return _digest(user_id.encode(), asin.encode())
+
+
+def text_hash(text: str) -> bytes:
+    """The 16 bytes that name a text: equal texts have one vector."""
+    return _digest(text.encode())
+
+
+def content_hash(text: bytes, title: str, rating: float | None) -> bytes:
+    """The 16 bytes that name a version of a review. `text` is its text_hash."""
+    return _digest(text, title.encode(), repr(None if rating is None else float(rating)).encode())
+
+
+def review_rows(
+    reviews: Sequence[Review], keys: Sequence[bytes], hashes: Sequence[bytes], superseded: Sequence[Sequence[bytes]],
+    vectors: np.ndarray,
+) -> pa.Table:  # fmt: skip
+    """Rows for the reviews table; vectors (n, d) float32."""
+    schema = schemas(vectors.shape[1])[REVIEWS]
+    columns = [
+        pa.array(keys, _HASH),
+        pa.array([review.user_id for review in reviews], pa.string()),
+        pa.array([review.asin for review in reviews], pa.string()),
+        pa.array([review.rating for review in reviews], pa.float64()),
+        pa.array([review.title for review in reviews], pa.string()),
+        pa.array([review.text for review in reviews], pa.string()),
+        pa.array([review.timestamp for review in reviews], pa.float64()),
+        pa.array(hashes, _HASH),
+        pa.array([list(versions) or None for versions in superseded], pa.list_(_HASH)),
+        _matrix_column(vectors),
+    ]
+    return pa.Table.from_arrays(columns, schema=schema)
+
+
+def item_rows(items: Iterable[Item]) -> pa.Table:
+    """Rows for the items table."""
+    items = list(items)
+    columns = [pa.array([getattr(item, name) for item in items], pa.string()) for name in ("asin", "title", "description")]
+    return pa.Table.from_arrays(columns, schema=schemas(1)[ITEMS])
+
+
+def sum_rows(asins: Sequence[str], reviews: Sequence[int], totals: np.ndarray) -> pa.Table:
+    """Rows for the item_sums table; totals (n, d) float64."""
+    columns = [pa.array(asins, pa.string()), pa.array(reviews, pa.int64()), _matrix_column(totals)]
+    return pa.Table.from_arrays(columns, schema=schemas(totals.shape[1])[SUMS])
+
+
+def reviews_of(rows: pa.Table) -> list[Review]:
+    """Rows of the reviews table as records, in the order of the rows."""
+    names = ("user_id", "asin", "text", "rating", "title", "timestamp")
+    return [Review(*values) for values in zip(*(rows.column(name).to_pylist() for name in names), strict=True)]
+
+
+def items_of(rows: pa.Table) -> dict[str, Item]:
+    """Rows of the items table as records by asin."""
+    columns = (rows.column(name).to_pylist() for name in ("asin", "title", "description"))
+    return {values[0]: Item(*values) for values in zip(*columns, strict=True)}
+
+
+def sums_of(rows: pa.Table) -> dict[str, ItemSum]:
+    """Rows of the item_sums table as records by asin."""
+    totals = matrix(rows, "total")
+    counts = rows.column("reviews").to_pylist()
+    return {asin: ItemSum(counts[i], totals[i]) for i, asin in enumerate(rows.column("asin").to_pylist())}
+
+
+def matrix(rows: pa.Table, column: str) -> np.ndarray:
+    """A fixed-size list column as (n, d), in the type it is stored in."""
+    lists = rows.column(column).combine_chunks()
+    return lists.flatten().to_numpy(zero_copy_only=False).reshape(len(lists), lists.type.list_size)
+
+
+def _matrix_column(values: np.ndarray) -> pa.Array:
+    return pa.FixedSizeListArray.from_arrays(pa.array(np.ascontiguousarray(values).ravel()), values.shape[1])

@@ -1,0 +1,86 @@
+"""What a reader sees: the tables as one commit left them, whatever is written meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+
+import pyarrow.compute as pc
+
+from depcli.records import EmbedderIdentity, Item, ItemSum, Stored, stable_order
+from depcli.store import lance
+from depcli.store.commits import Commit
+from depcli.store.failures import storage_errors
+from depcli.store.schema import ITEMS, REVIEWS, SUMS, items_of, matrix, reviews_of, sums_of
+
+_REVIEW_COLUMNS = ("user_id", "asin", "text", "rating", "title", "timestamp", "vector")
+
+
+class Snapshot:
+    """One committed state of the store, for as long as the object lives."""
+
+    def __init__(self, db, folder: Path, commit: Commit):
+        self.commit = commit
+        self._db, self._folder = db, folder
+        self._tables: dict[str, object] = {}
+
+    @property
+    def embedder(self) -> EmbedderIdentity:
+        return self.commit.embedder
+
+    def counts(self) -> dict[str, int]:
+        """How many reviews, users, and items (reviewed or described) there are."""
+        return {"reviews": self._reviews, "users": len(self._users), "items": len(self._asins)}
+
+    def user_ids(self) -> list[str]:
+        """Every user with a review, sorted."""
+        return list(self._users)
+
+    def has_user(self, user_id: str) -> bool:
+        return self._find(REVIEWS, "user_id", [user_id], ["key"]).num_rows > 0
+
+    def histories(self, user_ids: Sequence[str]) -> dict[str, list[Stored]]:
+        """The reviews of these users in records.stable_order, each with its vector (d,) float32; users without any are absent."""
+        rows = self._find(REVIEWS, "user_id", user_ids, _REVIEW_COLUMNS)
+        vectors = matrix(rows, "vector")
+        found: dict[str, list[Stored]] = {}
+        for review, vector in zip(reviews_of(rows), vectors, strict=True):
+            found.setdefault(review.user_id, []).append(Stored(review, vector))
+        for history in found.values():
+            history.sort(key=lambda stored: stable_order(stored.review))
+        return found
+
+    def items(self, asins: Sequence[str]) -> dict[str, Item]:
+        """Title and description of these items; unknown ones are absent."""
+        return items_of(self._find(ITEMS, "asin", asins, ("asin", "title", "description")))
+
+    def sums(self, asins: Sequence[str]) -> dict[str, ItemSum]:
+        """Number of reviews and sum of vectors (d,) float64 of these items; items nobody reviewed are absent."""
+        return sums_of(self._find(SUMS, "asin", asins, ("asin", "reviews", "total")))
+
+    def _table(self, name: str):
+        if name not in self._tables:
+            self._tables[name] = lance.open_table(self._db, name, self.commit.versions[name])
+        return self._tables[name]
+
+    def _find(self, name: str, column: str, values: Sequence[str], select: Sequence[str]):
+        with storage_errors(self._folder):
+            return lance.rows(self._table(name), column, list(dict.fromkeys(values)), select)
+
+    @cached_property
+    def _reviews(self) -> int:
+        with storage_errors(self._folder):
+            return self._table(REVIEWS).count_rows()
+
+    @cached_property
+    def _users(self) -> list[str]:
+        return sorted(self._distinct(REVIEWS, "user_id"))
+
+    @cached_property
+    def _asins(self) -> set[str]:
+        return self._distinct(ITEMS, "asin") | self._distinct(SUMS, "asin")
+
+    def _distinct(self, name: str, column: str) -> set[str]:
+        with storage_errors(self._folder):
+            return set(pc.unique(lance.all_rows(self._table(name), [column]).column(column)).to_pylist())

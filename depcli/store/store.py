@@ -1,0 +1,102 @@
+"""The store as a whole: make it, open it, read it at a commit, write to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from depcli.errors import Incompatible, NotFound
+from depcli.records import EmbedderIdentity
+from depcli.store import commits, lance
+from depcli.store.commits import Commit
+from depcli.store.failures import storage_errors
+from depcli.store.lock import write_lock
+from depcli.store.schema import COMMITS, DATA_TABLES, INDEXED, schemas
+from depcli.store.snapshot import Snapshot
+from depcli.store.writer import Writer
+
+_FOLDER, _LOCK = "store", "write.lock"
+
+
+class Store:
+    """The profile store in a profiles folder. Made by Store.open or Store.create, never directly."""
+
+    def __init__(self, path: Path, embedder: EmbedderIdentity):
+        self.path, self.embedder = path, embedder
+        self.folder = path / _FOLDER
+        self._db = lance.connect(self.folder)
+
+    @classmethod
+    def open(cls, path: str | Path) -> Store:
+        """The store in the profiles folder `path`. Raises NotFound, or Incompatible when a newer dep made it."""
+        path = Path(path)
+        return cls(path, _finished(path)[-1].embedder)
+
+    @classmethod
+    def create(cls, path: str | Path, embedder: EmbedderIdentity) -> Store:
+        """Make a store for this embedder, or open the one that is there. Raises Incompatible for another embedder's store."""
+        path = Path(path)
+        log = _log(path)
+        if not log:
+            folder = path / _FOLDER
+            with storage_errors(path):
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+                with write_lock(folder / _LOCK):
+                    log = _log(path) or [_make_tables(folder, embedder)]
+        made_with = log[-1].embedder
+        if made_with != embedder:
+            raise Incompatible(
+                f"the store in {path} was made with {_describe(made_with)}, not with {_describe(embedder)}",
+                f"use --embedder {made_with.name}, or another folder with --profiles",
+            )
+        return cls(path, made_with)
+
+    def log(self) -> list[Commit]:
+        """Every commit, oldest first."""
+        return _finished(self.path)
+
+    def snapshot(self, at: str | None = None) -> Snapshot:
+        """The store as the newest commit left it, or the commit with this id or number. Raises NotFound."""
+        log = self.log()
+        found = log[-1:] if at is None else [commit for commit in log if at in (commit.id, str(commit.number))]
+        if not found:
+            raise NotFound(f"no commit {at} in {self.path}", f"commits go from {log[0].number} to {log[-1].number}")
+        return Snapshot(self._db, self.folder, found[0])
+
+    @contextmanager
+    def writer(self, wait: bool = True, on_wait: Callable[[str], None] | None = None) -> Iterator[Writer]:
+        """The right to write, for one process at a time. See lock.write_lock for what happens while another has it.
+        What a killed writer left uncommitted is undone first."""
+        with write_lock(self.folder / _LOCK, wait=wait, on_wait=on_wait):
+            yield Writer(self._db, self.folder, self.embedder)
+
+
+def _log(path: Path) -> list[Commit]:
+    """The commits of the store in this profiles folder; none when there is no finished store."""
+    folder = path / _FOLDER
+    with storage_errors(path):
+        if not any((folder / f"{COMMITS}.lance" / "_versions").glob("*.manifest")):
+            return []
+        return commits.read(lance.open_table(lance.connect(folder), COMMITS))
+
+
+def _finished(path: Path) -> list[Commit]:
+    log = _log(path)
+    if not log:
+        raise NotFound(f"no profile store in {path}", f"make one: dep ingest FILE --profiles {path}")
+    return log
+
+
+def _make_tables(folder: Path, embedder: EmbedderIdentity) -> Commit:
+    db, wanted = lance.connect(folder), schemas(embedder.dimension)
+    tables = {name: db.create_table(name, schema=wanted[name], mode="overwrite") for name in (*DATA_TABLES, COMMITS)}
+    for name, columns in INDEXED.items():
+        for column in columns:
+            lance.add_index(tables[name], column)
+    versions = {name: tables[name].version for name in DATA_TABLES}
+    return commits.append(tables[COMMITS], 0, "create", "", {}, versions, embedder)
+
+
+def _describe(embedder: EmbedderIdentity) -> str:
+    return f"{embedder.name} ({embedder.dimension}-d, revision {embedder.revision})"

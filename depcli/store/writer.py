@@ -1,0 +1,188 @@
+"""Writing: a batch of reviews, items and item sums, and then the one row that commits it.
+
+All of it runs under the store's write lock, so what is looked up stays true until it is written.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from depcli.errors import DepError
+from depcli.records import EmbedderIdentity, Item, Review
+from depcli.store import commits, lance, schema
+from depcli.store.batch import Batch, Version
+from depcli.store.failures import storage_errors
+from depcli.store.schema import COMMITS, DATA_TABLES, ITEMS, REVIEWS, SUMS
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What a batch did: reviews new to the store, reviews that replaced an earlier version, reviews read that changed nothing
+    (known, or older than what is there), and items described for the first time or anew."""
+
+    added: int
+    replaced: int
+    unchanged: int
+    items: int
+
+
+class Writer:
+    """The one process that may write. Get it from Store.writer()."""
+
+    def __init__(self, db, folder: Path, embedder: EmbedderIdentity):
+        self._folder, self._embedder = folder, embedder
+        with storage_errors(folder):
+            self._commits = lance.open_table(db, COMMITS)
+            self._tables = {name: lance.open_table(db, name) for name in DATA_TABLES}
+            self._head = commits.read(self._commits)[-1]
+            self._roll_back()
+
+    @property
+    def head(self) -> commits.Commit:
+        """The newest commit."""
+        return self._head
+
+    def upsert(self, reviews: Sequence[Review], vectors: np.ndarray, items: Sequence[Item] = (), *, source: str) -> Counts:
+        """Write one batch with the vectors (n, d) float32 of its texts, as one commit. A text that the store holds already for
+        the same user and item keeps the vector it has. Without any change there is no commit."""
+        batch = self.batch()
+        batch.add(reviews)
+        batch.vectors.update((schema.text_hash(review.text), vector) for review, vector in zip(reviews, vectors, strict=True))
+        return self.commit(batch, items, source=source)
+
+    def batch(self) -> Batch:
+        """An empty batch, for filling step by step before commit()."""
+        return Batch(self._versions)
+
+    def reuse_vectors(self, batch: Batch) -> None:
+        """Give the batch the vectors of texts that the store knows under other users or items."""
+        hashes = list(batch.missing())
+        if hashes:
+            with storage_errors(self._folder):
+                rows = lance.rows(self._tables[REVIEWS], "text_hash", hashes, ("text_hash", "vector"))
+            batch.vectors.update(zip(rows.column("text_hash").to_pylist(), schema.matrix(rows, "vector"), strict=True))
+
+    def commit(self, batch: Batch, items: Sequence[Item] = (), *, source: str) -> Counts:
+        """Write what the batch changes. Every text in batch.missing() must have got its vector."""
+        with storage_errors(self._folder), _no_interrupt():
+            self._roll_back()  # an earlier commit of this writer may have failed half-way
+            changed, new_items = batch.changed(), self._changed_items(items)
+            replaced = sum(version.stored_text is not None for version in changed.values())
+            counts = Counts(len(changed) - replaced, replaced, batch.read - len(changed), len(new_items))
+            if changed:
+                self._write_reviews(changed, batch.vectors)
+            if new_items:
+                self._replace(ITEMS, "asin", list(new_items), schema.item_rows(new_items.values()))
+            if changed or new_items:
+                self._append_commit("ingest", source, asdict(counts))
+            return counts
+
+    def tidy(self, *, force: bool = False) -> None:
+        """Join the small pieces that writes leave and bring indexes up to date, where there are enough of them to matter
+        (with `force`: wherever there is anything to do)."""
+        with storage_errors(self._folder), _no_interrupt():
+            self._roll_back()
+            for table in (*self._tables.values(), self._commits):
+                if lance.fragments(table) > (1 if force else 16 + table.count_rows() // 20_000):
+                    lance.optimize(table)
+            if self._versions_now() != self._head.versions:
+                self._append_commit("compact", "", {})
+
+    def _versions(self, keys: Sequence[bytes]) -> dict[bytes, Version]:
+        with storage_errors(self._folder):
+            columns = ("key", "rating", "title", "timestamp", "text_hash", "superseded")
+            rows = lance.rows(self._tables[REVIEWS], "key", keys, columns).to_pylist()
+        return {
+            row["key"]: Version(
+                row["timestamp"], row["text_hash"], schema.content_hash(row["text_hash"], row["title"], row["rating"]),
+                tuple(row["superseded"] or ()), stored_text=row["text_hash"],
+            )
+            for row in rows
+        }  # fmt: skip
+
+    def _changed_items(self, items: Sequence[Item]) -> dict[str, Item]:
+        latest: dict[str, Item] = {}
+        table, asins = self._tables[ITEMS], list({item.asin for item in items})
+        stored = schema.items_of(lance.rows(table, "asin", asins, ("asin", "title", "description")))
+        for item in items:  # an empty field takes nothing away
+            before = latest.get(item.asin) or stored.get(item.asin) or item
+            latest[item.asin] = Item(item.asin, item.title or before.title, item.description or before.description)
+        return {asin: item for asin, item in latest.items() if stored.get(asin) != item}
+
+    def _write_reviews(self, changed: Mapping[bytes, Version], vectors: Mapping[bytes, np.ndarray]) -> None:
+        versions = list(changed.values())
+        replaced = [key for key, version in changed.items() if version.stored_text is not None]
+        rows = lance.rows(self._tables[REVIEWS], "key", replaced, ("key", "vector"))
+        before = dict(zip(rows.column("key").to_pylist(), schema.matrix(rows, "vector"), strict=True))
+        after = np.empty((len(changed), self._embedder.dimension), np.float32)
+        for i, (key, version) in enumerate(changed.items()):
+            after[i] = before[key] if version.text == version.stored_text else vectors[version.text]
+        if not np.isfinite(after).all():
+            raise DepError(f"the embedder {self._embedder.name} returned NaN or infinity", "nothing of this batch was stored")
+        self._write_sums(versions, after, [before.get(key) for key in changed])
+        rows = schema.review_rows(
+            [version.review for version in versions], list(changed), [version.text for version in versions],
+            [version.superseded for version in versions], after,
+        )  # fmt: skip
+        self._replace(REVIEWS, "key", replaced, rows)
+
+    def _write_sums(self, versions: Sequence[Version], after: np.ndarray, before: Sequence[np.ndarray | None]) -> None:
+        """Add to each item's sum what its new vectors bring and what its replaced ones take away."""
+        place: dict[str, int] = {}
+        of = np.array([place.setdefault(version.review.asin, len(place)) for version in versions])
+        table, asins = self._tables[SUMS], list(place)
+        stored = schema.sums_of(lance.rows(table, "asin", asins, ("asin", "reviews", "total")))
+        counts, totals = np.zeros(len(place), np.int64), np.zeros((len(place), after.shape[1]))
+        for asin, item_sum in stored.items():
+            counts[place[asin]], totals[place[asin]] = item_sum.reviews, item_sum.total
+        np.add.at(totals, of, after)
+        for i, vector in enumerate(before):
+            if vector is None:
+                counts[of[i]] += 1
+            else:
+                totals[of[i]] -= vector
+        self._replace(SUMS, "asin", list(stored), schema.sum_rows(asins, counts, totals))
+
+    def _replace(self, name: str, column: str, values: Sequence[str | bytes], rows) -> None:
+        lance.delete(self._tables[name], column, values)
+        self._tables[name].add(rows)
+
+    def _append_commit(self, action: str, source: str, counts: Mapping[str, int]) -> None:
+        number, versions = self._head.number + 1, self._versions_now()
+        self._head = commits.append(self._commits, number, action, source, counts, versions, self._embedder)
+
+    def _versions_now(self) -> dict[str, int]:
+        return {name: table.version for name, table in self._tables.items()}
+
+    def _roll_back(self) -> None:
+        """Undo what a writer wrote and did not commit."""
+        stray = [name for name, version in self._versions_now().items() if version != self._head.versions[name]]
+        for name in stray:
+            self._tables[name].restore(self._head.versions[name])
+        if stray:
+            for leftover in self._folder.glob("*.lance/data/.tmp*"):
+                leftover.unlink(missing_ok=True)
+            self._append_commit("recover", "", {})
+
+
+@contextmanager
+def _no_interrupt() -> Iterator[None]:
+    """Ctrl-C waits for the end of the block: LanceDB would go on writing in its own thread while the lock is dropped."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    pressed: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, frame: pressed.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if pressed:
+            signal.raise_signal(signal.SIGINT)
