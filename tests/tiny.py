@@ -15,7 +15,7 @@ HIDDEN = 64
 def build_tiny_backbone(folder: Path, *, seed: int = 0, hidden: int = HIDDEN, vocabulary: int = 338, padded: int = 352) -> Path:
     """Write the model into `folder` and return it. Weights are float32, ids from len(tokenizer) to `padded` mean nothing.
 
-    Context 1,024 positions; end-of-generation tokens are <|im_end|> and <|endoftext|>.
+    Context 2,048 positions; end-of-generation tokens are <|im_end|> and <|endoftext|>.
     """
     import torch
     from transformers import Qwen2Config, Qwen2ForCausalLM
@@ -27,7 +27,7 @@ def build_tiny_backbone(folder: Path, *, seed: int = 0, hidden: int = HIDDEN, vo
     ends = tokenizer.convert_tokens_to_ids(["<|im_end|>", "<|endoftext|>"])
     config = Qwen2Config(
         vocab_size=padded, hidden_size=hidden, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
-        intermediate_size=2 * hidden, max_position_embeddings=1024, tie_word_embeddings=True, bos_token_id=None,
+        intermediate_size=2 * hidden, max_position_embeddings=2048, tie_word_embeddings=True, bos_token_id=None,
         eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id, initializer_range=0.2,
         rope_parameters={"rope_type": "default", "rope_theta": 10000.0},
     )  # fmt: skip

@@ -54,7 +54,6 @@ class LlamaContext:
         self._model = lib.llama_model_load_from_file(os.fsencode(path), params)
         if not self._model:
             raise BadInput(f"llama.cpp cannot load {path}: {_said()}", "fetch the file again, or make it anew")
-        self._vocabulary = lib.llama_model_get_vocab(self._model)
         self.width: int = lib.llama_model_n_embd_inp(self._model)
         self.positions: int = lib.llama_model_n_ctx_train(self._model)
         try:
@@ -62,6 +61,16 @@ class LlamaContext:
         except DepError:
             self.close()
             raise
+
+    @property
+    def _open_model(self):
+        if self._model is None:  # a freed pointer would bring the process down
+            raise RuntimeError("the engine is closed")
+        return self._model
+
+    @property
+    def _vocabulary(self):
+        return lib.llama_model_get_vocab(self._open_model)
 
     def _refuse_what_cannot_write(self) -> None:
         if lib.llama_model_rope_type(self._model) in (lib.LLAMA_ROPE_TYPE_MROPE, lib.LLAMA_ROPE_TYPE_IMROPE):
@@ -74,8 +83,6 @@ class LlamaContext:
 
     def begin(self, positions: int) -> None:
         """Start a new sequence with room for `positions`; what an earlier one left, even an interrupted one, is gone."""
-        if self._model is None:
-            raise RuntimeError("the engine is closed")
         if self._context is None or lib.llama_n_ctx(self._context) < positions:
             self._free_context()
             self._context = self._new_context(positions)
@@ -92,7 +99,7 @@ class LlamaContext:
             params.flash_attn_type = lib.LLAMA_FLASH_ATTN_TYPE_DISABLED
             params.type_k = params.type_v = lib.GGML_TYPE_F32
         _log.clear()
-        context = lib.llama_init_from_model(self._model, params)
+        context = lib.llama_init_from_model(self._open_model, params)
         if not context:
             hint = "ask for fewer: --max-new-tokens"
             raise DepError(f"llama.cpp cannot make room for {params.n_ctx} positions: {_said()}", hint)
@@ -187,7 +194,7 @@ class LlamaContext:
 
     def chat_template(self) -> str | None:
         """The Jinja chat template that the file carries."""
-        template = lib.llama_model_chat_template(self._model, None)
+        template = lib.llama_model_chat_template(self._open_model, None)
         return template.decode("utf-8") if template else None
 
     def metadata(self, key: str) -> str | None:
@@ -195,7 +202,7 @@ class LlamaContext:
         room = 256
         while True:
             buffer = ctypes.create_string_buffer(room)
-            count = lib.llama_model_meta_val_str(self._model, key.encode(), buffer, room)
+            count = lib.llama_model_meta_val_str(self._open_model, key.encode(), buffer, room)
             if count < room:
                 return buffer.value.decode("utf-8", "replace") if count >= 0 else None
             room = count + 1

@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from depcli.engines.sampling import Sampler, nucleus
+from depcli.errors import DepError
+from depcli.records import Sampling
+
+
+def slow_nucleus(logits, temperature, top_p):
+    weights = [float(np.exp((float(x) - float(max(logits))) / temperature)) for x in logits]
+    ranked = sorted(range(len(weights)), key=lambda i: (-weights[i], i))
+    kept, mass = [], 0.0
+    for i in ranked:
+        kept.append(i)
+        mass += weights[i] / sum(weights)
+        if mass >= top_p:
+            break
+    return kept
+
+
+@pytest.mark.parametrize("spread", [0.01, 1.0, 8.0])
+@pytest.mark.parametrize("top_p", [0.1, 0.5, 0.95])
+def test_nucleus_equals_the_definition(spread, top_p):
+    # 700 tokens: more than the first guess of candidates, so flat distributions take the long way.
+    logits = (np.random.default_rng(1).standard_normal(700) * spread).astype(np.float32)
+    ids, mass = nucleus(logits, 0.8, top_p)
+    assert ids.tolist() == slow_nucleus(logits, 0.8, top_p)
+    assert mass[-1] >= top_p and (len(mass) == 1 or mass[-2] < top_p)
+
+
+def test_top_p_one_keeps_everything_allowed():
+    logits = np.array([0.0, -np.inf, 1.0], np.float32)
+    ids, mass = nucleus(logits, 1.0, 1.0)
+    assert ids[:2].tolist() == [2, 0] and mass[-1] == pytest.approx(1.0)
+    assert 1 not in {Sampler(Sampling(temperature=1.0, top_p=1.0, seed=s)).pick(logits) for s in range(200)}
+
+
+def test_draws_follow_the_distribution():
+    logits = np.log(np.array([0.5, 0.3, 0.15, 0.05], np.float32))
+    sampler = Sampler(Sampling(temperature=1.0, top_p=0.9, seed=5))
+    counts = np.bincount([sampler.pick(logits) for _ in range(20_000)], minlength=4) / 20_000
+    expected = np.array([0.5, 0.3, 0.15, 0.0]) / 0.95
+    assert np.abs(counts - expected).max() < 0.015  # more than four standard errors
+    assert counts[3] == 0
+
+
+def test_greedy_takes_the_first_of_equals():
+    assert Sampler(Sampling(temperature=0)).pick(np.array([1, 3, 3, -np.inf], np.float32)) == 1
+
+
+def test_not_a_number_is_an_error():
+    for logits in ([np.nan, 1.0], [-np.inf, -np.inf]):
+        with pytest.raises(DepError, match="not a number"):
+            Sampler(Sampling(temperature=0)).pick(np.array(logits, np.float32))
