@@ -6,6 +6,7 @@ import codecs
 import gzip
 import json
 import os
+import re
 import sys
 import zlib
 from collections.abc import Callable, Iterator
@@ -20,20 +21,23 @@ _BLOCK_BYTES = 2**20
 _KEPT = "what stands before it was read; mend the file and run the same command again"
 _GZIP, _UTF16, _BOM = b"\x1f\x8b", (b"\xff\xfe", b"\xfe\xff"), b"\xef\xbb\xbf"
 _WHITE = b" \t\r\n"
+_START, _BETWEEN = re.compile(r"\s*\[?\s*"), re.compile(r"\s*,?\s*")  # of the elements of a JSON array
+
+
+def open_source(path: str | os.PathLike) -> Source:
+    """The bytes of a file, or of standard input. Raises BadInput for what cannot be read."""
+    if path == STDIN:
+        return Source("standard input", sys.stdin.buffer, owned=False)
+    return Source(os.fspath(path), _open(os.fspath(path)), owned=True)
 
 
 class Source:
-    """The bytes of one file, decompressed, from the start on. Raises BadInput for what cannot be read."""
+    """One file, decompressed, from its start on."""
 
-    def __init__(self, path: str | os.PathLike):
-        self.name = "standard input" if path == STDIN else os.fspath(path)
-        self._raw: BinaryIO = sys.stdin.buffer if path == STDIN else _open(self.name)
-        self._stream = self._raw if isinstance(self._raw, BufferedReader) else BufferedReader(self._raw)
-        try:
-            self._check()
-        except BadInput:
-            self.close()
-            raise
+    def __init__(self, name: str, raw: BinaryIO, *, owned: bool):
+        self.name, self._raw, self._owned = name, raw, owned
+        self._stream = raw if isinstance(raw, BufferedReader) else BufferedReader(raw)
+        self._check()
 
     def _check(self) -> None:
         head = self._peek()
@@ -47,20 +51,18 @@ class Source:
         if not head:
             raise BadInput(f"{self.name} is empty")
 
-    def is_array(self) -> bool:
-        """Whether the file is one JSON array (of objects), rather than one object per line."""
-        head = self._peek().lstrip(_WHITE)
-        return head[:1] == b"[" and head[1:].lstrip(_WHITE)[:1] in (b"{", b"]", b"")
-
     def entries(self) -> Iterator[tuple[int, str | None, str]]:
         """(number from 1, JSON text or None, reason if None): one per line that is not blank, or per element of the array."""
         return self._elements() if self._is_array() else self._lines()
 
     def close(self) -> None:
         """Let go of the file; standard input stays open."""
-        if self._raw is not sys.stdin.buffer:
+        if self._owned:
             self._stream.close()
             self._raw.close()
+
+    def __del__(self):  # nobody need iterate over a reader
+        self.close()
 
     def _is_array(self) -> bool:
         """Whether the file is one JSON array of objects. (A line may be an array too: of something else.)"""
@@ -69,11 +71,11 @@ class Source:
 
     def _lines(self) -> Iterator[tuple[int, str | None, str]]:
         number = 0
-        while line := self._read(self._stream.readline, f"line {number}"):
+        while line := self._read(self._stream.readline, MAX_BYTES, f"line {number}"):
             number += 1
             if len(line) == MAX_BYTES and not line.endswith(b"\n"):
                 while line and not line.endswith(b"\n"):
-                    line = self._read(self._stream.readline, f"line {number}")
+                    line = self._read(self._stream.readline, MAX_BYTES, f"line {number}")
                 yield number, None, f"longer than {MAX_BYTES // 2**20} MiB"
             elif line.strip():
                 yield number, *_decoded(line)
@@ -81,29 +83,29 @@ class Source:
     def _elements(self) -> Iterator[tuple[int, str | None, str]]:
         """Element by element, without holding the whole array."""
         decoder, utf8 = json.JSONDecoder(), codecs.getincrementaldecoder("utf-8")("surrogateescape")
-        text, number, block = "", 0, b"first"
+        text, at, number, block = "", 0, 0, b"first"
         while True:
-            text = text.lstrip().removeprefix("[" if not number else ",").lstrip()
-            if text.startswith("]"):
+            at = (_BETWEEN if number else _START).match(text, at).end()
+            if text.startswith("]", at):
                 return
             try:
-                end = decoder.raw_decode(text)[1]
+                end = decoder.raw_decode(text, at)[1]
             except RecursionError:
                 raise BadInput(f"{self.name}: element {number + 1} is nested too deep", _KEPT) from None
             except ValueError as error:  # broken, or not all of it read yet
-                if not block or len(text) > MAX_BYTES:
+                if not block or len(text) - at > MAX_BYTES:
                     raise BadInput(f"{self.name} is not valid JSON after element {number}: {error}", _KEPT) from None
-                block = self._read(self._stream.read, f"element {number}", max(len(text), _BLOCK_BYTES))
-                text += utf8.decode(block)
+                block = self._read(self._stream.read, max(len(text) - at, _BLOCK_BYTES), f"element {number}")
+                text, at = text[at:] + utf8.decode(block), 0
                 continue
             number += 1
-            yield number, *_decoded(text[:end].encode("utf-8", "surrogateescape"))
-            text = text[end:]
+            yield number, *_decoded(text[at:end].encode("utf-8", "surrogateescape"))
+            at = end
 
     def _peek(self) -> bytes:
-        return self._read(self._stream.peek, "its first bytes", 4096)
+        return self._read(self._stream.peek, 4096, "its first bytes")
 
-    def _read(self, read: Callable[[int], bytes], place: str, size: int = MAX_BYTES) -> bytes:
+    def _read(self, read: Callable[[int], bytes], size: int, place: str) -> bytes:
         try:
             return read(size)
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:

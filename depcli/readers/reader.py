@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from depcli.errors import BadInput
 from depcli.readers import formats
 from depcli.readers.entries import BadField, BadLine
-from depcli.readers.files import Source
+from depcli.readers.files import Source, open_source
 from depcli.records import Item, Review
 
 FORMATS = tuple(formats.PARSERS)
@@ -57,13 +57,9 @@ def read_items(path: str | os.PathLike) -> Reader:
 
 
 def _open(path: str | os.PathLike, detect: _Detector, parsers: Mapping[str, Callable]) -> Reader:
-    source = Source(path)
-    try:
-        entries = source.entries()
-        seen, format, reason = _look(source.name, entries, detect)
-    except BadInput:
-        source.close()
-        raise
+    source = open_source(path)
+    entries = source.entries()
+    seen, format, reason = _look(source.name, entries, detect)
     return Reader(source, itertools.chain(seen, entries), parsers[format], format, reason)
 
 

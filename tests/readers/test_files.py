@@ -1,0 +1,129 @@
+"""What can be wrong with a file as a whole: each is BadInput with words that help, and what is good is read."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import sys
+
+import pytest
+
+from depcli.errors import BadInput
+from depcli.readers import BadLine, files, open_reviews, read_items
+from depcli.records import Item, Review
+
+
+def line(number: int, **more) -> str:
+    return json.dumps({"user_id": f"u{number}", "asin": f"i{number}", "text": f"text {number}", **more})
+
+
+def many(count: int) -> bytes:
+    return "".join(line(number) + "\n" for number in range(count)).encode()
+
+
+def texts(path) -> list[str]:
+    return [entry.text for entry in open_reviews(path)]
+
+
+@pytest.mark.parametrize("name", ["reviews.jsonl", "reviews.json", "reviews.txt"])
+def test_plain_and_gzipped_are_told_apart_by_content_not_by_name(tmp_path, name):
+    expected = [f"text {number}" for number in range(300)]
+    for content in (many(300), gzip.compress(many(300)), gzip.compress(many(100)) + gzip.compress(many(300)[len(many(100)) :])):
+        (tmp_path / name).write_bytes(content)
+        assert texts(tmp_path / name) == expected
+
+
+@pytest.mark.parametrize("compress", [bytes, gzip.compress])
+def test_standard_input(monkeypatch, compress):
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BufferedReader(io.BytesIO(compress(many(3))))))
+    assert texts("-") == ["text 0", "text 1", "text 2"]
+    assert not sys.stdin.buffer.closed
+
+
+@pytest.mark.parametrize("space", ["", " ", "\n  "])
+def test_json_array(tmp_path, space):
+    rows = [line(number) for number in range(5)]
+    rows.insert(2, '{"user_id": "half"}')
+    (tmp_path / "a.json").write_text(f"{space}[{space}" + f"{space},{space}".join(rows) + f"{space}]{space}\n")
+    entries = list(open_reviews(tmp_path / "a.json"))
+    assert [entry.text for entry in entries if isinstance(entry, Review)] == [f"text {number}" for number in range(5)]
+    assert [(entry.line_number, entry.reason) for entry in entries if isinstance(entry, BadLine)] == [(3, "no item id")]
+
+
+def test_array_longer_than_what_is_read_at_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "_BLOCK_BYTES", 7)  # every element, and every character of two bytes, is cut somewhere
+    rows = [{"user_id": f"ü{number}", "asin": "ä", "text": "schön " * number + "é"} for number in range(9)]
+    (tmp_path / "a.json").write_text(json.dumps(rows, ensure_ascii=False, indent=1), encoding="utf-8")
+    assert [vars(review)["text"] for review in open_reviews(tmp_path / "a.json")] == [row["text"] for row in rows]
+
+
+def test_broken_array_gives_what_stands_before_and_then_the_place(tmp_path):
+    for tail in (", {'user_id'}]", ", {", ""):
+        (tmp_path / "a.json").write_text(f"[{line(0)}, {line(1)}{tail}")
+        entries = iter(open_reviews(tmp_path / "a.json"))
+        assert [next(entries).text, next(entries).text] == ["text 0", "text 1"]
+        with pytest.raises(BadInput, match="after element 2"):
+            next(entries)
+
+
+def test_truncated_gzip_gives_what_it_can_and_then_says_where_it_broke_off(tmp_path):
+    whole = gzip.compress(many(5000))
+    for cut in (len(whole) // 2, len(whole) - 3):
+        (tmp_path / "cut.jsonl.gz").write_bytes(whole[:cut])
+        read = []
+        with pytest.raises(BadInput, match=r"cut\.jsonl\.gz is a broken gzip file after line \d+"):
+            for entry in open_reviews(tmp_path / "cut.jsonl.gz"):
+                read.append(entry.text)
+        assert read == [f"text {number}" for number in range(len(read))] and len(read) > 1000
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "is empty"),
+        (b"\n \n\n", "is empty"),
+        (gzip.compress(b""), "is empty"),
+        (b"[]", "is empty"),
+        (b"user,item,text\na,b,c\n", "is not JSON: line 1"),
+        (b"PK\x03\x04\x00\xff\xfe", "is not JSON: line 1: not valid UTF-8"),
+        (b"\x1f\x8b\x08\x00", "broken gzip"),
+        (b"\x1f\x8bnonsense", "broken gzip"),
+        ("\ufeff".encode("utf-16-le") + line(0).encode("utf-16-le"), "is UTF-16"),
+        (b'"a string"\n17\n', "is not JSON: line 1: not a JSON object"),
+        (b'{"name": "x", "stars": 3}\n', "cannot tell what .* holds: its objects have name, stars"),
+    ],
+)  # fmt: skip
+def test_files_that_are_no_use(tmp_path, content, words):
+    (tmp_path / "file").write_bytes(content)
+    with pytest.raises(BadInput, match=words):
+        list(open_reviews(tmp_path / "file"))
+    with pytest.raises(BadInput, match=words):
+        list(read_items(tmp_path / "file"))
+
+
+def test_missing_file_folder_and_impossible_name(tmp_path):
+    for path, words in ((tmp_path / "none.jsonl", "there is no file"), (tmp_path, "is a folder"), ("a\0b", "cannot be opened")):
+        with pytest.raises(BadInput, match=words):
+            open_reviews(path)
+
+
+def test_byte_order_mark_and_windows_line_ends(tmp_path):
+    (tmp_path / "bom.jsonl").write_bytes(b"\xef\xbb\xbf" + many(2).replace(b"\n", b"\r\n"))
+    assert texts(tmp_path / "bom.jsonl") == ["text 0", "text 1"]
+
+
+def test_overlong_line_is_skipped_and_the_next_one_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "MAX_BYTES", 200)
+    (tmp_path / "long.jsonl").write_text(f"{line(0)}\n{line(1, title='x' * 900)}\n{line(2)}\n")
+    first, bad, last = open_reviews(tmp_path / "long.jsonl")
+    assert (first.text, bad.line_number, last.text) == ("text 0", 2, "text 2") and "longer than" in bad.reason
+
+
+def test_items_file(tmp_path):
+    rows = [{"asin": "a", "title": "A", "description": "first\nsecond"}, {"asin": "b", "title": None}, {"title": "nameless"}]
+    (tmp_path / "items.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    reader = read_items(tmp_path / "items.jsonl")
+    assert (reader.format, reader.reason) == ("jsonl", "its objects have asin")
+    first, second, bad = reader
+    assert (first, second) == (Item("a", "A", "first\nsecond"), Item("b")) and bad.reason == "no item id"
