@@ -28,7 +28,8 @@ def main(arguments: list[str] | None = None) -> int:
         complain(error.message, error.hint)
         return error.exit_code
     except click.UsageError as error:
-        error.show()
+        context = error.ctx
+        complain(error.format_message(), f"see `{context.command_path if context else 'dep'} --help`")
         return error.exit_code
     except click.ClickException as error:
         complain(error.format_message())

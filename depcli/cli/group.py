@@ -20,10 +20,10 @@ class Entry:
 
 
 COMMANDS = {
-    "ingest": Entry("ingest", "Put reviews into the store.", "what was committed is kept: run the same command again to go on"),
-    "train": Entry("train", "Train an adapter on the reviews in the store.", "run `dep train --resume` with the same options to go on"),
+    "ingest": Entry("ingest", "Put reviews into the store.", "what was committed is kept: run the same command again"),
+    "train": Entry("train", "Train an adapter on the reviews in the store.", "go on with the same command and --resume"),
     "write": Entry("write", "Write a review in somebody's voice."),
-    "eval": Entry("evaluate", "Compare methods on held-out reviews.", "predictions are kept: run the same command again to go on"),
+    "eval": Entry("evaluate", "Compare methods on held-out reviews.", "predictions are kept: run the same command again"),
     "status": Entry("status", "Show what the store and its adapters hold."),
     "demo": Entry("demo", "See all of it in minutes, on a made-up world.", "run `dep demo` again to start over"),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -28,9 +29,9 @@ def every_command(function: Callable) -> Callable:
     """Add the shared options to a command; it gets a Setting as its first argument."""
 
     @wraps(function)
-    def with_setting(*, profiles: Path, offline: bool, as_json: bool, quiet: bool, no_progress: bool, **rest):
+    def with_setting(*, profiles: Path, offline: bool, as_json: bool, quiet: bool, no_progress: bool, yes: bool = False, **rest):
         offline = offline or os.environ.get("HF_HUB_OFFLINE", "").upper() in _ON
-        sink = Sink("json" if as_json else "human", quiet=quiet, progress=not no_progress)
+        sink = Sink("json" if as_json else "human", quiet=quiet, progress=not no_progress, yes=yes)
         _prepare_environment(offline, sink)
         return function(Setting(profiles, offline, sink), **rest)
 
@@ -51,6 +52,9 @@ _SHARED = (
 )  # fmt: skip
 
 
+may_download = click.option("-y", "--yes", is_flag=True, help="Download what is needed without asking (its size is said).")
+
+
 def _prepare_environment(offline: bool, sink: Sink) -> None:
     """Libraries read these variables when they are imported, which has not happened yet."""
     if offline:
@@ -59,3 +63,28 @@ def _prepare_environment(offline: bool, sink: Sink) -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     if not sink.shows_progress:
         os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
+
+
+class Finite(click.FloatRange):
+    """A number in a range. (Click's own range lets NaN through: it is neither below nor above.)"""
+
+    name = "number"
+
+    def convert(self, value, param, ctx):
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number.", param, ctx)
+        return number
+
+
+BACKBONE_HELP = "mini, qwen2.5-0.5b, -1.5b, -7b, -32b, a model folder, or a hub id."
+
+
+def agree_to_download(setting: Setting, backbone, form: str) -> None:
+    """Say what would be fetched and ask. `form` is 'weights' or 'gguf'. Raises NeedsNetwork when it may not be fetched."""
+    from depcli import backbones
+    from depcli.errors import NeedsNetwork
+
+    download = backbones.needed(backbone, form, offline=setting.offline)
+    if download is not None and not setting.sink.ask(f"Download {download}?"):
+        raise NeedsNetwork(f"{download} is not on this machine", "say yes to the download (--yes where nobody is asked)")

@@ -20,10 +20,13 @@ class OutputClosed(Exception):
 
 
 class Sink:
-    """Human: readable lines. Json: exactly one document. `quiet` and `progress` say what stderr carries besides errors."""
+    """Human: readable lines. Json: exactly one document. `quiet` and `progress` say what stderr carries besides errors; `yes`
+    answers every question."""
 
-    def __init__(self, mode: Literal["human", "json"] = "human", *, quiet: bool = False, progress: bool = True):
-        self.mode, self.quiet = mode, quiet
+    def __init__(
+        self, mode: Literal["human", "json"] = "human", *, quiet: bool = False, progress: bool = True, yes: bool = False
+    ):  # fmt: skip
+        self.mode, self.quiet, self._yes = mode, quiet, yes
         self.shows_progress = progress and not quiet and sys.stderr.isatty()
         self._documents = 0
 
@@ -40,7 +43,7 @@ class Sink:
             raise RuntimeError("a command printed two JSON documents")
         self._documents += 1
         ascii_only = (sys.stdout.encoding or "").lower().replace("-", "") != "utf8"
-        _write(json.dumps(_finite(document), ensure_ascii=ascii_only, indent=2, allow_nan=False, default=str) + "\n")
+        _write(json.dumps(_finite(document), ensure_ascii=ascii_only, indent=2, allow_nan=False) + "\n")
 
     def line(self, text: str = "") -> None:
         """A line of the result. Any text is safe: nothing in it is markup, and a terminal shows control characters."""
@@ -73,9 +76,16 @@ class Sink:
         if not self.quiet:
             _to_stderr(text)
 
+    def aside(self, text: str) -> None:
+        """What was asked for but is not the result: on stderr, with --quiet too."""
+        _to_stderr(text)
+
     def ask(self, question: str) -> bool:
-        """Put a yes/no question to a person; False where nobody sits at a terminal."""
-        if self.quiet or not (sys.stdin.isatty() and sys.stderr.isatty()):
+        """Put a yes/no question to a person; yes with --yes, no where nobody sits at a terminal."""
+        if self._yes:
+            self.note(f"{question} yes")
+            return True
+        if not (sys.stdin.isatty() and sys.stderr.isatty()):
             return False
         import click
 

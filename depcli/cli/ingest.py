@@ -1,0 +1,75 @@
+"""`dep ingest`: reviews into the store."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import click
+
+from depcli.cli.options import Setting, every_command, may_download
+
+
+@click.command("ingest")
+@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@click.option("--items", metavar="FILE", help="Titles and descriptions of the items.")
+@click.option("--format", "form", metavar="NAME", help="jsonl or amazon2023. [default: found out from the file]")
+@click.option("--embedder", metavar="NAME", help="bge-m3, minilm, or a bge-m3 folder. [default: the store's, or what is at hand]")
+@click.option("--strict", is_flag=True, help="Stop at the first line that cannot be used.")
+@may_download
+@every_command
+def command(
+    setting: Setting, files: tuple[str, ...], items: str | None, form: str | None, embedder: str | None, strict: bool
+) -> None:
+    """Put reviews into the store, and make the store if there is none.
+
+    FILE is .jsonl or .json, gzipped or not, or - for standard input. Each review needs a user, an item and a text; rating,
+    title and time are welcome. A review that is known already costs nothing; a newer one replaces the older.
+    Interrupted, it goes on where it stopped when you run it again.
+
+    \b
+    Examples:
+      dep ingest reviews.jsonl --items items.jsonl
+      dep ingest All_Beauty.jsonl.gz --items meta_All_Beauty.jsonl.gz --embedder bge-m3
+      zcat reviews.gz | dep ingest - --profiles ~/profiles
+    """
+    from depcli import embedders, profiles, readers
+    from depcli.store.ingest import ingest
+
+    sink = setting.sink
+    # Every file is opened before the store is touched: a typo in the last name shall not cost the work on the first.
+    inputs = [(items, readers.read_items(items))] if items else []
+    inputs += [(file, readers.open_reviews(file, form)) for file in files]
+    store, chosen, reason = profiles.store_to_fill(setting.profiles, embedder, offline=setting.offline, ask=sink.ask)
+    sink.note(f"embedder: {embedders.describe(chosen.identity)}: {reason}")
+    reports = []
+    for file, reader in inputs:
+        sink.note(f"{file}: read as {reader.format}: {reader.reason}")
+        with sink.progress("reading and embedding", "reviews") as update:
+
+            def show(event: dict, update=update) -> None:
+                update(event["reviews_done"], detail=f"{event['reviews_per_second']:,.0f}/s, {event['bad_lines']:,} bad lines")
+
+            report = ingest(
+                store, reader, chosen, source=file, strict=strict, on_progress=show,
+                on_wait=lambda holder: sink.note(f"waiting for process {holder}, which is writing to the store"),
+            )  # fmt: skip
+        for line in report.first_bad:
+            sink.note(f"{file}, line {line.line_number}: {line.reason}: {line.excerpt}")
+        reports.append({"file": file, **asdict(report)})
+    document = {
+        "profiles": str(setting.profiles), "embedder": asdict(store.embedder), "store": store.snapshot().counts(),
+        "files": reports,
+    }  # fmt: skip
+    sink.result(document, lambda: _show(sink, document))
+
+
+def _show(sink, document: dict) -> None:
+    for report in document["files"]:
+        said = [f"{report[key]:,} {key}" for key in ("added", "replaced", "unchanged") if report[key]]
+        said += [f"{report['items']:,} items"] if report["items"] else []
+        said += [f"{report['bad_lines']:,} bad lines left out"] if report["bad_lines"] else []
+        said = ", ".join(said) or "nothing new"
+        sink.line(f"{report['file']}: {report['reviews']:,} reviews read in {report['seconds']:.1f} s: {said}")
+    counts = document["store"]
+    held = f"{counts['reviews']:,} reviews by {counts['users']:,} users of {counts['items']:,} items"
+    sink.line(f"{document['profiles']} now holds {held}")

@@ -1,0 +1,82 @@
+"""`dep train`: an adapter for a frozen backbone."""
+
+from __future__ import annotations
+
+import click
+
+from depcli.cli.options import BACKBONE_HELP, Finite, Setting, agree_to_download, every_command, may_download
+
+_NO_LOSS = {"step", "steps", "epoch", "seconds", "tokens_per_second", "grad_norm", "learning_rate"}
+_AT_LEAST_1 = click.IntRange(min=1)
+
+
+@click.command("train")
+@click.option("--backbone", default="mini", show_default=True, metavar="NAME", help=BACKBONE_HELP)
+@click.option("--adapter", metavar="NAME", help="Name of the adapter. [default: the backbone's]")
+@click.option("--epochs", type=_AT_LEAST_1, help="At most so many passes over the reviews. [default: 5]")
+@click.option("--resume", is_flag=True, help="Go on with the run that was interrupted.")
+@click.option("--replace", is_flag=True, help="Train again over an adapter of this name.")
+@click.option("--targets-per-user", type=_AT_LEAST_1, metavar="N", help="Reviews to learn from each user. [default: 1]")
+@click.option("--select-by", type=click.Choice(["loss", "meteor"]), help="What decides the best epoch. [default: loss]")
+@click.option("--batch-size", type=_AT_LEAST_1, metavar="N", help="Reviews per step. [default: 16]")
+@click.option("--learning-rate", type=Finite(min=0, min_open=True), help="[default: by the size of the backbone]")
+@click.option("--max-input-tokens", type=_AT_LEAST_1, metavar="N", help="Longest prompt. [default: the backbone's]")
+@click.option("--seed", type=click.IntRange(min=0), help="[default: 0]")
+@click.option("--device", default="auto", show_default=True, metavar="NAME", help="auto, cpu or cuda.")
+@may_download
+@every_command
+def command(setting: Setting, backbone: str, adapter: str | None, resume: bool, replace: bool, device: str, **values) -> None:
+    """Train an adapter on the reviews in the store. The backbone stays as it is.
+
+    Of each user the last review is kept for testing, the one before for validation, and what comes before is learned.
+    Interrupted, it goes on with --resume as if nothing had happened. The adapter comes with a card of its numbers.
+
+    \b
+    Examples:
+      dep train
+      dep train --backbone qwen2.5-1.5b --adapter first --targets-per-user 3
+      dep train --adapter first --resume
+    """
+    from depcli import backbones
+    from depcli.adapters.files import folder_of
+    from depcli.store import Store
+    from depcli.training.options import TrainOptions
+    from depcli.training.run import train
+
+    sink = setting.sink
+    store, found = Store.open(setting.profiles), backbones.find(backbone)
+    folder = folder_of(str(setting.profiles), adapter or found.name.rpartition("/")[2])
+    options = TrainOptions(**{name: value for name, value in values.items() if value is not None})
+    agree_to_download(setting, found, "weights")
+    sink.note(f"adapter {folder.name} for the backbone {found.name}, in {folder}")
+    with sink.progress("training", "steps") as update:
+        report = train(
+            store=store, backbone=found, folder=folder, options=options, resume=resume, replace=replace, offline=setting.offline,
+            device=device, on_event=lambda event: show_event(sink, update, event),
+        )  # fmt: skip
+    document = {
+        "adapter": folder.name, "folder": str(folder), "train_reviews": report.train_reviews,
+        "validation_reviews": report.validation_reviews, "parameters": report.parameters, "best_epoch": report.best_epoch,
+        "validation_losses": report.losses, "seconds": report.seconds, "config": report.config,
+    }  # fmt: skip
+    sink.result(document, lambda: _show(sink, document))
+
+
+def show_event(sink, update, event: dict) -> None:
+    """One event of a training run: a note, a step for the bar, or the validation of an epoch."""
+    if "note" in event:
+        sink.note(event["note"])
+    elif "steps" in event:
+        terms = "  ".join(f"{name} {event[name]:.3g}" for name in event if name not in _NO_LOSS)
+        update(event["step"], event["steps"], f"epoch {event['epoch'] + 1}  {terms}  {event['tokens_per_second']:,.0f} tokens/s")
+    else:
+        scores = (f"{name.removeprefix('validation_')} {event[name]:.4f}" for name in event if name.startswith("validation_"))
+        sink.note(f"epoch {event['epoch']}: validation {', '.join(scores)}")
+
+
+def _show(sink, document: dict) -> None:
+    sink.line(f"adapter {document['adapter']}, {document['parameters']:,} parameters: {document['folder']}")
+    sink.line(f"{document['train_reviews']:,} reviews learned in {document['seconds']:.0f} s")
+    sink.line(f"loss per token (nats) of {document['validation_reviews']:,} validation reviews, lower is better:")
+    sink.table(("method", "loss"), [(name, f"{loss:.4f}") for name, loss in document["validation_losses"].items()])
+    sink.note(f"next: dep write --user U --item ITEM --adapter {document['adapter']}, or dep eval")

@@ -1,0 +1,118 @@
+"""`dep write`: one review in somebody's voice."""
+
+from __future__ import annotations
+
+import click
+
+from depcli.cli.options import BACKBONE_HELP, Finite, Setting, agree_to_download, every_command, may_download
+
+
+@click.command("write")
+@click.option("--user", required=True, metavar="ID", help="Who writes: a user of the store.")
+@click.option("--item", required=True, metavar="ID", help="About what: an item of the store, or a new one that you describe.")
+@click.option("--rating", type=Finite(0, 10), help="The rating that the review shall have.")
+@click.option("--title", help="The title that the review shall have.")
+@click.option("--method", default="dep", show_default=True, type=click.Choice(["nonperso", "rag", "dep"]), help="How to write.")
+@click.option("--engine", type=click.Choice(["llamacpp", "transformers"]), help="[default: llamacpp where there is a GGUF]")
+@click.option("--adapter", metavar="NAME", help="[default: the newest one, of the backbone if one is named]")
+@click.option("--backbone", metavar="NAME", help=f"{BACKBONE_HELP} [default: the adapter's, else mini]")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Another seed, another review.")
+@click.option("--temperature", type=Finite(min=0), default=0.8, show_default=True, help="0 takes the likeliest token each time.")
+@click.option("--top-p", type=Finite(0, 1, min_open=True), default=0.95, show_default=True)
+@click.option("--max-new-tokens", type=click.IntRange(min=1), metavar="N", help="[default: 2048, or less in a short context]")
+@click.option("--item-title", metavar="TEXT", help="Title of the item, instead of the store's.")
+@click.option("--item-description", metavar="TEXT", help="Description of the item, instead of the store's.")
+@click.option("--show-prompt", is_flag=True, help="Show on stderr what the model reads; soft tokens appear as «his», «diff».")
+@may_download
+@every_command
+def command(
+    setting: Setting, user: str, item: str, rating: float | None, title: str | None, method: str, engine: str | None,
+    adapter: str | None, backbone: str | None, seed: int, temperature: float, top_p: float, max_new_tokens: int | None,
+    item_title: str | None, item_description: str | None, show_prompt: bool,
+) -> None:  # fmt: skip
+    """Write the review that a user would write about an item.
+
+    The same seed gives the same review. An item that the store does not know is described by --item-title and
+    --item-description.
+
+    \b
+    Examples:
+      dep write --user rt_00000c4be36866a5 --item rt_1986
+      dep write --user U --item new --item-title "A Kettle" --rating 2 --seed 7
+      dep write --user U --item A --method nonperso --json
+    """
+    from depcli import engines, writing
+    from depcli.profiles import writing_parts
+    from depcli.records import Sampling
+    from depcli.store import Store
+
+    sink = setting.sink
+    store = Store.open(setting.profiles)
+    snapshot = store.snapshot()
+    request = writing.find_request(
+        snapshot, user, item, rating=rating, title=title, item_title=item_title, item_description=item_description
+    )
+    parts = writing_parts(setting.profiles, method=method, adapter=adapter, backbone=backbone, engine=engine)
+    for reason in parts.reasons:
+        sink.note(reason)
+    agree_to_download(setting, parts.backbone, parts.form)
+    with engines.load(parts.engine, parts.backbone, offline=setting.offline) as loaded:
+        writer = writing.make_writer(
+            store=store, snapshot=snapshot, method=method, backbone=parts.backbone, engine=loaded, adapter_folder=parts.adapter
+        )
+        room = max_new_tokens or min(Sampling().max_new_tokens, loaded.context - writer.builder.max_input_tokens)
+        sampling = Sampling(temperature, top_p, room, seed)
+        on_text = None if sink.is_json else sink.piece
+        (written,) = writer.write([request], sampling, on_text)
+    document = _document(written, parts, sampling, snapshot, show_prompt)
+    if show_prompt and not sink.is_json:
+        sink.aside(document["prompt"])
+    sink.result(document, sink.line)  # in the human form the text stands there already, without its last line break
+    _tell(sink, document)
+
+
+def _document(written, parts, sampling, snapshot, show_prompt: bool) -> dict:
+    request, prompt, completion = written.request, written.prompt, written.completion
+    return {
+        "text": completion.text,
+        "finish": completion.finish,
+        "user_id": request.user_id,
+        "item": {"asin": request.item.asin, "title": request.item.title, "description": request.item.description},
+        "rating": request.rating,
+        "title": request.title,
+        "method": parts.method,
+        "engine": parts.engine,
+        "backbone": parts.backbone.name,
+        "adapter": parts.adapter.name if parts.adapter else None,
+        "store_commit": snapshot.commit.id,
+        "seed": sampling.seed,
+        "request_seed": written.seed,
+        "temperature": sampling.temperature,
+        "top_p": sampling.top_p,
+        "max_new_tokens": sampling.max_new_tokens,
+        "prompt_tokens": completion.prompt_tokens,
+        "generated_tokens": completion.generated_tokens,
+        "seconds": round(completion.seconds, 3),
+        "reviews_used": [
+            {
+                "asin": past.review.asin, "item_title": past.item.title, "rating": past.review.rating, "title": past.review.title,
+                "timestamp": past.review.timestamp, "peers": past.peers,
+            }
+            for past in prompt.shown
+        ],
+        "reviews_dropped": prompt.dropped,
+        **({"prompt": prompt.render()} if show_prompt else {}),
+    }  # fmt: skip
+
+
+def _tell(sink, document: dict) -> None:
+    used = document["reviews_used"]
+    alone = sum(not past["peers"] for past in used)
+    said = [f"{len(used)} past reviews read" + (f", {alone} of them without peers" if alone else "")]
+    if document["reviews_dropped"]:
+        said.append(f"{document['reviews_dropped']} left out, the prompt was full")
+    said.append(f"{document['prompt_tokens']:,} tokens read, {document['generated_tokens']:,} written")
+    said.append(f"{document['seconds']:.1f} s, seed {document['seed']}")
+    sink.note("; ".join(said))
+    if document["finish"] == "length":
+        sink.note("the review was cut off: raise --max-new-tokens")

@@ -1,0 +1,128 @@
+"""A profiles folder as a whole: its store with the embedder that belongs to it, and what is in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from depcli import backbones, embedders, methods
+from depcli.adapters import files as adapter_files
+from depcli.backbones.catalogue import Backbone
+from depcli.errors import DepError, NotFound
+from depcli.store import Store
+
+ADAPTERS, EVALUATIONS = "adapters", "evaluations"
+
+
+def store_to_fill(
+    profiles: Path, embedder: str | None, *, offline: bool, ask: Callable[[str], bool] | None = None
+) -> tuple[Store, object, str]:  # fmt: skip
+    """(store, its embedder, why this one). Makes the store when there is none; a store that exists keeps its embedder.
+
+    Raises Incompatible when another embedder is named than the store was made with.
+    """
+    try:
+        store = Store.open(profiles)
+    except NotFound:
+        chosen, reason = embedders.choose(embedder, offline=offline, ask=ask)
+        return Store.create(profiles, chosen.identity), chosen, reason
+    chosen = embedders.for_store(store.embedder, offline=offline, name=embedder, ask=ask)
+    return store, chosen, "the store was made with it"
+
+
+def overview(profiles: Path) -> dict:
+    """What a profiles folder holds, ready for JSON. Raises NotFound when it has no store. Sizes in bytes."""
+    store = Store.open(profiles)
+    log = store.log()
+    return {
+        "profiles": str(profiles.resolve()),
+        "store": {
+            **store.snapshot().counts(),
+            "embedder": asdict(store.embedder),
+            "bytes": _bytes_under(store.folder),
+            "commits": [
+                {key: getattr(commit, key) for key in ("number", "id", "created", "action", "source", "counts")} for commit in log
+            ],
+        },
+        "adapters": [_adapter(profiles / ADAPTERS / name, asdict(store.embedder)) for name in adapter_files.names(str(profiles))],
+        "unfinished_adapters": sorted(
+            folder.parent.name
+            for folder in (profiles / ADAPTERS).glob(f"*/{adapter_files.CHECKPOINTS}")
+            if not (folder.parent / adapter_files.CONFIG).exists()
+        ),
+    }  # fmt: skip
+
+
+def _adapter(folder: Path, embedder: dict) -> dict:
+    """One adapter; a folder that cannot be read says why under `problem`."""
+    entry = {"name": folder.name, "bytes": _bytes_under(folder)}
+    try:
+        config = adapter_files.read_config(folder)
+    except DepError as error:
+        return {**entry, "problem": error.message}
+    fits = config["embedder"] == embedder
+    return {
+        **entry, "backbone": config["backbone"]["name"], "embedder": config["embedder"]["name"],
+        "store_commit": config["store_commit"], "validation_losses": config["validation_losses"],
+        **({} if fits else {"problem": f"trained on {config['embedder']['name']} vectors, which are not this store's"}),
+    }  # fmt: skip
+
+
+def _bytes_under(folder: Path) -> int:
+    return sum(path.lstat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def choose_adapter(profiles: Path, name: str | None, backbone: str | None) -> tuple[Path, str]:
+    """(folder, why this one) of the adapter to write with: the named one, else the newest one (of `backbone`, if one is named).
+
+    Raises NotFound when there is none.
+    """
+    if name is not None:
+        return adapter_files.folder_of(str(profiles), name), "as named"
+    there = [adapter_files.folder_of(str(profiles), known) for known in adapter_files.names(str(profiles))]
+    fitting = [folder for folder in there if backbone in (None, adapter_files.read_config(folder)["backbone"]["name"])]
+    if not fitting:
+        wanted = f" for the backbone {backbone}" if backbone else ""
+        known = ", ".join(folder.name for folder in there) or "none"
+        option = f" --backbone {backbone}" if backbone else ""
+        raise NotFound(f"no adapter{wanted} in {profiles}", f"train one: dep train{option} --profiles {profiles} (there: {known})")
+    newest = max(fitting, key=lambda folder: (folder / adapter_files.CONFIG).stat().st_mtime)
+    return newest, "the only one" if len(fitting) == 1 else f"the newest of {len(fitting)}"
+
+
+@dataclass(frozen=True)
+class WritingParts:
+    """What a review is written with, and why. `form` is how the engine takes the backbone: 'gguf' or 'weights'."""
+
+    method: str
+    adapter: Path | None
+    backbone: Backbone
+    engine: str
+    reasons: tuple[str, ...]
+
+    @property
+    def form(self) -> str:
+        return "gguf" if self.engine == "llamacpp" else "weights"
+
+
+def writing_parts(
+    profiles: Path, *, method: str, adapter: str | None = None, backbone: str | None = None, engine: str | None = None
+) -> WritingParts:  # fmt: skip
+    """Choose what was not named: the newest adapter, the backbone it was trained for, llama.cpp where there is a GGUF.
+
+    Loads nothing. Raises NotFound when there is no such method, adapter or backbone.
+    """
+    folder, reasons = None, []
+    if methods.find(method).needs_adapter:
+        wanted = backbones.find(backbone).name if backbone else None
+        folder, why = choose_adapter(profiles, adapter, wanted)
+        reasons.append(f"adapter {folder.name}: {why}")
+    if backbone is None:
+        backbone = adapter_files.read_config(folder)["backbone"]["name"] if folder else "mini"
+        reasons.append(f"backbone {backbone}: " + ("the adapter was trained for it" if folder else "the bundled one"))
+    found = backbones.find(backbone)
+    if engine is None:
+        engine = "llamacpp" if found.gguf else "transformers"
+        reasons.append(f"engine {engine}: " + ("the local default" if found.gguf else f"no GGUF of {found.name} is known"))
+    return WritingParts(method, folder, found, engine, tuple(reasons))
