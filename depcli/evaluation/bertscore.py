@@ -93,8 +93,11 @@ def _encoder(folder: Path):
     import torch
     from transformers import AutoModel, AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    model = AutoModel.from_pretrained(folder, local_files_only=True, dtype=torch.float32).eval()
+    from depcli.backbones.load import without_progress_bars
+
+    with without_progress_bars():
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        model = AutoModel.from_pretrained(folder, local_files_only=True, dtype=torch.float32).eval()
     config = model.config
     positions = getattr(config, "max_encoder_position_embeddings", None) or config.max_position_embeddings
     tokenizer.model_max_length = min(tokenizer.model_max_length, positions)

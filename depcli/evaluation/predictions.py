@@ -26,16 +26,18 @@ def claimed(out: Path, settings: dict) -> Iterator[None]:
     """
     from filelock import FileLock, Timeout
 
-    lock = FileLock(out / _LOCK, timeout=0)
+    lock = FileLock(out / _LOCK)
+    with file_errors(out):
+        out.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise DepError(f"another evaluation is writing to {out}", "wait for it, or name another folder with --out") from None
     try:
-        with file_errors(out):
-            out.mkdir(parents=True, exist_ok=True)
-            lock.acquire()
-    except Timeout:
-        raise DepError(f"another evaluation is writing to {out}", "wait for it, or name another folder with --out") from None
-    with lock:
         _settle(out, json.loads(json.dumps(settings)))
         yield
+    finally:
+        lock.release()
 
 
 def _settle(out: Path, settings: dict) -> None:

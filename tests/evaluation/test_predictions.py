@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from depcli.errors import BadInput, DepError, Incompatible
+from depcli.evaluation.predictions import PREDICTIONS, SETTINGS, JsonLines, claimed, read_lines
+
+ENTRIES = [{"id": i, "text": text} for i, text in enumerate(["plain", "two\nlines \u2028 ", "", "🎬\ud800\x00", "x" * 300])]
+
+
+def append_missing(path: Path) -> None:
+    log = JsonLines(path)
+    there = {entry["id"] for entry in log.entries}
+    for _ in log.append(entry for entry in ENTRIES if entry["id"] not in there):
+        pass
+
+
+def test_a_file_cut_at_any_byte_is_made_whole_again(tmp_path):
+    path = tmp_path / "p.jsonl"
+    append_missing(path)
+    whole = path.read_bytes()
+    assert list(read_lines(path)) == ENTRIES
+    assert whole.count(b"\n") == len(ENTRIES)
+    for size in range(len(whole) + 1):
+        path.write_bytes(whole[:size])
+        append_missing(path)
+        assert path.read_bytes() == whole, size
+
+
+def test_a_torn_line_longer_than_the_step_back_is_cut(tmp_path):
+    path = tmp_path / "p.jsonl"
+    path.write_bytes(b'{"id": 1}\n' + b'{"id": "' + b"y" * 200_000)
+    assert JsonLines(path).entries == [{"id": 1}]
+    assert path.read_bytes() == b'{"id": 1}\n'
+
+
+def test_each_line_is_on_the_disk_before_it_is_passed_on(tmp_path):
+    path = tmp_path / "p.jsonl"
+    for number, entry in enumerate(JsonLines(path).append(ENTRIES), 1):
+        assert len(list(read_lines(path))) == number and entry is ENTRIES[number - 1]
+
+
+def test_a_killed_process_loses_nothing_it_had_acknowledged(tmp_path):
+    code = (
+        "import sys; from pathlib import Path; from depcli.evaluation.predictions import JsonLines\n"
+        "for entry in JsonLines(Path(sys.argv[1])).append({'id': i, 'text': 'word ' * 500} for i in range(10**9)):\n"
+        "    sys.stdout.write(f'{entry[\"id\"]}\\n'); sys.stdout.flush()\n"
+    )
+    path = tmp_path / "p.jsonl"
+    with subprocess.Popen([sys.executable, "-c", code, str(path)], stdout=subprocess.PIPE, text=True) as child:
+        acknowledged = [int(child.stdout.readline()) for _ in range(25)][-1]
+        child.send_signal(signal.SIGKILL)
+    kept = JsonLines(path).entries
+    assert len(kept) > acknowledged and [entry["id"] for entry in kept] == list(range(len(kept)))
+
+
+def test_a_broken_line_in_the_middle_is_named(tmp_path):
+    path = tmp_path / "p.jsonl"
+    path.write_bytes(b'{"id": 1}\nnonsense\n{"id": 2}\n')
+    with pytest.raises(BadInput, match="line 2"):
+        JsonLines(path)
+
+
+def test_other_settings_are_refused_and_named(tmp_path):
+    settings = {"seed": 0, "adapter": {"name": "default"}, "shape": (1, 2)}
+    with claimed(tmp_path, settings):
+        pass
+    with claimed(tmp_path, settings):  # the same again goes on
+        pass
+    with pytest.raises(Incompatible, match=r"seed: expected 0, found 1") as caught, claimed(tmp_path, {**settings, "seed": 1}):
+        pass
+    assert "--out" in caught.value.hint and "adapter" not in caught.value.message
+    with pytest.raises(Incompatible, match="extra: expected null, found true"), claimed(tmp_path, {**settings, "extra": True}):
+        pass
+    assert json.loads((tmp_path / SETTINGS).read_text())["seed"] == 0
+
+
+def test_predictions_without_settings_are_not_mixed_with(tmp_path):
+    (tmp_path / PREDICTIONS).write_text("{}\n")
+    with pytest.raises(Incompatible, match="not the settings"), claimed(tmp_path, {}):
+        pass
+
+
+def test_one_run_at_a_time_and_free_again_after(tmp_path):
+    with claimed(tmp_path, {}), pytest.raises(DepError, match="another evaluation"), claimed(tmp_path, {}):
+        pass
+    with pytest.raises(KeyboardInterrupt), claimed(tmp_path, {}):
+        raise KeyboardInterrupt
+    with claimed(tmp_path, {}):
+        pass
+
+
+def test_damaged_settings_are_named(tmp_path):
+    (tmp_path / SETTINGS).write_text('{"seed"')
+    with pytest.raises(BadInput, match=SETTINGS), claimed(tmp_path, {}):
+        pass
+
+
+def test_a_file_in_the_way_of_the_folder(tmp_path):
+    (tmp_path / "out").write_text("")
+    with pytest.raises(DepError, match="cannot write"), claimed(tmp_path / "out", {}):
+        pass
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_disk_is_an_error_with_words(tmp_path):
+    log = JsonLines(tmp_path / "p.jsonl")
+    log.path.symlink_to("/dev/full")
+    with pytest.raises(DepError, match="No space left") as caught:
+        next(log.append(ENTRIES))
+    assert "goes on" in caught.value.hint
+    assert log.entries == []

@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+
+from depcli.evaluation.significance import paired_bootstrap
+
+
+def test_equals_a_plain_loop_over_the_same_draws():
+    rng = np.random.default_rng(3)
+    a, b, w = rng.normal(size=9), rng.normal(size=9), rng.integers(1, 40, size=9)
+    found = paired_bootstrap(a, b, w, resamples=300, seed=7)
+    draws = np.random.default_rng(7).integers(9, size=(300, 9))
+    means = []
+    for draw in draws.tolist():
+        top = sum(float(w[i]) * (float(a[i]) - float(b[i])) for i in draw)
+        means.append(top / sum(float(w[i]) for i in draw))
+    means.sort()
+    low, high = (quantile(means, share) for share in (0.025, 0.975))
+    assert found.difference == pytest.approx(sum(w * (a - b)) / sum(w), abs=1e-12)
+    assert (found.low, found.high) == (pytest.approx(low, abs=1e-12), pytest.approx(high, abs=1e-12))
+
+
+def quantile(ordered: list[float], share: float) -> float:
+    """By linear interpolation between neighbours."""
+    at = share * (len(ordered) - 1)
+    below = int(at)
+    above = min(below + 1, len(ordered) - 1)
+    return ordered[below] + (at - below) * (ordered[above] - ordered[below])
+
+
+def test_approaches_the_exact_distribution_of_all_resamples():
+    a, b = np.array([0.1, 0.9, 0.4, 0.7, 0.3, 0.55]), np.array([0.2, 0.3, 0.35, 0.5, 0.4, 0.1])
+    d = (a - b).tolist()
+    exact = sorted(sum(d[i] for i in draw) / 6 for draw in itertools.product(range(6), repeat=6))
+    found = paired_bootstrap(a, b, resamples=40_000)
+    assert found.low == pytest.approx(quantile(exact, 0.025), abs=0.01)
+    assert found.high == pytest.approx(quantile(exact, 0.975), abs=0.01)
+
+
+def test_draws_do_not_depend_on_how_they_are_cut(monkeypatch):
+    from depcli.evaluation import significance
+
+    a, b = np.random.default_rng(0).normal(size=(2, 50))
+    whole = paired_bootstrap(a, b, resamples=999)
+    monkeypatch.setattr(significance, "_CHUNK", 70)
+    assert paired_bootstrap(a, b, resamples=999) == whole
+
+
+def test_same_values_never_differ_and_a_shift_always_does():
+    a = np.random.default_rng(1).normal(size=60)
+    same, shifted = paired_bootstrap(a, a), paired_bootstrap(a + 0.5, a)
+    assert (same.difference, same.low, same.high, same.clear) == (0, 0, 0, False)
+    assert shifted.clear and shifted.low == pytest.approx(0.5) and shifted.high == pytest.approx(0.5)
+
+
+def test_two_copies_of_one_method_are_called_different_about_as_often_as_promised():
+    rng = np.random.default_rng(5)
+    trials = 400
+    clear = sum(paired_bootstrap(*rng.gamma(2.0, size=(2, 100)), resamples=400, seed=i).clear for i in range(trials))
+    # 5 % expected; the bound is four standard errors above.
+    assert clear <= trials * 0.05 + 4 * (trials * 0.05 * 0.95) ** 0.5
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "weights"),
+    [([], [], None), ([1, 2], [1], None), ([1.0], [float("nan")], None), ([1, 2], [1, 2], [1, 0]), ([1, 2], [1, 2], [1])],
+)
+def test_values_that_are_no_pairs_are_refused(a, b, weights):
+    with pytest.raises(ValueError, match="paired values"):
+        paired_bootstrap(a, b, weights)

@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from depcli.errors import BadInput, NotFound
+from depcli.evaluation.split import Target, check_leakage, check_shown, choose, leave_last_out, make_split, pairs_of
+from depcli.records import Item, PastReview, Prompt, Review
+from tests.evaluation.world import USERS, make_store, reviews
+
+
+def by_hand(user: str) -> list[str]:
+    """The user's items in reading order, the slow way."""
+    own = [review for review in reviews() if review.user_id == user]
+    return [r.asin for r in sorted(own, key=lambda r: (float("-inf") if r.timestamp is None else r.timestamp, r.asin))]
+
+
+@pytest.mark.parametrize("per_user", [1, 2, 99])
+def test_the_last_reviews_of_each_user_become_targets(snapshot, per_user):
+    split = leave_last_out(snapshot, targets_per_user=per_user)
+    for user in USERS:
+        asins = by_hand(user)
+        assert [t.asin for t in split.test if t.user_id == user] == asins[-1:]
+        assert [t.asin for t in split.validation if t.user_id == user] == asins[-2:-1]
+        # The first review has no history and is never learned, however many are asked for.
+        assert [t.asin for t in split.train if t.user_id == user] == asins[max(1, len(asins) - 2 - per_user) : -2]
+    assert {t.user_id for t in split.test} == set(USERS)
+    assert split.too_short == 2
+    assert split.held_out == {t.key for t in split.validation + split.test}
+    check_leakage(split)
+
+
+def test_no_targets_per_user_is_refused(snapshot):
+    with pytest.raises(BadInput):
+        leave_last_out(snapshot, targets_per_user=0)
+
+
+def test_digest_follows_the_targets_and_nothing_else(snapshot, tmp_path):
+    split = leave_last_out(snapshot)
+    shuffled = make_store(tmp_path / "a", reviews()[::-1]).snapshot()
+    assert leave_last_out(shuffled).digest == split.digest
+    assert leave_last_out(snapshot, targets_per_user=2).digest != split.digest
+    more = make_store(tmp_path / "b", [*reviews(), Review("ann", "film5", "New.", 3.0, "", 999.0)]).snapshot()
+    assert leave_last_out(more).digest != split.digest
+    swapped = make_split(split.name, train=split.train, validation=split.test, test=split.validation)
+    assert swapped.digest != split.digest
+
+
+def test_pairs_hold_the_request_and_the_real_review(snapshot):
+    real = {(review.user_id, review.asin): review for review in reviews()}
+    split = leave_last_out(snapshot)
+    targets = [*split.test[::-1], *split.train]
+    pairs = list(pairs_of(targets, snapshot))
+    assert len(pairs) == len(targets)
+    for target, (request, text) in zip(targets, pairs, strict=True):
+        review = real[target.key]
+        assert (request.user_id, request.item.asin, text) == (target.user_id, target.asin, review.text)
+        assert request.rating == review.rating
+        assert request.title == (review.title or None)
+        assert request.before == (review.timestamp, review.asin)
+    assert {request.title for request, _ in pairs} == {None, "A title"}
+    undescribed = [request.item for request, _ in pairs if request.item.asin == "film5"]
+    assert undescribed and set(undescribed) == {Item("film5")}
+
+
+def test_undated_target_stands_before_all_dated_reviews(snapshot):
+    request, _ = next(pairs_of([Target("bob", by_hand("bob")[0], None)], snapshot))
+    assert request.before == (float("-inf"), by_hand("bob")[0])
+
+
+def test_target_that_left_the_store_is_not_found(snapshot):
+    with pytest.raises(NotFound, match="film9"):
+        list(pairs_of([Target("ann", "film9", 1.0)], snapshot))
+
+
+def test_a_limit_takes_a_stable_subset(snapshot):
+    split = leave_last_out(snapshot)
+    assert sorted(t.key for t in choose(split, "test")) == sorted(t.key for t in split.test)
+    assert choose(split, "test", 3) == choose(split, "test", 5)[:3]
+    backwards = dataclasses.replace(split, test=split.test[::-1])
+    assert choose(backwards, "test", 3) == choose(split, "test", 3)
+    assert len({tuple(choose(split, "test", 2, seed=seed)) for seed in range(20)}) > 5
+
+
+def test_a_split_that_leaks_is_refused(snapshot):
+    split = leave_last_out(snapshot)
+    both = make_split("x", train=[*split.train, split.test[0]], validation=split.validation, test=split.test)
+    with pytest.raises(ValueError, match="more than once"):
+        check_leakage(both)
+    with pytest.raises(ValueError, match="not held out"):
+        check_leakage(dataclasses.replace(split, held_out=split.held_out - {split.test[0].key}))
+    check_leakage(split, learned=[target.key for target in split.train])
+    with pytest.raises(ValueError, match="were learned"):
+        check_leakage(split, learned=[split.validation[2].key])
+
+
+@pytest.mark.parametrize(
+    ("shown", "words"),
+    [
+        (Review("ann", "film1", "t", timestamp=5.0), "the target itself"),
+        (Review("bob", "film0", "t", timestamp=1.0), "another user"),
+        (Review("ann", "film0", "t", timestamp=9.0), "not written before"),
+        (Review("ann", "film2", "t", timestamp=5.0), "not written before"),  # a tie, decided by the item
+    ],
+)
+def test_a_prompt_that_knows_too_much_is_refused(shown, words):
+    prompt = Prompt((), (PastReview(shown, Item(shown.asin), None, None, 0),))
+    with pytest.raises(ValueError, match=words):
+        check_shown(Target("ann", "film1", 5.0), prompt)
+
+
+def test_a_prompt_with_earlier_reviews_passes():
+    past = [Review("ann", "film0", "t", timestamp=5.0), Review("ann", "film9", "t", timestamp=4.0), Review("ann", "film8", "t")]
+    check_shown(Target("ann", "film1", 5.0), Prompt((), tuple(PastReview(r, Item(r.asin), None, None, 0) for r in past)))
