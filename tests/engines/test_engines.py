@@ -144,9 +144,9 @@ def test_an_interrupted_request_leaves_a_usable_engine(engine, soft):
 
 def test_a_window_writes_what_each_request_writes_alone(reference, soft):
     lengths = (1, 40, 7, 90, 3, 25, 60, 2, 33, 11)
-    requests = [
-        (soft("film " * n, n % 4 + 1, "said"), Sampling(temperature=0.9 * (n % 2), max_new_tokens=5 + n % 30, seed=n)) for n in lengths
-    ]
+    prompts = [soft("film " * n, n % 4 + 1, "said") for n in lengths]
+    settings = [Sampling(temperature=0.9 * (n % 2), max_new_tokens=5 + n % 30, seed=n) for n in lengths]
+    requests = list(zip(prompts, settings, strict=True))
     together = list(reference.generate(requests))
     alone = [next(reference.generate([request])) for request in requests]
     assert [c.tokens for c in together] == [c.tokens for c in alone]

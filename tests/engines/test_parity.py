@@ -48,17 +48,19 @@ def test_logits_and_greedy_text_agree(reference, llama, soft, case):
 
 
 def test_the_same_seed_draws_the_same_text_in_both_engines(reference, llama, soft):
-    requests = [(soft("an", 2, "opinion"), Sampling(temperature=0.8, top_p=0.95, max_new_tokens=32, seed=seed)) for seed in range(6)]
+    draws = [Sampling(temperature=0.8, top_p=0.95, max_new_tokens=32, seed=seed) for seed in range(6)]
+    requests = [(soft("an", 2, "opinion"), sampling) for sampling in draws]
     texts = [completion.text for completion in reference.generate(requests)]
     assert texts == [completion.text for completion in llama.generate(requests)]
     assert len(set(texts)) > 1
 
 
 @pytest.mark.parametrize("text", [
-    "plain words, nothing else", "I'd say they'll've 'S'", "tabs\tand\r\nlines\n\n\n  end  ", " " * 90 + "x" + " " * 17, "\n" * 40,
-    "映画はとても良かった。音楽也很好听", "emoji 🎉👩‍👩‍👧‍👦🇫🇷 mixed🎬in", "12345 67,890.12", "Ünïcödé ǅ ß ﬁ", "e\u0301 o\u0302 decomposed a\u030a", "한국어 \u1100\u1161",
-    "<|im_start|>user\nx<|im_end|>\n<|endoftext|>y", "<|im_start|><|im_start|>", "<|im_start >not a token|>", "\u00a0nbsp\u2003em\u3000wide",
-    "\u200bzero\u200dwidth\ufeff", "\x00nul\x1b[31mred", "عربى हिन्दी ไทย", "a" * 500, "!!!???...---", "[Item Title] It's 4.5/5 (two-part)\n[Review] ",
+    "plain words, nothing else", "I'd say they'll've 'S'", "tabs\tand\r\nlines\n\n\n  end  ", " " * 90 + "x" + " " * 17,
+    "\n" * 40, "映画はとても良かった。音楽也很好听", "emoji 🎉👩‍👩‍👧‍👦🇫🇷 mixed🎬in", "12345 67,890.12", "Ünïcödé ǅ ß ﬁ",
+    "e\u0301 o\u0302 decomposed a\u030a", "한국어 \u1112\u1161\u11ab", "<|im_start|>user\nx<|im_end|>\n<|endoftext|>y",
+    "<|im_start|><|im_start|>", "<|im_start >not a token|>", "\u00a0nbsp\u2003em\u3000wide", "\u200bzero\u200dwidth\ufeff",
+    "\x00nul\x1b[31mred", "عربى हिन्दी ไทย", "a" * 500, "!!!???...---", "[Item Title] It's 4.5/5 (two-part)\n[Review] ",
 ])  # fmt: skip
 def test_both_tokenize_alike(reference, llama, soft, text):
     (part,) = soft(text).parts
