@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -58,7 +59,7 @@ class DepAdapter(nn.Module):
         indexes, pieces, seen = [], [], {}
         for kind in KINDS:
             if at[kind]:
-                e = torch.stack([torch.from_numpy(slots[i].embedding) for i in at[kind]]).to(device)
+                e = torch.from_numpy(np.stack([slots[i].embedding for i in at[kind]])).to(device)
                 z = self.sae.encode(e)
                 seen[kind] = (e, self.sae.decode(z), z)
                 indexes += at[kind]

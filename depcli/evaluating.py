@@ -1,0 +1,59 @@
+"""`dep eval` as one call: a store, a backbone and the names of methods in, the results of an evaluation out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Literal
+
+from depcli import backbones, engines
+from depcli.adapters import files
+from depcli.backbones.catalogue import Backbone
+from depcli.evaluation.likelihood import Scorer
+from depcli.evaluation.run import evaluate
+from depcli.evaluation.split import choose, leave_last_out
+from depcli.methods import find
+from depcli.records import Sampling
+from depcli.writing import make_writer
+
+COMPARED = ("nonperso", "rag", "dep")
+
+
+def evaluate_store(
+    *, store, backbone: Backbone, method_names: Sequence[str], adapter_folder: Path | None, out: Path, sampling: Sampling,
+    engine_name: str = "llamacpp", role: Literal["validation", "test"] = "test", limit: int | None = None, offline: bool = False,
+    device: str = "auto", on_event: Callable[[dict], None] = lambda event: None,
+) -> dict:  # fmt: skip
+    """Write and score the last (or second last) review of every user by each method; see evaluation.run.evaluate.
+
+    An adapter must have been trained on the split that is evaluated: its held-out reviews are those of the same store
+    commit, unless the store has grown since, which is then noted. Likelihoods are always computed by transformers.
+    """
+    config = None
+    if any(find(name).needs_adapter for name in method_names) and adapter_folder is not None:
+        config = files.read_config(adapter_folder)
+    snapshot = store.snapshot(at=config["store_commit"] if config else None)
+    if config and snapshot.commit.id != store.snapshot().commit.id:
+        on_event({"note": f"evaluating commit {snapshot.commit.id}, which the adapter was trained on; the store has grown since"})
+    split = leave_last_out(snapshot, targets_per_user=config["targets_per_user"] if config else 1)
+    targets = choose(split, role, limit, sampling.seed)
+    with engines.load(engine_name, backbone, offline=offline, device=device) as engine:
+        if engine_name == "transformers":
+            model, tokenizer = engine.model, engine.tokenizer
+        else:
+            model = backbones.load_model(backbone, offline=offline, device=device)
+            tokenizer = backbones.load_tokenizer(backbone, offline=offline)
+        history = config["history"] if config else 8
+        writers = {
+            name: make_writer(store=store, snapshot=snapshot, method=name, backbone=backbone, engine=engine, adapter_folder=adapter_folder,
+                              held_out=split.held_out, history=history)
+            for name in method_names
+        }  # fmt: skip
+        settings = {
+            "backbone": backbones.fingerprint(backbone, model), "engine": engine_name, "role": role, "history": history,
+            "adapter": config and {key: config[key] for key in ("store_commit", "split", "seed", "best_epoch", "validation_losses")},
+        }  # fmt: skip
+        return evaluate(
+            snapshot=snapshot, split=split, targets=targets, methods=writers, scorer=Scorer(model, tokenizer), sampling=sampling,
+            out=out, settings=settings, on_progress=on_event,
+        )  # fmt: skip

