@@ -1,0 +1,108 @@
+"""A full disk, a folder without permission, a damaged file: clear words, and nothing half-written."""
+
+from __future__ import annotations
+
+import os
+import resource
+import shutil
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from depcli.errors import DepError
+from depcli.store import Store
+from depcli.store.ingest import ingest
+from tests.store.made import IDENTITY, D, MadeEmbedder, contents, some_reviews, upsert
+
+NOBODY = 65534
+
+
+@contextmanager
+def little_room(size: int):
+    """No file may grow beyond `size` bytes: writing fails as it does on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@contextmanager
+def no_rights(path: Path):
+    """Nothing below `path` may be written; as root, by being somebody else for a while."""
+    for folder, _, _ in os.walk(path):
+        os.chmod(folder, 0o555)
+    root = os.geteuid() == 0
+    if root:
+        os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        if root:
+            os.seteuid(0)
+        for folder, _, _ in os.walk(path):
+            os.chmod(folder, 0o755)
+
+
+@pytest.fixture
+def open_folder():
+    """A folder that everybody can reach, unlike tmp_path."""
+    path = Path(tempfile.mkdtemp())
+    path.chmod(0o755)
+    yield path
+    shutil.rmtree(path)
+
+
+@pytest.mark.parametrize("size", [0, 200, 20_000])
+def test_a_full_disk(store, size):
+    upsert(store, some_reviews()[:30])
+    before = contents(store.snapshot())
+    reviews, random = some_reviews(users=200), np.random.default_rng(0)
+    vectors = random.normal(size=(len(reviews), D)).astype(np.float32)
+    with little_room(size), pytest.raises(DepError, match="no room left"), store.writer() as writer:
+        writer.upsert(reviews, vectors, source="test")
+    assert contents(store.snapshot()) == before
+    ingest(store, some_reviews(), MadeEmbedder(), source="test")
+    assert store.snapshot().counts()["reviews"] == len(some_reviews())
+
+
+def test_no_room_for_a_new_store(tmp_path):
+    with little_room(100), pytest.raises(DepError, match="no room left"):
+        Store.create(tmp_path / "new", IDENTITY)
+    assert Store.create(tmp_path / "new", IDENTITY).snapshot().counts()["reviews"] == 0
+
+
+def test_a_folder_that_may_be_read_but_not_written(open_folder):
+    store = Store.create(open_folder / "profiles", IDENTITY)
+    upsert(store, some_reviews())
+    before = contents(store.snapshot())
+    with no_rights(open_folder):
+        assert contents(Store.open(store.path).snapshot()) == before
+        with pytest.raises(DepError, match="no permission") as caught:
+            ingest(store, some_reviews(users=20), MadeEmbedder(), source="test")
+        assert "--profiles" in caught.value.hint
+        with pytest.raises(DepError, match="no permission"):
+            Store.create(open_folder / "new", IDENTITY)
+    assert contents(store.snapshot()) == before
+
+
+def test_a_folder_that_may_not_be_read(open_folder):
+    store = Store.create(open_folder / "profiles", IDENTITY)
+    if os.geteuid() != 0:
+        store.folder.chmod(0)
+    with no_rights(open_folder / "nothing"), pytest.raises(DepError, match="no permission"):
+        Store.open(store.path)
+    store.folder.chmod(0o700)
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, lambda file: file.write_bytes(b"noise"), lambda file: file.write_bytes(b"")])
+def test_damaged_files(store, damage):
+    upsert(store, some_reviews())
+    for file in (store.folder / "reviews.lance" / "data").iterdir():
+        damage(file)
+    with pytest.raises(DepError, match="is damaged|failed"):
+        Store.open(store.path).snapshot().histories(["user1"])
