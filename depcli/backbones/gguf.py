@@ -10,8 +10,10 @@ import json
 import os
 from pathlib import Path
 
+import click
+
 from depcli.backbones.mini.tokenizer import QWEN2_SPLIT
-from depcli.errors import BadInput, Incompatible, NotFound
+from depcli.errors import BadInput, DepError, Incompatible
 
 DTYPES = ("f32", "f16")
 _ELSE = "use convert_hf_to_gguf.py of llama.cpp and give the result with the model folder"
@@ -109,27 +111,20 @@ def _patterns(node: dict | None) -> list[str]:
     return [node["pattern"].get("Regex", "")] if node["type"] == "Split" else []
 
 
-def main():
-    import click
+@click.command()
+@click.argument("model_folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("out", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--dtype", type=click.Choice(DTYPES), default="f16", show_default=True)
+def main(model_folder: Path, out: Path, dtype: str):
+    """Write the Hugging Face model in MODEL_FOLDER as OUT.gguf."""
+    from depcli.backbones import find, load_model, load_tokenizer
 
-    @click.command()
-    @click.argument("model_folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
-    @click.argument("out", type=click.Path(dir_okay=False, path_type=Path))
-    @click.option("--dtype", type=click.Choice(DTYPES), default="f16", show_default=True)
-    def convert(model_folder: Path, out: Path, dtype: str):
-        """Write the Hugging Face model in MODEL_FOLDER as OUT.gguf."""
-        from transformers import AutoModelForCausalLM, AutoTokenizer
-
-        from depcli.backbones.load import without_progress_bars
-
-        if not (model_folder / "config.json").is_file():
-            raise NotFound(f"no config.json in {model_folder}", "give the folder of a Hugging Face model")
-        with without_progress_bars():
-            model = AutoModelForCausalLM.from_pretrained(model_folder, dtype="auto", local_files_only=True)
-        write_gguf(model, AutoTokenizer.from_pretrained(model_folder, local_files_only=True), out, dtype)
-        click.echo(f"{out} ({out.stat().st_size / 1e6:.1f} MB)")
-
-    convert()
+    try:
+        backbone = find(str(model_folder))
+        write_gguf(load_model(backbone, device="cpu"), load_tokenizer(backbone), out, dtype)
+    except DepError as error:
+        raise click.ClickException(f"{error}\n{error.hint}".strip()) from error
+    click.echo(f"{out} ({out.stat().st_size / 1e6:.1f} MB)")
 
 
 if __name__ == "__main__":

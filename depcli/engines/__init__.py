@@ -20,7 +20,7 @@ def load(name: str, backbone: Backbone, *, offline: bool = False, device: str = 
     if name == "transformers":
         from depcli.engines.transformers import TransformersEngine
 
-        return TransformersEngine(backbone, offline=offline, device=device, exact=exact)
+        return TransformersEngine.open(backbone, offline=offline, device=device, exact=exact)
     if name == "llamacpp":
         try:
             from depcli.engines.llamacpp import LlamaCppEngine

@@ -15,7 +15,7 @@ from pathlib import Path
 import llama_cpp as lib
 import numpy as np
 
-from depcli.errors import BadInput, DepError, Incompatible
+from depcli.errors import BadInput, DepError, Incompatible, MissingDependency
 
 _BATCH = 512
 _CONTEXT_STEP = 1024
@@ -39,10 +39,15 @@ class LlamaContext:
     """A loaded GGUF and its key/value memory for one sequence. `feed` appends, `logits` reads the last position.
 
     `exact`: float32 key/value memory and no flash attention. The memory grows to what `begin` asks for.
-    Raises BadInput for a damaged file, Incompatible for a model that cannot write from embedding rows.
+    Raises BadInput for a damaged file, Incompatible for a model that cannot write from embedding rows, MissingDependency when
+    `device` is 'cuda' and the library cannot use it.
     """
 
     def __init__(self, path: Path, *, device: str = "auto", exact: bool = False):
+        if device.startswith("cuda") and not lib.llama_supports_gpu_offload():
+            raise MissingDependency(
+                "this llama-cpp-python was built without GPU support", "use --device cpu or --engine transformers, or rebuild it"
+            )
         lib.llama_log_set(_keep_log, ctypes.c_void_p(0))
         lib.llama_backend_init()
         _log.clear()

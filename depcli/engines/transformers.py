@@ -20,21 +20,23 @@ WINDOW = 8
 
 
 class TransformersEngine:
-    """Writes with a Hugging Face causal LM. `model` and `tokenizer` may be shared with training and scoring.
-
-    `exact` computes in float32 wherever it runs.
-    """
+    """Writes with a Hugging Face causal LM. `model` and `tokenizer` may be shared with training and scoring."""
 
     name = "transformers"
 
-    def __init__(self, backbone: Backbone, *, offline: bool = False, device: str = "auto", exact: bool = False):
-        self.backbone = backbone
-        self.tokenizer = load_tokenizer(backbone, offline=offline)
-        self.model = load_model(backbone, device=device, dtype="float32" if exact else "auto", offline=offline)
-        self.chat = chat_of(self.tokenizer)
-        self.width: int = self.model.config.hidden_size
-        self.context: int = self.model.config.max_position_embeddings
-        self._ends = _end_tokens(self.model, self.tokenizer)
+    def __init__(self, model, tokenizer, name: str):
+        """`name` is what errors call the backbone."""
+        self.model, self.tokenizer, self._name = model, tokenizer, name
+        self.chat = chat_of(tokenizer)
+        self.width: int = model.config.hidden_size
+        self.context: int = model.config.max_position_embeddings
+        self._ends = _end_tokens(model, tokenizer)
+
+    @classmethod
+    def open(cls, backbone: Backbone, *, offline: bool = False, device: str = "auto", exact: bool = False) -> TransformersEngine:
+        """The engine with `backbone` loaded; `exact` computes in float32 wherever it runs."""
+        model = load_model(backbone, device=device, dtype="float32" if exact else "auto", offline=offline)
+        return cls(model, load_tokenizer(backbone, offline=offline), backbone.name)
 
     def count(self, text: str) -> int:
         """Tokens in a piece of prompt text."""
@@ -74,9 +76,9 @@ class TransformersEngine:
         return [draft.completion(self._text(draft.tokens)) for draft in drafts]
 
     def _draft(self, prompt: SoftPrompt, sampling: Sampling) -> _Draft:
-        check_width(prompt, self.width, self.backbone.name)
+        check_width(prompt, self.width, self._name)
         encoded = encode(prompt.parts, self.tokenizer)
-        check_room(len(encoded.ids), sampling.max_new_tokens, self.context, self.backbone.name)
+        check_room(len(encoded.ids), sampling.max_new_tokens, self.context, self._name)
         return _Draft(encoded, sampling.max_new_tokens, Sampler(sampling))
 
     def _steps(self, drafts: Sequence[_Draft], rows: list[np.ndarray]) -> Iterator[np.ndarray]:

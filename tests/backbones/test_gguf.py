@@ -1,14 +1,18 @@
 from __future__ import annotations
 
+import shutil
+
 import gguf
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 
 from depcli.backbones import find, load_model, load_tokenizer
+from depcli.backbones.gguf import main as gguf_command
 from depcli.backbones.gguf import write_gguf
 from depcli.engines import load
-from depcli.errors import BadInput, Incompatible
+from depcli.errors import BadInput, Incompatible, NotFound
 from depcli.records import Sampling, SoftPrompt, Text
 
 
@@ -64,6 +68,19 @@ def test_what_half_precision_cannot_hold_is_refused_and_leaves_no_file(model, to
     with pytest.raises(BadInput, match="f16 cannot hold"):
         write_gguf(model, tokenizer, tmp_path / "m.gguf", "f16")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_command_makes_a_folder_usable_by_llamacpp(tiny_backbone, tmp_path):
+    folder = shutil.copytree(tiny_backbone, tmp_path / "model", ignore=shutil.ignore_patterns("*.gguf"))
+    with pytest.raises(NotFound, match="no GGUF"):
+        load("llamacpp", find(str(folder)))
+    ran = CliRunner().invoke(gguf_command, [str(folder), str(folder / "model.gguf"), "--dtype", "f32"], catch_exceptions=False)
+    assert ran.exit_code == 0 and "0.4 MB" in ran.output
+    with load("llamacpp", find(str(folder))) as engine:
+        assert engine.width == 64
+    (folder / "model.safetensors").unlink()
+    failed = CliRunner().invoke(gguf_command, [str(folder), str(tmp_path / "other.gguf")], catch_exceptions=False)
+    assert failed.exit_code == 1 and "lacks model.safetensors" in failed.output
 
 
 def test_other_tokenizers_and_architectures_are_refused(model, tokenizer, tmp_path):

@@ -7,7 +7,7 @@ import pytest
 
 from depcli.backbones import find
 from depcli.engines import load
-from depcli.errors import BadInput, Incompatible, NotFound
+from depcli.errors import BadInput, Incompatible, MissingDependency, NotFound
 from depcli.records import Sampling, SoftPrompt, Text, Vectors
 
 GREEDY = Sampling(temperature=0, max_new_tokens=24)
@@ -173,6 +173,15 @@ def test_default_precision_works_and_closing_twice_is_fine(tiny_backbone, soft):
     engine.close()
     with pytest.raises(RuntimeError, match="closed"):
         list(engine.generate([(soft("a"), GREEDY)]))
+
+
+def test_llamacpp_without_gpu_support_refuses_cuda(tiny_backbone):
+    import llama_cpp
+
+    if llama_cpp.llama_supports_gpu_offload():
+        pytest.skip("this llama-cpp-python has GPU support")
+    with pytest.raises(MissingDependency, match="without GPU"):
+        load("llamacpp", find(str(tiny_backbone)), device="cuda")
 
 
 def test_unknown_engine(tiny_backbone):
