@@ -74,7 +74,7 @@ def _bytes_under(folder: Path) -> int:
 
 
 def choose_adapter(profiles: Path, name: str | None, backbone: str | None) -> tuple[Path, str]:
-    """(folder, why this one) of the adapter to write with: the named one, else the newest one (of `backbone`, if one is named).
+    """(folder, why this one) of the adapter to write with: the named one, else the newest one of `backbone` or of all.
 
     Raises NotFound when there is none.
     """
@@ -86,7 +86,8 @@ def choose_adapter(profiles: Path, name: str | None, backbone: str | None) -> tu
         wanted = f" for the backbone {backbone}" if backbone else ""
         known = ", ".join(folder.name for folder in there) or "none"
         option = f" --backbone {backbone}" if backbone else ""
-        raise NotFound(f"no adapter{wanted} in {profiles}", f"train one: dep train{option} --profiles {profiles} (there: {known})")
+        hint = f"train one: dep train{option} --profiles {profiles}"
+        raise NotFound(f"no adapter{wanted} in {profiles} (there: {known})", hint)
     newest = max(fitting, key=lambda folder: (folder / adapter_files.CONFIG).stat().st_mtime)
     return newest, "the only one" if len(fitting) == 1 else f"the newest of {len(fitting)}"
 

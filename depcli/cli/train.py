@@ -70,8 +70,8 @@ def show_event(sink, update, event: dict) -> None:
         terms = "  ".join(f"{name} {event[name]:.3g}" for name in event if name not in _NO_LOSS)
         update(event["step"], event["steps"], f"epoch {event['epoch'] + 1}  {terms}  {event['tokens_per_second']:,.0f} tokens/s")
     else:
-        scores = (f"{name.removeprefix('validation_')} {event[name]:.4f}" for name in event if name.startswith("validation_"))
-        sink.note(f"epoch {event['epoch']}: validation {', '.join(scores)}")
+        scores = (f"{name} {event[f'validation_{name}']:.4f}" for name in ("loss", "meteor") if f"validation_{name}" in event)
+        sink.note(f"epoch {event['epoch'] + 1}: validation {', '.join(scores)}")
 
 
 def _show(sink, document: dict) -> None:

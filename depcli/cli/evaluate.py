@@ -1,0 +1,102 @@
+"""`dep eval`: methods compared on reviews that nobody learned from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from depcli.cli.options import BACKBONE_HELP, Finite, Setting, agree_to_download, every_command, may_download
+
+_PHASES = {"write": "writing", "likelihood": "likelihood of the real reviews", "score": "scoring"}
+
+
+class _Methods(click.ParamType):
+    """Names with commas between them."""
+
+    name = "names"
+    known = ("nonperso", "rag", "dep")
+
+    def convert(self, value, param, ctx):
+        names = tuple(dict.fromkeys(name.strip() for name in value.split(","))) if isinstance(value, str) else value
+        if unknown := [name for name in names if name not in self.known]:
+            self.fail(f"no method {unknown[0]!r}; known: {', '.join(self.known)}.", param, ctx)
+        return names
+
+
+@click.command("eval")
+@click.option("--methods", type=_Methods(), default="nonperso,rag,dep", show_default=True, metavar="A,B", help="What to compare.")
+@click.option(
+    "--split", type=click.Choice(["test", "validation"]), default="test", show_default=True,
+    help="Each user's last review, or the one before.",
+)  # fmt: skip
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="So many reviews, the same ones for the same seed.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="[default: evaluations/ADAPTER-SPLIT]")
+@click.option("--adapter", metavar="NAME", help="[default: the newest one, of the backbone if one is named]")
+@click.option("--backbone", metavar="NAME", help=f"{BACKBONE_HELP} [default: the adapter's, else mini]")
+@click.option("--engine", type=click.Choice(["llamacpp", "transformers"]), help="[default: llamacpp where there is a GGUF]")
+@click.option("--temperature", type=Finite(min=0), default=0.8, show_default=True)
+@click.option("--top-p", type=Finite(0, 1, min_open=True), default=0.95, show_default=True)
+@click.option("--max-new-tokens", type=click.IntRange(min=1), default=2048, show_default=True, metavar="N")
+@may_download
+@every_command
+def command(
+    setting: Setting, methods: tuple[str, ...], split: str, limit: int | None, seed: int, out: Path | None, adapter: str | None,
+    backbone: str | None, engine: str | None, temperature: float, top_p: float, max_new_tokens: int,
+) -> None:  # fmt: skip
+    """Compare methods on held-out reviews: each is written again by each method and compared with what the person wrote.
+
+    The texts go to DIR as they are made, and the scores are computed from them: interrupted, the same command goes on.
+    Nothing is fetched for a metric; one that cannot be computed here says why.
+
+    \b
+    Examples:
+      dep eval --limit 200
+      dep eval --methods rag,dep --split validation --out results
+    """
+    from depcli import profiles as places
+    from depcli.evaluating import evaluate_store
+    from depcli.records import Sampling
+    from depcli.store import Store
+
+    sink = setting.sink
+    store = Store.open(setting.profiles)
+    parts = places.writing_parts(
+        setting.profiles, method="dep" if "dep" in methods else methods[0], adapter=adapter, backbone=backbone, engine=engine
+    )
+    for reason in parts.reasons:
+        sink.note(reason)
+    for form in dict.fromkeys((parts.form, "weights")):  # likelihoods are always computed from the weights
+        agree_to_download(setting, parts.backbone, form)
+    name = parts.adapter.name if parts.adapter else parts.backbone.name.rpartition("/")[2]
+    out = out or setting.profiles / places.EVALUATIONS / f"{name}-{split}"
+    sink.note(f"results go to {out}")
+    with sink.progress("evaluating", "reviews") as update:
+
+        def show(event: dict) -> None:
+            if "note" in event:
+                sink.note(event["note"])
+            else:
+                update(event["done_requests"], event["total_requests"], f"{event['method']}: {_PHASES[event['phase']]}")
+
+        results = evaluate_store(
+            store=store, backbone=parts.backbone, method_names=methods, adapter_folder=parts.adapter, out=out,
+            sampling=Sampling(temperature, top_p, max_new_tokens, seed), engine_name=parts.engine, role=split, limit=limit,
+            offline=setting.offline, on_event=show,
+        )  # fmt: skip
+    sink.result({"out": str(out), **results}, lambda: _show(sink, results))
+
+
+def _show(sink, results: dict) -> None:
+    from depcli.evaluation import report
+
+    sink.table(*report.table(results))
+    if results["differences"]:
+        sink.line()
+        sink.table(*report.differences(results))
+    sink.line()
+    for line in report.notes(results):
+        sink.line(line)
+    for metric, signature in report.signatures(results).items():
+        sink.line(f"{metric}: {signature}")
