@@ -33,7 +33,9 @@ def find_wordnet(places: Sequence[str] | None = None):
     them all. Loading takes seconds and 100 MB, once."""
     import nltk
 
-    return _find(tuple(str(place) for place in (*nltk.data.path, DEBIAN)) if places is None else tuple(map(str, places)))
+    if places is None:
+        places = (*nltk.data.path, DEBIAN)
+    return _find(tuple(dict.fromkeys(map(str, places))))  # without repeats: `_read` adds the place it found to NLTK's folders
 
 
 @lru_cache(maxsize=2)

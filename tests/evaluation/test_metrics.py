@@ -50,6 +50,7 @@ def test_meteor_of_the_library_s_examples():
     assert meteor(["non matching hypothesis"], ["this is a cat"]).value == 0
     # "car" and "auto" are synonyms: 1 of 2 words, P = R = 0.5, one chunk of one match halves it.
     assert meteor(["an auto"], ["a car"]).value == pytest.approx(0.25)
+    assert wordnet.find_wordnet() is wordnet.find_wordnet(), "it takes seconds to load"
     assert re.search(r"wordnet:3\.\d \(", meteor(["a"], ["a"]).signature)
 
 

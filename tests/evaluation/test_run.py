@@ -20,7 +20,6 @@ from depcli.evaluation.split import choose, leave_last_out
 from depcli.records import Sampling
 from tests.evaluation.world import USERS, make_store, make_writers, reviews
 
-pytestmark = pytest.mark.filterwarnings("ignore:The given NumPy array is not writable")
 SAMPLING = Sampling(max_new_tokens=10, seed=3)
 
 
