@@ -78,24 +78,25 @@ def seed_of(seed: int, request: Request) -> int:
 
 def make_writer(
     *, store, snapshot, method: str, backbone: Backbone, engine, adapter_folder: Path | None = None,
-    held_out: Iterable[tuple[str, str]] = (), max_input_tokens: int | None = None, history: int = 8,
+    held_out: Iterable[tuple[str, str]] = (), max_input_tokens: int | None = None, history: int = 8, template: str | None = None,
 ) -> Writer:  # fmt: skip
-    """Put the parts together. An adapter brings its own template, budget and number of past reviews, as it was trained.
+    """Put the parts together. `template`, `max_input_tokens` and `history` are for methods without an adapter: an adapter
+    brings its own, as it was trained. Unset, the first two are the backbone's.
 
     Raises NotFound for an unknown method or adapter, Incompatible when adapter, store and backbone do not belong together.
     """
     chosen = methods.find(method)
-    template, adapter, config = backbone.template, None, None
+    adapter = config = None
     if chosen.needs_adapter:
         if adapter_folder is None:
             raise NotFound(f"method {method!r} needs an adapter", f"train one: dep train --backbone {backbone.name}")
         adapter, config = files.load(adapter_folder)
         found = {"name": backbone.name, "hidden_size": engine.width, **getattr(engine, "fingerprint", {})}
         files.check_fit(adapter_folder, config, embedder=store.embedder, backbone=found)
-        template, history = config["template"], config["history"]
-        max_input_tokens = max_input_tokens or config["max_input_tokens"]
+        template, history = files.template_of(adapter_folder, config), config["history"]
+        max_input_tokens = config["max_input_tokens"]
     builder = PromptBuilder(
-        snapshot, chosen, Template(template), engine.chat, engine.count, k=history,
+        snapshot, chosen, Template(template or backbone.template), engine.chat, engine.count, k=history,
         max_input_tokens=max_input_tokens or backbone.max_input_tokens, held_out=held_out,
     )  # fmt: skip
     return Writer(builder, engine, adapter, config)

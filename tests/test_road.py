@@ -16,6 +16,7 @@ from depcli.demo.world import world
 from depcli.errors import BadInput, DepError, Incompatible, NotFound
 from depcli.evaluating import evaluate_store
 from depcli.evaluation.split import leave_last_out
+from depcli.evaluation.wordnet import find_wordnet
 from depcli.records import EmbedderIdentity, Request, Sampling
 from depcli.store import Store
 from depcli.training.options import TrainOptions
@@ -72,6 +73,34 @@ def test_training_leaves_a_whole_adapter_and_a_card(trained, store):
     logged = [json.loads(line) for line in (report.folder / files.METRICS).read_text().splitlines()]
     assert [event for event in events if "step" in event] == logged
     assert len([event for event in logged if "loss" in event]) == 2 * 2 == logged[-1]["step"]
+
+
+def test_a_template_of_ones_own_goes_with_the_adapter(store, backbone, tmp_path):
+    mine = tmp_path / "mine.jinja"
+    mine.write_text("{% block system %}Mine.{% endblock %}{% block user %}{% for past in history %}{{ past.slots }}{% endfor %}{% endblock %}")
+    options = replace(OPTIONS, epochs=1, template=str(mine), select_by="meteor", max_target_tokens=8, validation_limit=2)
+    pytest.importorskip("nltk")
+    if find_wordnet() is None:
+        pytest.skip("WordNet is not on this machine")
+    report = train(store=store, backbone=backbone, folder=tmp_path / "own", options=options)
+    mine.unlink()
+    with engines.load("transformers", backbone) as engine:
+        (written,) = writer(store, backbone, engine, "dep", report.folder).write(some_requests(store, 1), Sampling(max_new_tokens=4))
+    assert "Mine.<|im_end|>" in written.prompt.render() and "«diff»" in written.prompt.render()
+    assert "meteor" in report.config["validations"][0]
+
+
+def test_a_run_that_replaces_an_adapter_and_dies_leaves_the_old_one(store, backbone, trained):
+    folder = trained[0].folder
+    before = (folder / files.WEIGHTS).read_bytes()
+
+    def die(event):
+        if "step" in event:
+            raise MemoryError
+
+    with pytest.raises(MemoryError):
+        train(store=store, backbone=backbone, folder=folder, options=replace(OPTIONS, seed=1), replace=True, on_event=die)
+    assert (folder / files.WEIGHTS).read_bytes() == before and files.load(folder)
 
 
 def test_a_finished_adapter_is_not_written_over(trained, store, backbone):

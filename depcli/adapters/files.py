@@ -13,7 +13,8 @@ from depcli.errors import BadInput, Incompatible, NotFound
 from depcli.records import EmbedderIdentity
 
 FORMAT = 1
-CONFIG, WEIGHTS, CARD, METRICS, CHECKPOINTS = "adapter_config.json", "adapter_model.safetensors", "README.md", "metrics.jsonl", "checkpoints"
+CONFIG, WEIGHTS, TEMPLATE = "adapter_config.json", "adapter_model.safetensors", "template.jinja"
+CARD, METRICS, CHECKPOINTS = "README.md", "metrics.jsonl", "checkpoints"
 
 
 def folder_of(profiles: str, name: str) -> Path:
@@ -82,6 +83,11 @@ def load(folder: Path):
     except (OSError, SafetensorError, RuntimeError) as error:
         raise BadInput(f"{folder / WEIGHTS} does not hold this adapter: {error}", "train the adapter again") from None
     return adapter.eval().requires_grad_(False), config
+
+
+def template_of(folder: Path, config: dict) -> str:
+    """What the adapter was trained with: the name of a bundled template, or the copy of a file that came with it."""
+    return str(folder / TEMPLATE) if (folder / TEMPLATE).exists() else config["template"]
 
 
 def check_fit(folder: Path, config: dict, *, embedder: EmbedderIdentity, backbone: dict) -> None:

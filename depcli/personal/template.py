@@ -77,7 +77,8 @@ class Template:
     """A named or user-supplied template. Raises NotFound, or BadInput with the line of a Jinja error."""
 
     def __init__(self, name: str):
-        path = BUNDLED / f"{name}.jinja" if re.fullmatch(r"[\w-]+", name) else Path(name)
+        self.bundled = re.fullmatch(r"[\w-]+", name) is not None
+        path = BUNDLED / f"{name}.jinja" if self.bundled else Path(name)
         if not path.is_file():
             known = ", ".join(sorted(p.stem for p in BUNDLED.glob("*.jinja")))
             raise NotFound(f"no template {name!r}", f"bundled: {known}; or give the path of a .jinja file")

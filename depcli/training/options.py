@@ -24,6 +24,7 @@ class TrainOptions:
     max_grad_norm: float = 1.0
     history: int = 8
     max_input_tokens: int | None = None  # None: the backbone's
+    template: str | None = None  # a bundled name or the path of a .jinja file; None: the backbone's
     max_target_tokens: int = 2048
     latents: int | None = None  # None: half the embedding dimension, as 1024 -> 512 in the paper
     loss: DepLoss = DepLoss()

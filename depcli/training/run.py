@@ -12,17 +12,23 @@ import torch
 from depcli import backbones, methods
 from depcli.adapters import files
 from depcli.adapters.dep import DepAdapter, DepShape
+from depcli.adapters.project import project
 from depcli.backbones.catalogue import Backbone
+from depcli.engines.transformers import TransformersEngine
 from depcli.errors import BadInput, DepError
-from depcli.evaluation.split import Split, Target, leave_last_out, pairs_of
+from depcli.evaluation.metrics import meteor_mean
+from depcli.evaluation.split import Split, Target, choose, leave_last_out, pairs_of
 from depcli.personal.prompts import PromptBuilder
 from depcli.personal.template import Template
+from depcli.records import Sampling
 from depcli.training import checkpoints
 from depcli.training.card import write_card
 from depcli.training.examples import Example, make_examples
 from depcli.training.loop import Loop
 from depcli.training.options import TrainOptions
 from depcli.training.step import mean_loss
+
+_RESOLVED = {"learning_rate", "max_input_tokens", "micro_tokens", "template"}  # options whose chosen value is recorded instead
 
 
 @dataclass(frozen=True)
@@ -55,6 +61,7 @@ def train(
     tokenizer = backbones.load_tokenizer(backbone, offline=offline)
     fingerprint = backbones.fingerprint(backbone, model)
     before = backbones.weights_digest(model)
+    template = Template(options.template or backbone.template)
     max_input = options.max_input_tokens or backbone.max_input_tokens
     rate, reason = options.rate_for(fingerprint["hidden_size"])
     on_event({"note": f"learning rate {rate:g}: {reason}"})
@@ -62,7 +69,7 @@ def train(
 
     def examples(method: str, targets: list[Target]) -> list[Example]:
         builder = PromptBuilder(
-            snapshot, methods.find(method), Template(backbone.template), backbones.chat_of(tokenizer),
+            snapshot, methods.find(method), template, backbones.chat_of(tokenizer),
             lambda text: len(tokenizer(text, add_special_tokens=False)["input_ids"]),
             k=options.history, max_input_tokens=max_input, held_out=split.held_out,
         )  # fmt: skip
@@ -71,10 +78,11 @@ def train(
     prepared = [example for example in examples("dep", list(split.train)) if example.slots]
     if not prepared:
         raise BadInput("no review has a history to learn from", "ingest users with four reviews or more")
-    validation = _stable_subset(list(split.validation), options.validation_limit)
+    validation = choose(split, "validation", options.validation_limit)
     checked = examples("dep", validation)
     without = len(split.train) - len(prepared)
-    on_event({"note": f"{len(prepared):,} reviews to learn, {len(checked):,} to validate" + (f"; {without:,} left out, no history" if without else "")})
+    left_out = f"; {without:,} left out, no history" if without else ""
+    on_event({"note": f"{len(prepared):,} reviews to learn, {len(checked):,} to validate{left_out}"})
 
     losses = {name: mean_loss(model, None, examples(name, validation), micro_tokens) for name in ("nonperso", "rag")}
     on_event({"note": "validation loss of text alone: " + ", ".join(f"{name} {loss:.4f}" for name, loss in losses.items())})
@@ -85,17 +93,20 @@ def train(
     adapter = DepAdapter(shape).to(model.device)
     parameters = sum(p.numel() for p in adapter.parameters())
     settings = {
-        "method": "dep", "backbone": fingerprint, "embedder": asdict(store.embedder), "template": backbone.template,
+        "method": "dep", "backbone": fingerprint, "embedder": asdict(store.embedder),
+        "template": template.name if template.bundled else template.source,
         "store_commit": snapshot.commit.id, "split": _describe(split), "learning_rate": rate, "max_input_tokens": max_input,
-        **{key: value for key, value in asdict(options).items() if key not in ("learning_rate", "max_input_tokens")},
+        **{key: value for key, value in asdict(options).items() if key not in _RESOLVED},
     }  # fmt: skip
-    settings["micro_tokens"] = micro_tokens
     score = _scorer(model, tokenizer, checked, options, micro_tokens)
     loop = Loop(model, adapter, prepared, options, rate=rate, micro_tokens=micro_tokens, validate=score, folder=folder,
                 settings=settings, on_event=on_event)  # fmt: skip
     if resume:
         loop.resume()
         on_event({"note": f"going on after step {loop.progress.step} of {loop.total_steps}"})
+    else:
+        shutil.rmtree(folder / files.CHECKPOINTS, ignore_errors=True)
+        (folder / files.METRICS).unlink(missing_ok=True)
     progress = loop.run()
 
     losses["dep"] = mean_loss(model, adapter, checked, micro_tokens)
@@ -107,6 +118,8 @@ def train(
         "validations": progress.validations, "seconds": round(progress.seconds, 1),
     }  # fmt: skip
     write_card(folder, config)
+    if not template.bundled:
+        files.write_atomically(folder / files.TEMPLATE, template.source.encode())
     files.save(folder, adapter, config)
     shutil.rmtree(folder / files.CHECKPOINTS)
     return TrainReport(folder, len(prepared), len(checked), parameters, progress.best_epoch, losses, progress.seconds, config)
@@ -118,7 +131,7 @@ def _claim(folder: Path, resume: bool, replace: bool) -> None:
         if not checkpoints.exists(folder):
             raise DepError(f"there is no unfinished run in {folder}", "leave --resume out to start one")
     elif replace:
-        shutil.rmtree(folder, ignore_errors=True)
+        pass  # the old adapter stays whole until the new one is saved over it
     elif checkpoints.exists(folder):
         raise DepError(f"{folder} holds an unfinished run", "go on with --resume, start again with --replace, or name another --adapter")
     elif (folder / files.CONFIG).exists():
@@ -129,13 +142,6 @@ def _describe(split: Split) -> dict:
     return {"name": split.name, "digest": split.digest, "train": len(split.train), "validation": len(split.validation), "test": len(split.test)}
 
 
-def _stable_subset(targets: list[Target], limit: int) -> list[Target]:
-    """At most `limit` targets, the same ones whatever the order, spread over the users."""
-    from depcli.evaluation.split import by_hash
-
-    return sorted(targets, key=by_hash)[:limit]
-
-
 @torch.no_grad()
 def _token_norm(model) -> float:
     """Mean L2 norm of the backbone's token embeddings."""
@@ -144,19 +150,17 @@ def _token_norm(model) -> float:
 
 def _scorer(model, tokenizer, checked: list[Example], options: TrainOptions, micro_tokens: int) -> Callable[[object], dict]:
     """What is measured after each epoch, on the validation reviews: the loss, and METEOR when it decides."""
+    if options.select_by == "meteor":
+        meteor_mean(["a word"], ["a word"])  # without WordNet, fail now and not after an epoch
 
     def by_loss(adapter) -> dict:
         loss = mean_loss(model, adapter, checked, micro_tokens)
         return {"score": -loss, "loss": loss}
 
     def by_meteor(adapter) -> dict:
-        from depcli.adapters.project import project
-        from depcli.engines.transformers import TransformersEngine
-        from depcli.evaluation.metrics import meteor_mean
-        from depcli.records import Sampling
-
-        engine = TransformersEngine(model, tokenizer)
-        requests = ((project(adapter, example.prompt), Sampling(max_new_tokens=options.max_target_tokens, seed=i)) for i, example in enumerate(checked))
+        engine = TransformersEngine(model, tokenizer, "the backbone")
+        room = min(options.max_target_tokens, engine.context - max(len(example.encoded.ids) - example.encoded.targets for example in checked))
+        requests = ((project(adapter, example.prompt), Sampling(max_new_tokens=room, seed=i)) for i, example in enumerate(checked))
         texts = [completion.text for completion in engine.generate(requests)]
         score = meteor_mean(texts, [example.answer for example in checked])
         return {**by_loss(adapter), "score": score, "meteor": score}
