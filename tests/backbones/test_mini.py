@@ -116,5 +116,6 @@ def test_bundled_files_are_small_and_belong_together():
         ids = torch.from_numpy(encode(parts, tokenizer).ids).long()[None]
         expected = model(input_ids=ids).logits[0, -1].numpy()
         assert np.abs(logits - expected).max() < 0.05 * np.ptp(expected)
-        (done,) = engine.generate([(SoftPrompt(parts), Sampling(max_new_tokens=400, seed=1))])
-    assert done.finish == "stop" and len(done.text.split()) > 3
+        written = list(engine.generate([(SoftPrompt(parts), Sampling(max_new_tokens=1000, seed=seed)) for seed in range(5)]))
+    assert sum(done.finish == "stop" for done in written) >= 4
+    assert sum(len(done.text.split()) > 3 for done in written) >= 4
