@@ -90,3 +90,14 @@ def target_losses(model, batch: Sequence[Encoded], rows: torch.Tensor | None) ->
     picked = hidden[torch.from_numpy(b).to(device), torch.from_numpy(t - 1).to(device)]
     logits = model.get_output_embeddings()(picked)
     return F.cross_entropy(logits.float(), torch.from_numpy(wanted).to(device), reduction="none")
+
+
+def micro_batches(lengths: Sequence[int], max_tokens: int) -> list[list[int]]:
+    """Positions of a batch in passes of at most `max_tokens` padded tokens (a longer sequence goes alone)."""
+    passes: list[list[int]] = []
+    for i in sorted(range(len(lengths)), key=lambda i: lengths[i]):
+        if passes and lengths[i] * (len(passes[-1]) + 1) <= max_tokens:
+            passes[-1].append(i)
+        else:
+            passes.append([i])
+    return passes

@@ -8,10 +8,9 @@ from itertools import islice
 
 import numpy as np
 
-from depcli.backbones.sequence import Encoded, encode, target_losses
+from depcli.backbones.sequence import Encoded, encode, micro_batches, target_losses
 from depcli.errors import Incompatible
 from depcli.records import SoftPrompt, Vectors
-from depcli.training.examples import micro_batches
 
 _WINDOW = 64  # requests that are sorted by length together, and all that is in memory at once
 

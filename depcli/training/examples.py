@@ -43,14 +43,3 @@ def epoch_batches(lengths: Sequence[int], batch_size: int, seed: int, epoch: int
         batches += [group[i : i + batch_size] for i in range(0, len(group), batch_size)]
     rng.shuffle(batches)
     return batches
-
-
-def micro_batches(lengths: Sequence[int], max_tokens: int) -> list[list[int]]:
-    """Positions of one batch in passes of at most `max_tokens` padded tokens (a longer sequence goes alone)."""
-    passes: list[list[int]] = []
-    for i in sorted(range(len(lengths)), key=lambda i: lengths[i]):
-        if passes and lengths[i] * (len(passes[-1]) + 1) <= max_tokens:
-            passes[-1].append(i)
-        else:
-            passes.append([i])
-    return passes

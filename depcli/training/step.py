@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import torch
 
 from depcli.adapters.dep import DepLoss, dep_losses
-from depcli.backbones.sequence import target_losses
-from depcli.training.examples import Example, micro_batches
+from depcli.backbones.sequence import micro_batches, target_losses
+from depcli.training.examples import Example
 
 
 def backward(model, adapter, batch: Sequence[Example], weights: DepLoss, micro_tokens: int) -> dict[str, float]:

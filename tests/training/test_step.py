@@ -7,7 +7,8 @@ import torch.nn.functional as F
 
 from depcli.adapters.dep import DepLoss, dep_losses
 from depcli.backbones import weights_digest
-from depcli.training.examples import epoch_batches, micro_batches
+from depcli.backbones.sequence import micro_batches
+from depcli.training.examples import epoch_batches
 from depcli.training.step import backward, mean_loss
 from tests.training.made import make_examples, new_adapter
 
