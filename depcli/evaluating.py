@@ -9,6 +9,7 @@ from typing import Literal
 from depcli import backbones, engines
 from depcli.adapters import files
 from depcli.backbones.catalogue import Backbone
+from depcli.errors import Incompatible
 from depcli.evaluation.likelihood import Scorer
 from depcli.evaluation.run import evaluate
 from depcli.evaluation.split import choose, leave_last_out
@@ -26,8 +27,8 @@ def evaluate_store(
 ) -> dict:  # fmt: skip
     """Write and score the last (or second last) review of every user by each method; see evaluation.run.evaluate.
 
-    An adapter must have been trained on the split that is evaluated: its held-out reviews are those of the same store
-    commit, unless the store has grown since, which is then noted. Likelihoods are always computed by transformers.
+    An adapter is evaluated on the store commit and the split that it was trained on, so that nothing it learned is tested;
+    a store that has grown since is noted, another split raises Incompatible. Likelihoods are computed by transformers.
     """
     config = None
     if any(find(name).needs_adapter for name in method_names) and adapter_folder is not None:
@@ -36,6 +37,11 @@ def evaluate_store(
     if config and snapshot.commit.id != store.snapshot().commit.id:
         on_event({"note": f"evaluating commit {snapshot.commit.id}, which the adapter was trained on; the store has grown since"})
     split = leave_last_out(snapshot, targets_per_user=config["targets_per_user"] if config else 1)
+    if config and split.digest != config["split"]["digest"]:
+        raise Incompatible(
+            f"adapter {adapter_folder.name!r} was trained on another split ({config['split']['name']}) of this store",
+            "evaluate the store that it was trained on, or train an adapter on this one",
+        )
     targets = choose(split, role, limit, sampling.seed)
     with engines.load(engine_name, backbone, offline=offline, device=device) as engine:
         if engine_name == "transformers":
@@ -49,11 +55,13 @@ def evaluate_store(
                               held_out=split.held_out, history=history)
             for name in method_names
         }  # fmt: skip
+        # What every prompt leaves: all methods are scored on the same tokens of a long review.
+        room = min(2048, engine.context - max(writer.builder.max_input_tokens for writer in writers.values()))
         settings = {
             "backbone": backbones.fingerprint(backbone, model), "engine": engine_name, "role": role, "history": history,
             "adapter": config and {key: config[key] for key in ("store_commit", "split", "seed", "best_epoch", "validation_losses")},
         }  # fmt: skip
         return evaluate(
-            snapshot=snapshot, split=split, targets=targets, methods=writers, scorer=Scorer(model, tokenizer), sampling=sampling,
+            snapshot=snapshot, split=split, targets=targets, methods=writers, scorer=Scorer(model, tokenizer, room), sampling=sampling,
             out=out, settings=settings, on_progress=on_event,
         )  # fmt: skip
