@@ -1,0 +1,104 @@
+"""What a shell sees. Failures are planted at the seam between a command and the library."""
+
+from __future__ import annotations
+
+import errno
+import subprocess
+import sys
+
+import pytest
+
+from depcli import errors, profiles
+from depcli.cli import main
+
+
+def failing(monkeypatch, error: BaseException) -> None:
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr(profiles, "overview", fail)
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (errors.DepError, 1), (errors.NotFound, 3), (errors.MissingDependency, 4), (errors.BadInput, 5), (errors.NeedsNetwork, 6),
+        (errors.Incompatible, 1), (errors.StoreBusy, 1),
+    ],
+)  # fmt: skip
+def test_expected_failures_have_message_hint_and_code(monkeypatch, capsys, error, code):
+    failing(monkeypatch, error("what", "mend it"))
+    assert main(["status"]) == code
+    assert capsys.readouterr() == ("", "error: what\nhint: mend it\n")
+
+
+@pytest.mark.parametrize("error", [ValueError("oops"), KeyError("k"), EOFError("end"), OSError(errno.EBADF, "bad")])
+def test_anything_else_is_a_bug_with_its_traceback(monkeypatch, capsys, error):
+    failing(monkeypatch, error)
+    assert main(["status"]) == 70
+    err = capsys.readouterr().err
+    assert "Traceback" in err and f"{type(error).__name__} (a bug in dep)" in err
+
+
+def test_a_full_disk_is_no_bug(monkeypatch, capsys):
+    failing(monkeypatch, OSError(errno.ENOSPC, "No space left on device", "/somewhere/file"))
+    assert main(["status"]) == 1
+    assert capsys.readouterr().err.startswith("error: No space left on device: /somewhere/file\n")
+
+
+def test_interrupted_says_how_to_go_on(monkeypatch, capsys):
+    failing(monkeypatch, KeyboardInterrupt())
+    assert main(["status"]) == 130
+    assert "error: interrupted" in capsys.readouterr().err
+    from depcli.cli.group import going_on
+
+    assert "--resume" in going_on(["train", "--epochs", "2"]) and "again" in going_on(["ingest", "train.jsonl"])
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["no-such-command"], ["ingest"], ["status", "--no-such-option"], ["write", "--user", "u"], ["train", "--epochs", "0"],
+        ["write", "--user", "u", "--item", "i", "--rating", "nan"], ["write", "--user", "u", "--item", "i", "--top-p", "0"],
+        ["write", "--user", "u", "--item", "i", "--method", "magic"], ["eval", "--methods", "dep,magic"],
+        ["write", "--user", "u", "--item", "i", "--temperature", "inf"],
+    ],
+)  # fmt: skip
+def test_usage_errors(arguments, capsys):
+    assert main(arguments) == 2
+    captured = capsys.readouterr()
+    assert captured.out == "" and captured.err.startswith("error: ") and "\nhint: see `dep" in captured.err
+
+
+def test_commands_without_a_store_say_how_to_make_one(tmp_path, capsys):
+    for arguments in (["status"], ["train"], ["eval"], ["write", "--user", "u", "--item", "i"]):
+        assert main([*arguments, "--profiles", str(tmp_path / "none"), "--json"]) == 3
+        captured = capsys.readouterr()
+        assert captured.out == "" and "dep ingest" in captured.err
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_missing_file_leaves_no_store_behind(tmp_path, capsys):
+    good = tmp_path / "good.jsonl"
+    good.write_text('{"user_id": "u", "asin": "a", "text": "t"}\n')
+    store = tmp_path / "store"
+    assert main(["ingest", str(good), str(tmp_path / "typo.jsonl"), "--profiles", str(store), "--embedder", "minilm"]) == 5
+    assert "typo.jsonl" in capsys.readouterr().err
+    assert not store.exists()
+
+
+def test_weights_that_are_not_here_are_not_fetched_offline(tmp_path, capsys):
+    good = tmp_path / "good.jsonl"
+    good.write_text('{"user_id": "u", "asin": "a", "text": "t"}\n')
+    assert main(["ingest", str(good), "--embedder", "bge-m3", "--offline"]) == 6
+    assert "bge-m3" in capsys.readouterr().err
+
+
+def test_whoever_closes_the_pipe_hears_nothing(tmp_path):
+    process = subprocess.Popen(
+        [sys.executable, "-c", "import sys; from depcli.cli import main; sys.exit(main(['--help']))"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    process.stdout.close()
+    _, err = process.communicate()
+    assert process.returncode == 1 and err == ""
