@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -16,6 +17,7 @@ from lancedb.expr import Expr, col, lit  # noqa: E402
 from lancedb.index import BTree  # noqa: E402
 
 _VALUES_PER_QUERY = 2048
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _KEEP = timedelta(days=36500)  # optimize() drops versions after 7 days unless told otherwise: the newest commit may be older
 
 
@@ -58,7 +60,7 @@ def _one_of(column: str, values: Iterable[str | bytes]) -> Iterator[Expr]:
 
 def _storable(value: str | bytes) -> bool:
     """Whether a table could hold it at all: a name from the command line may have lone surrogates, which match nothing."""
-    return isinstance(value, bytes) or not any("\ud800" <= character <= "\udfff" for character in value)
+    return isinstance(value, bytes) or not _SURROGATE.search(value)
 
 
 def add_index(table, column: str) -> None:

@@ -142,7 +142,9 @@ class Writer:
         counts, totals = np.zeros(len(place), np.int64), np.zeros((len(place), after.shape[1]))
         for asin, item_sum in stored.items():
             counts[place[asin]], totals[place[asin]] = item_sum.reviews, item_sum.total
-        np.add.at(totals, of, after)
+        order = np.argsort(of, kind="stable")  # sorted and reduced: several times quicker than np.add.at
+        starts = np.flatnonzero(np.diff(of[order], prepend=-1))
+        totals += np.add.reduceat(after[order].astype(np.float64), starts, axis=0)
         for i, vector in enumerate(before):
             if vector is None:
                 counts[of[i]] += 1
