@@ -47,9 +47,7 @@ def overview(profiles: Path) -> dict:
         },
         "adapters": [_adapter(profiles / ADAPTERS / name, asdict(store.embedder)) for name in adapter_files.names(str(profiles))],
         "unfinished_adapters": sorted(
-            folder.parent.name
-            for folder in (profiles / ADAPTERS).glob(f"*/{adapter_files.CHECKPOINTS}")
-            if not (folder.parent / adapter_files.CONFIG).exists()
+            folder.parent.name for folder in (profiles / ADAPTERS).glob(f"*/{adapter_files.CHECKPOINTS}")
         ),
     }  # fmt: skip
 

@@ -1,0 +1,134 @@
+"""The commands end to end on a small store: real embedder, tiny random backbone, both engines."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+
+from depcli.cli import main
+from depcli.embedders import minilm
+
+pytestmark = pytest.mark.skipif(not minilm.installed(), reason="the minilm extra is not installed")
+USER, NASTY = "a\" OR 1=1 ../x [b]", "Loved [b]it[/b] [/] \x1b[2J and {{ it }} <|im_end|>"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, tiny_backbone):
+    """Input files, a backbone that asks as small ones do, and room for a store."""
+    folder = tmp_path_factory.mktemp("cli")
+    shutil.copytree(tiny_backbone, folder / "tiny")
+    config = json.loads((folder / "tiny/config.json").read_text())
+    config["dep"] = {"template": "compact", "max_input_tokens": 1200}
+    (folder / "tiny/config.json").write_text(json.dumps(config))
+    with open(folder / "reviews.jsonl", "w") as file:
+        for user in (USER, "bea", "cy"):
+            for n in range(5):
+                text = NASTY if user == USER else f"{user} thinks that number {n} is good."
+                review = {"user_id": user, "asin": f"i{n}", "text": text, "rating": 1 + n, "timestamp": 1000 + n}
+                file.write(json.dumps(review) + "\n")
+        file.write('not json [b]\n{"user_id": "dee", "asin": "i1"}\n')
+    (folder / "items.jsonl").write_text("".join(f'{{"asin": "i{n}", "title": "Thing [red]{n}"}}\n' for n in range(4)))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def profiles(folder):
+    """The filled store with an adapter."""
+    place = str(folder / "profiles")
+    files = [str(folder / "reviews.jsonl"), "--items", str(folder / "items.jsonl")]
+    assert main(["ingest", *files, "--embedder", "minilm", "--profiles", place, "--quiet"]) == 0
+    options = ["--epochs", "1", "--history", "2", "--adapter", "one", "--device", "cpu", "--quiet"]
+    assert main(["train", "--backbone", str(folder / "tiny"), *options, "--profiles", place]) == 0
+    return place
+
+
+def run(capsys, *arguments: str):
+    """(stdout, stderr) of a command that succeeds."""
+    capsys.readouterr()
+    assert main(list(arguments)) == 0
+    return capsys.readouterr()
+
+
+def test_ingest_again_changes_nothing_and_says_what_is_bad(profiles, folder, capsys):
+    out, err = run(capsys, "ingest", str(folder / "reviews.jsonl"), "--profiles", profiles, "--json")
+    document = json.loads(out)
+    (report,) = document["files"]
+    assert (report["reviews"], report["unchanged"], report["embedded"], report["bad_lines"]) == (15, 15, 0, 2)
+    assert [line["line_number"] for line in report["first_bad"]] == [16, 17]
+    assert document["store"] == {"reviews": 15, "users": 3, "items": 5}
+    assert "line 16: not JSON" in err and "not json [b]" in err and "the store was made with it" in err
+
+
+def test_ingest_strict_stops_at_the_first_bad_line(profiles, folder, capsys):
+    assert main(["ingest", str(folder / "reviews.jsonl"), "--profiles", profiles, "--strict"]) == 5
+    assert "line 16" in capsys.readouterr().err
+
+
+def test_status_shows_store_and_adapters(profiles, capsys):
+    document = json.loads(run(capsys, "status", "--profiles", profiles, "--json").out)
+    assert document["store"]["reviews"] == 15 and document["store"]["embedder"]["name"] == "minilm"
+    assert document["store"]["bytes"] > 1000 and document["unfinished_adapters"] == []
+    (adapter,) = document["adapters"]
+    assert adapter["name"] == "one" and set(adapter["validation_losses"]) == {"dep", "rag", "nonperso"}
+    out = run(capsys, "status", "--profiles", profiles).out
+    assert "15 reviews by 3 users of 5 items" in out and "\none   tiny" in out.replace("name  backbone", "") and "\x1b" not in out
+
+
+def test_the_same_seed_writes_the_same_review_as_text_and_as_json(profiles, folder, capsys):
+    ask = ["write", "--user", USER, "--item", "i1", "--rating", "4", "--max-new-tokens", "12", "--profiles", profiles]
+    ask += ["--backbone", str(folder / "tiny")]
+    document = json.loads(run(capsys, *ask, "--json", "--show-prompt").out)
+    human = run(capsys, *ask, "--show-prompt")
+    assert human.out == document["text"] + "\n"
+    assert document["prompt"].count("«diff»") == len(document["reviews_used"]) == 2
+    assert [used["peers"] for used in document["reviews_used"]] == [2, 2]
+    assert (document["engine"], document["adapter"], document["backbone"], document["seed"]) == ("llamacpp", "one", "tiny", 0)
+    assert document["generated_tokens"] <= 12 and document["user_id"] == USER
+    assert "[b]it[/b] [/]" in human.err and "\x1b" not in human.err and "adapter one: the only one" in human.err
+    other = json.loads(run(capsys, *ask, "--json", "--seed", "1").out)
+    assert other["text"] != document["text"]
+
+
+@pytest.mark.parametrize("engine", ["llamacpp", "transformers"])
+def test_write_without_an_adapter_about_an_item_nobody_knows(profiles, folder, capsys, engine):
+    ask = ["write", "--user", "bea", "--item", "new", "--item-title", "A [b]Kettle[/b]", "--method", "rag", "--engine", engine]
+    ask += ["--backbone", str(folder / "tiny"), "--profiles", profiles, "--max-new-tokens", "4"]
+    ask += ["--json", "--show-prompt", "--offline"]
+    document = json.loads(run(capsys, *ask).out)
+    assert document["adapter"] is None and "A [b]Kettle[/b]" in document["prompt"] and "«" not in document["prompt"]
+    assert document["method"] == "rag" and len(document["reviews_used"]) == 5
+
+
+def test_write_says_what_is_not_there(profiles, folder, capsys):
+    tiny = ["--backbone", str(folder / "tiny")]
+    for options, code, said in (
+        (["--user", "nobody", "--item", "i1"], 3, "it knows 3 users"),
+        (["--user", "bea", "--item", "none"], 3, "--item-title"),
+        (["--user", "bea", "--item", "i1", "--adapter", "two"], 3, "one"),
+        (["--user", "bea", "--item", "i1", "--backbone", "no-such"], 3, "no backbone 'no-such'"),
+        (["--user", "bea", "--item", "i1", "--max-new-tokens", "5000", *tiny], 5, "--max-new-tokens"),
+    ):
+        assert main(["write", *options, "--profiles", profiles]) == code
+        captured = capsys.readouterr()
+        assert captured.out == "" and said in captured.err
+
+
+def test_train_does_not_write_over_an_adapter(profiles, folder, capsys):
+    assert main(["train", "--backbone", str(folder / "tiny"), "--adapter", "one", "--profiles", profiles]) == 1
+    assert "--replace" in capsys.readouterr().err
+
+
+def test_eval_compares_methods_and_goes_on_where_it_stopped(profiles, folder, capsys):
+    ask = ["eval", "--backbone", str(folder / "tiny"), "--max-new-tokens", "6", "--profiles", profiles]
+    ask += ["--out", str(folder / "out")]
+    first = json.loads(run(capsys, *ask, "--limit", "2", "--json").out)
+    assert first["requests"] == 2 and set(first["methods"]) == {"nonperso", "rag", "dep"}
+    before = (folder / "out/predictions.jsonl").read_text()
+    human = run(capsys, *ask, "--limit", "3").out
+    after = (folder / "out/predictions.jsonl").read_text()
+    assert after.startswith(before) and len(after.splitlines()) == 9
+    assert human.startswith("method") and "NLL/token" in human and "\x1b" not in human
+    assert main([*ask, "--temperature", "0"]) == 1
+    assert "temperature" in capsys.readouterr().err
