@@ -21,10 +21,20 @@ COMPARED = ("nonperso", "rag", "dep")
 
 
 def evaluate_store(
-    *, store, backbone: Backbone, method_names: Sequence[str], adapter_folder: Path | None, out: Path, sampling: Sampling,
-    engine_name: str = "llamacpp", role: Literal["validation", "test"] = "test", limit: int | None = None, offline: bool = False,
-    device: str = "auto", on_event: Callable[[dict], None] = lambda event: None,
-) -> dict:  # fmt: skip
+    *,
+    store,
+    backbone: Backbone,
+    method_names: Sequence[str],
+    adapter_folder: Path | None,
+    out: Path,
+    sampling: Sampling,
+    engine_name: str = "llamacpp",
+    role: Literal["validation", "test"] = "test",
+    limit: int | None = None,
+    offline: bool = False,
+    device: str = "auto",
+    on_event: Callable[[dict], None] = lambda event: None,
+) -> dict:
     """Write and score the last (or second last) review of every user by each method; see evaluation.run.evaluate.
 
     An adapter is evaluated on the store commit and the split that it was trained on, so that nothing it learned is tested;
@@ -51,17 +61,36 @@ def evaluate_store(
             tokenizer = backbones.load_tokenizer(backbone, offline=offline)
         history = config["history"] if config else 8
         writers = {
-            name: make_writer(store=store, snapshot=snapshot, method=name, backbone=backbone, engine=engine, adapter_folder=adapter_folder,
-                              held_out=split.held_out, history=history)
+            name: make_writer(
+                store=store,
+                snapshot=snapshot,
+                method=name,
+                backbone=backbone,
+                engine=engine,
+                adapter_folder=adapter_folder,
+                held_out=split.held_out,
+                history=history,
+            )
             for name in method_names
-        }  # fmt: skip
+        }
         # What every prompt leaves: all methods are scored on the same tokens of a long review.
         room = min(2048, engine.context - max(writer.builder.max_input_tokens for writer in writers.values()))
         settings = {
-            "backbone": backbones.fingerprint(backbone, model), "engine": engine_name, "role": role, "history": history,
-            "adapter": config and {key: config[key] for key in ("store_commit", "split", "seed", "best_epoch", "validation_losses")},
-        }  # fmt: skip
+            "backbone": backbones.fingerprint(backbone, model),
+            "engine": engine_name,
+            "role": role,
+            "history": history,
+            "adapter": config
+            and {key: config[key] for key in ("store_commit", "split", "seed", "best_epoch", "validation_losses")},
+        }
         return evaluate(
-            snapshot=snapshot, split=split, targets=targets, methods=writers, scorer=Scorer(model, tokenizer, room), sampling=sampling,
-            out=out, settings=settings, on_progress=on_event,
-        )  # fmt: skip
+            snapshot=snapshot,
+            split=split,
+            targets=targets,
+            methods=writers,
+            scorer=Scorer(model, tokenizer, room),
+            sampling=sampling,
+            out=out,
+            settings=settings,
+            on_progress=on_event,
+        )

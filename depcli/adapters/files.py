@@ -64,8 +64,11 @@ def read_config(folder: Path) -> dict:
     except ValueError as error:
         raise BadInput(f"{folder / CONFIG} is damaged: {error}", "train the adapter again, or restore the file") from None
     if config.get("format") != FORMAT or config.get("type") != "dep":
-        raise Incompatible(f"adapter {folder.name!r} has format {config.get('format')} and type {config.get('type')}; "
-                           f"this version reads format {FORMAT}, type dep", "update depcli, or train the adapter again")  # fmt: skip
+        raise Incompatible(
+            f"adapter {folder.name!r} has format {config.get('format')} and type {config.get('type')}; "
+            f"this version reads format {FORMAT}, type dep",
+            "update depcli, or train the adapter again",
+        )
     return config
 
 
@@ -95,7 +98,8 @@ def check_fit(folder: Path, config: dict, *, embedder: EmbedderIdentity, backbon
     trained = config["embedder"]
     if trained != asdict(embedder):
         raise Incompatible(
-            f"adapter {folder.name!r} was trained on {trained['name']} vectors ({trained['dimension']}-d, {trained['revision']}), "
+            f"adapter {folder.name!r} was trained on {trained['name']} vectors "
+            f"({trained['dimension']}-d, {trained['revision']}), "
             f"the store holds {embedder.name} vectors ({embedder.dimension}-d, {embedder.revision})",
             "train an adapter on this store: dep train",
         )

@@ -28,7 +28,9 @@ class Encoded:
     targets: int = 0
 
 
-def encode(parts: Sequence[Text | Slot | Vectors], tokenizer, answer: str | None = None, max_answer_tokens: int = 2048) -> Encoded:
+def encode(
+    parts: Sequence[Text | Slot | Vectors], tokenizer, answer: str | None = None, max_answer_tokens: int = 2048
+) -> Encoded:
     """Tokenize parts piece by piece (control tokens are read in prompt text), each Slot or Vectors row one position.
 
     `answer` is the review to learn or score: it is data, so control tokens in it are not read, and the end-of-turn

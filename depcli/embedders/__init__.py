@@ -38,9 +38,14 @@ def load(name: str, *, offline: bool, ask: Callable[[str], bool] | None = None):
     if name == "bge-m3":
         if not bge_m3.cached():
             if offline:
-                raise NeedsNetwork(f"{bge_m3.REPOSITORY} is not in the local cache", "run once without --offline, or take --embedder minilm")
+                raise NeedsNetwork(
+                    f"{bge_m3.REPOSITORY} is not in the local cache", "run once without --offline, or take --embedder minilm"
+                )
             if ask is None or not ask(f"Download {bge_m3.DOWNLOAD}?"):
-                raise NeedsNetwork(f"the download of {bge_m3.DOWNLOAD} was not agreed to", f"hf download {bge_m3.REPOSITORY}, or take --embedder minilm")
+                raise NeedsNetwork(
+                    f"the download of {bge_m3.DOWNLOAD} was not agreed to",
+                    f"hf download {bge_m3.REPOSITORY}, or take --embedder minilm",
+                )
             bge_m3.download()
         return bge_m3.BgeM3()
     if bge_m3.is_folder(name):

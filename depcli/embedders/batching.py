@@ -7,7 +7,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 
-def encode_by_length(texts: Sequence[str], encode: Callable[[list[str]], np.ndarray], dimension: int, batch_size: int) -> np.ndarray:
+def encode_by_length(
+    texts: Sequence[str], encode: Callable[[list[str]], np.ndarray], dimension: int, batch_size: int
+) -> np.ndarray:
     """(n, dimension) float32 from `encode`, called on batches of `batch_size` texts sorted by length (little padding)."""
     vectors = np.empty((len(texts), dimension), np.float32)
     order = sorted(range(len(texts)), key=lambda i: len(texts[i]), reverse=True)

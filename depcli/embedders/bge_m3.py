@@ -51,7 +51,11 @@ class BgeM3:
         if root.parent.name == "snapshots":
             revision = root.name
         else:
-            sizes = [f"{path.name}:{path.stat().st_size}" for path in sorted(root.glob("*model*")) if path.suffix in (".bin", ".safetensors")]
+            sizes = [
+                f"{path.name}:{path.stat().st_size}"
+                for path in sorted(root.glob("*model*"))
+                if path.suffix in (".bin", ".safetensors")
+            ]
             revision = "local-" + hashlib.sha256(config + "|".join(sizes).encode()).hexdigest()[:16]
         import json
 
@@ -65,7 +69,9 @@ class BgeM3:
             from FlagEmbedding import BGEM3FlagModel
 
             gpu = torch.cuda.is_available()
-            self._model = BGEM3FlagModel(self._folder, use_fp16=gpu, devices="cuda:0" if gpu else "cpu", normalize_embeddings=True)
+            self._model = BGEM3FlagModel(
+                self._folder, use_fp16=gpu, devices="cuda:0" if gpu else "cpu", normalize_embeddings=True
+            )
             self._max_tokens = min(_MAX_TOKENS, self._model.tokenizer.model_max_length)
         return encode_by_length(texts, self._encode_batch, self.identity.dimension, batch_size=16)
 

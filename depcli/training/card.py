@@ -31,8 +31,8 @@ Non-Perso and RAG prompt the same backbone without any training; part of DEP's l
 knowledge of the person. `dep eval` measures on test reviews that chose nothing here.
 
 ## Limits and privacy
-It loads only onto this backbone and onto vectors of this embedder. Its weights were fitted to the users of one store: forgetting a
-user there does not change this file, so train it again where that matters. Store commit: `{commit}`.
+It loads only onto this backbone and onto vectors of this embedder. Its weights were fitted to the users of one store: forgetting
+a user there does not change this file, so train it again where that matters. Store commit: `{commit}`.
 """
 
 
@@ -40,10 +40,21 @@ def write_card(folder: Path, config: dict) -> None:
     """Write README.md from the resolved configuration."""
     losses, embedder = config["validation_losses"], config["embedder"]
     text = _CARD.format(
-        backbone_name=config["backbone"]["name"], revision=str(config["backbone"]["revision"])[:12], hidden=config["backbone"]["hidden_size"],
-        embedder=f"{embedder['name']}, {embedder['dimension']}-d ({embedder['revision']})", train=config["train_reviews"],
-        split=config["split"]["name"], history=config["history"], parameters=config["parameters"], best_epoch=config["best_epoch"] + 1,
-        select_by=config["select_by"], seconds=config["seconds"], validation=config["validation_reviews"], commit=config["store_commit"],
-        nonperso=losses["nonperso"], rag=losses["rag"], dep=losses["dep"],
-    )  # fmt: skip
+        backbone_name=config["backbone"]["name"],
+        revision=str(config["backbone"]["revision"])[:12],
+        hidden=config["backbone"]["hidden_size"],
+        embedder=f"{embedder['name']}, {embedder['dimension']}-d ({embedder['revision']})",
+        train=config["train_reviews"],
+        split=config["split"]["name"],
+        history=config["history"],
+        parameters=config["parameters"],
+        best_epoch=config["best_epoch"] + 1,
+        select_by=config["select_by"],
+        seconds=config["seconds"],
+        validation=config["validation_reviews"],
+        commit=config["store_commit"],
+        nonperso=losses["nonperso"],
+        rag=losses["rag"],
+        dep=losses["dep"],
+    )
     write_atomically(folder / CARD, text.encode())

@@ -57,7 +57,9 @@ def restore(folder: Path, settings: dict, adapter, optimizer) -> tuple[Progress,
     changed = sorted(key for key in before.keys() | settings.keys() if before.get(key) != settings.get(key))
     if changed:
         what = "; ".join(f"{key}: expected {before.get(key)!r}, found {settings.get(key)!r}" for key in changed)
-        raise Incompatible(f"cannot resume with other settings ({what})", "give the settings of the first run, or another --adapter name")
+        raise Incompatible(
+            f"cannot resume with other settings ({what})", "give the settings of the first run, or another --adapter name"
+        )
     adapter.load_state_dict(state["adapter"])
     optimizer.load_state_dict(state["optimizer"])
     progress = Progress(**state["progress"])

@@ -21,7 +21,9 @@ class Example:
     answer: str
 
 
-def make_examples(builder: PromptBuilder, tokenizer, pairs: Iterable[tuple[Request, str]], max_target_tokens: int) -> list[Example]:
+def make_examples(
+    builder: PromptBuilder, tokenizer, pairs: Iterable[tuple[Request, str]], max_target_tokens: int
+) -> list[Example]:
     """Examples of (request, real review) pairs, in order."""
     pairs = list(pairs)
     examples = []

@@ -58,7 +58,15 @@ class Loop:
                     for batch in batches[progress.step - progress.epoch * self.steps_per_epoch :]:
                         event = self._step([self.examples[i] for i in batch])
                         progress.seconds = spent + time.monotonic() - started
-                        record({"step": progress.step, "epoch": progress.epoch, **event, "steps": self.total_steps, "seconds": progress.seconds})
+                        record(
+                            {
+                                "step": progress.step,
+                                "epoch": progress.epoch,
+                                **event,
+                                "steps": self.total_steps,
+                                "seconds": progress.seconds,
+                            }
+                        )
                         if time.monotonic() - saved > _CHECKPOINT_SECONDS:
                             self._save()
                             saved = time.monotonic()

@@ -133,13 +133,23 @@ def _claim(folder: Path, resume: bool, replace: bool) -> None:
     elif replace:
         pass  # the old adapter stays whole until the new one is saved over it
     elif checkpoints.exists(folder):
-        raise DepError(f"{folder} holds an unfinished run", "go on with --resume, start again with --replace, or name another --adapter")
+        raise DepError(
+            f"{folder} holds an unfinished run", "go on with --resume, start again with --replace, or name another --adapter"
+        )
     elif (folder / files.CONFIG).exists():
-        raise DepError(f"the adapter {folder.name!r} exists already", "name another with --adapter, or train it again with --replace")
+        raise DepError(
+            f"the adapter {folder.name!r} exists already", "name another with --adapter, or train it again with --replace"
+        )
 
 
 def _describe(split: Split) -> dict:
-    return {"name": split.name, "digest": split.digest, "train": len(split.train), "validation": len(split.validation), "test": len(split.test)}
+    return {
+        "name": split.name,
+        "digest": split.digest,
+        "train": len(split.train),
+        "validation": len(split.validation),
+        "test": len(split.test),
+    }
 
 
 @torch.no_grad()
@@ -159,8 +169,13 @@ def _scorer(model, tokenizer, checked: list[Example], options: TrainOptions, mic
 
     def by_meteor(adapter) -> dict:
         engine = TransformersEngine(model, tokenizer, "the backbone")
-        room = min(options.max_target_tokens, engine.context - max(len(example.encoded.ids) - example.encoded.targets for example in checked))
-        requests = ((project(adapter, example.prompt), Sampling(max_new_tokens=room, seed=i)) for i, example in enumerate(checked))
+        room = min(
+            options.max_target_tokens,
+            engine.context - max(len(example.encoded.ids) - example.encoded.targets for example in checked),
+        )
+        requests = (
+            (project(adapter, example.prompt), Sampling(max_new_tokens=room, seed=i)) for i, example in enumerate(checked)
+        )
         texts = [completion.text for completion in engine.generate(requests)]
         score = meteor_mean(texts, [example.answer for example in checked])
         return {**by_loss(adapter), "score": score, "meteor": score}

@@ -26,9 +26,16 @@ def adapter():
 
 def some_slots() -> list[Slot]:
     return [
-        Slot("his_start"), Slot("his", unit(1)), Slot("his_end"), Slot("diff_start"), Slot("diff", unit(2)), Slot("diff_end"),
-        Slot("his_start"), Slot("his", unit(3)), Slot("his_end"),
-    ]  # fmt: skip
+        Slot("his_start"),
+        Slot("his", unit(1)),
+        Slot("his_end"),
+        Slot("diff_start"),
+        Slot("diff", unit(2)),
+        Slot("diff_end"),
+        Slot("his_start"),
+        Slot("his", unit(3)),
+        Slot("his_end"),
+    ]
 
 
 def test_each_slot_gets_the_row_it_would_get_alone(adapter):
@@ -112,9 +119,16 @@ def test_a_prompt_without_history_passes_as_text(adapter):
     assert project(adapter, Prompt((Text("only"),))).text_only
 
 
-@pytest.mark.parametrize("rows", [
-    np.full((1, 4), np.nan, np.float32), np.zeros((2, 4), np.float32), np.ones((1, 4)), np.ones(4, np.float32), np.ones((0, 4), np.float32),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "rows",
+    [
+        np.full((1, 4), np.nan, np.float32),
+        np.zeros((2, 4), np.float32),
+        np.ones((1, 4)),
+        np.ones(4, np.float32),
+        np.ones((0, 4), np.float32),
+    ],
+)
 def test_bad_soft_tokens_are_refused(rows):
     with pytest.raises(ValueError, match="soft token"):
         Vectors(rows)

@@ -8,7 +8,14 @@ from depcli.embedders.batching import encode_by_length
 from depcli.errors import Incompatible, NeedsNetwork, NotFound
 from depcli.records import EmbedderIdentity
 
-TEXTS = ["A man is eating food.", "", "x", "Too long, too loud, too clever by half. " * 40, "A man is eating a piece of bread.", "映画 🙂 [b]bold[/b]"]
+TEXTS = [
+    "A man is eating food.",
+    "",
+    "x",
+    "Too long, too loud, too clever by half. " * 40,
+    "A man is eating a piece of bread.",
+    "映画 🙂 [b]bold[/b]",
+]
 
 
 @pytest.fixture(scope="module")
@@ -28,13 +35,34 @@ def bge_folder(tmp_path_factory):
     core = Tokenizer(models.Unigram())
     core.normalizer, core.pre_tokenizer = normalizers.NFKC(), pre_tokenizers.Metaspace()
     special = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
-    core.train_from_iterator(TEXTS * 5, trainers.UnigramTrainer(vocab_size=120, special_tokens=special, unk_token="<unk>", show_progress=False))
+    core.train_from_iterator(
+        TEXTS * 5, trainers.UnigramTrainer(vocab_size=120, special_tokens=special, unk_token="<unk>", show_progress=False)
+    )
     core.post_processor = processors.TemplateProcessing(single="<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 2)])
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=core, bos_token="<s>", eos_token="</s>", pad_token="<pad>", unk_token="<unk>",
-                                        cls_token="<s>", sep_token="</s>", mask_token="<mask>", model_max_length=128)  # fmt: skip
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=core,
+        bos_token="<s>",
+        eos_token="</s>",
+        pad_token="<pad>",
+        unk_token="<unk>",
+        cls_token="<s>",
+        sep_token="</s>",
+        mask_token="<mask>",
+        model_max_length=128,
+    )
     tokenizer.save_pretrained(folder)
-    config = XLMRobertaConfig(vocab_size=len(tokenizer), hidden_size=64, num_hidden_layers=1, num_attention_heads=4, intermediate_size=64,
-                              max_position_embeddings=130, type_vocab_size=1, pad_token_id=1, bos_token_id=0, eos_token_id=2)  # fmt: skip
+    config = XLMRobertaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=64,
+        num_hidden_layers=1,
+        num_attention_heads=4,
+        intermediate_size=64,
+        max_position_embeddings=130,
+        type_vocab_size=1,
+        pad_token_id=1,
+        bos_token_id=0,
+        eos_token_id=2,
+    )
     torch.manual_seed(0)
     XLMRobertaModel(config).save_pretrained(folder)
     torch.save(torch.nn.Linear(64, 64).state_dict(), folder / "colbert_linear.pt")

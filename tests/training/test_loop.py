@@ -19,7 +19,16 @@ class Stop(Exception):
     """Stands for a kill: the loop gets no chance to save."""
 
 
-def run(parts, folder, *, stop_after: int | None = None, interrupt: type[BaseException] = Stop, resume=False, options=OPTIONS, validate=None):
+def run(
+    parts,
+    folder,
+    *,
+    stop_after: int | None = None,
+    interrupt: type[BaseException] = Stop,
+    resume=False,
+    options=OPTIONS,
+    validate=None,
+):
     model, tokenizer = parts
     examples, adapter, steps = make_examples(tokenizer), new_adapter(), 0
 

@@ -20,7 +20,12 @@ import numpy as np
 from depcli.personal.template import Chat, Template
 from depcli.records import Item, PastReview, Request, Review, Text
 
-BENCHMARKS = ("rotten_tomatoes/reviews", "rotten_tomatoes/reviews_u18", "digital_music/reviews_u8", "digital_music/reviews_onepass")
+BENCHMARKS = (
+    "rotten_tomatoes/reviews",
+    "rotten_tomatoes/reviews_u18",
+    "digital_music/reviews_u8",
+    "digital_music/reviews_onepass",
+)
 CORPORA = ("mixed_reviews", "digital_music", "rotten_tomatoes")
 MAX_HISTORY = 8
 
@@ -56,7 +61,10 @@ class Corpus:
                 held_texts |= {row["text"] for row in mine[-2:]}
         self.items, self.users = {}, {}
         for name in CORPORA:
-            self.items[name] = {row["asin"]: Item(row["asin"], row["title"] or "", row["description"] or "") for row in read(data / name / "items.jsonl.gz")}
+            self.items[name] = {
+                row["asin"]: Item(row["asin"], row["title"] or "", row["description"] or "")
+                for row in read(data / name / "items.jsonl.gz")
+            }
             rows = (row for row in read(data / name / "corpus.jsonl.gz")
                     if (row["user_id"], row["asin"]) not in held_keys and row["text"] not in held_texts
                     and not (name == "rotten_tomatoes" and unseen(row["user_id"])) and row["text"].strip())  # fmt: skip

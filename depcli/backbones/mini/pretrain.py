@@ -31,9 +31,16 @@ def build_model(vocabulary: int, pad: int, end: int):
     from transformers import Qwen2Config, Qwen2ForCausalLM
 
     config = Qwen2Config(
-        vocab_size=vocabulary, max_position_embeddings=4096, tie_word_embeddings=True, rope_parameters={"rope_type": "default", "rope_theta": 10000.0},
-        bos_token_id=None, eos_token_id=end, pad_token_id=pad, initializer_range=0.02, **SHAPE,
-    )  # fmt: skip
+        vocab_size=vocabulary,
+        max_position_embeddings=4096,
+        tie_word_embeddings=True,
+        rope_parameters={"rope_type": "default", "rope_theta": 10000.0},
+        bos_token_id=None,
+        eos_token_id=end,
+        pad_token_id=pad,
+        initializer_range=0.02,
+        **SHAPE,
+    )
     config._attn_implementation = "sdpa"
     return Qwen2ForCausalLM(config)
 
@@ -164,7 +171,18 @@ def main(data: Path, out: Path, tokens: int, minutes: float, seed: int):
             step, seen = step + 1, seen + sum(len(d[0]) for d in batch)
             smooth = loss.item() if smooth is None else 0.98 * smooth + 0.02 * loss.item()
             if step % 20 == 0:
-                click.echo(json.dumps(dict(step=step, tokens=seen, loss=round(smooth, 4), progress=round(progress, 4), minutes=round(elapsed, 2), tokens_per_second=round(seen / elapsed / 60))))
+                click.echo(
+                    json.dumps(
+                        dict(
+                            step=step,
+                            tokens=seen,
+                            loss=round(smooth, 4),
+                            progress=round(progress, 4),
+                            minutes=round(elapsed, 2),
+                            tokens_per_second=round(seen / elapsed / 60),
+                        )
+                    )
+                )
             if step % 200 == 0:
                 model.save_pretrained(out)
     model.save_pretrained(out)
