@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import asdict
 
 import click
@@ -16,10 +17,12 @@ from depcli.cli.options import Setting, every_command, may_download
 @click.option("--embedder", metavar="NAME", help="bge-m3, minilm, or a bge-m3 folder. [default: the store's, or what is at hand]")
 @click.option("--strict", is_flag=True, help="Stop at the first line that cannot be used.")
 @may_download
+@click.option("--no-wait", is_flag=True, help="Fail at once when another process writes to the store.")
 @every_command
 def command(
-    setting: Setting, files: tuple[str, ...], items: str | None, form: str | None, embedder: str | None, strict: bool
-) -> None:
+    setting: Setting, files: tuple[str, ...], items: str | None, form: str | None, embedder: str | None, strict: bool,
+    no_wait: bool,
+) -> None:  # fmt: skip
     """Put reviews into the store, and make the store if there is none.
 
     FILE is .jsonl or .json, gzipped or not, or - for standard input. Each review needs a user, an item and a text; rating,
@@ -35,27 +38,28 @@ def command(
     from depcli import embedders, profiles, readers
     from depcli.store.ingest import ingest
 
-    sink = setting.sink
-    # Every file is opened before the store is touched: a typo in the last name shall not cost the work on the first.
-    inputs = [(items, readers.read_items(items))] if items else []
-    inputs += [(file, readers.open_reviews(file, form)) for file in files]
-    store, chosen, reason = profiles.store_to_fill(setting.profiles, embedder, offline=setting.offline, ask=sink.ask)
-    sink.note(f"embedder: {embedders.describe(chosen.identity)}: {reason}")
-    reports = []
-    for file, reader in inputs:
-        sink.note(f"{file}: read as {reader.format}: {reader.reason}")
-        with sink.progress("reading and embedding", "reviews") as update:
+    sink, reports = setting.sink, []
+    with ExitStack() as stack:
+        # Every file is opened before the store is touched: a typo in the last name shall not cost the work on the first.
+        inputs = [(items, stack.enter_context(readers.read_items(items)))] if items else []
+        inputs += [(file, stack.enter_context(readers.open_reviews(file, form))) for file in files]
+        store, chosen, reason = profiles.store_to_fill(setting.profiles, embedder, offline=setting.offline, ask=sink.ask)
+        sink.note(f"embedder: {embedders.describe(chosen.identity)}: {reason}")
+        for file, reader in inputs:
+            sink.note(f"{file}: read as {reader.format}: {reader.reason}")
+            with sink.progress("reading and embedding", "reviews") as update:
 
-            def show(event: dict, update=update) -> None:
-                update(event["reviews_done"], detail=f"{event['reviews_per_second']:,.0f}/s, {event['bad_lines']:,} bad lines")
+                def show(event: dict, update=update) -> None:
+                    speed = f"{event['reviews_per_second']:,.0f}/s"
+                    update(event["reviews_done"], detail=f"{speed}, {event['bad_lines']:,} bad lines")
 
-            report = ingest(
-                store, reader, chosen, source=file, strict=strict, on_progress=show,
-                on_wait=lambda holder: sink.note(f"waiting for process {holder}, which is writing to the store"),
-            )  # fmt: skip
-        for line in report.first_bad:
-            sink.note(f"{file}, line {line.line_number}: {line.reason}: {line.excerpt}")
-        reports.append({"file": file, **asdict(report)})
+                report = ingest(
+                    store, reader, chosen, source=file, strict=strict, on_progress=show,
+                    on_wait=lambda holder: sink.note(f"waiting for process {holder}, which is writing to the store"),
+                )  # fmt: skip
+            for line in report.first_bad:
+                sink.note(f"{file}, line {line.line_number}: {line.reason}: {line.excerpt}")
+            reports.append({"file": file, **asdict(report)})
     document = {
         "profiles": str(setting.profiles), "embedder": asdict(store.embedder), "store": store.snapshot().counts(),
         "files": reports,

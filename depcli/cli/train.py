@@ -22,7 +22,7 @@ _AT_LEAST_1 = click.IntRange(min=1)
 @click.option("--learning-rate", type=Finite(min=0, min_open=True), help="[default: by the size of the backbone]")
 @click.option("--history", type=click.IntRange(min=0), metavar="K", help="Past reviews in a prompt at most. [default: 8]")
 @click.option("--max-input-tokens", type=_AT_LEAST_1, metavar="N", help="Longest prompt. [default: the backbone's]")
-@click.option("--template", metavar="NAME", help="compact, full, or a .jinja file. [default: the backbone's]")
+@click.option("--template", metavar="NAME", help="full, compact, or a .jinja file of yours. [default: the backbone's]")
 @click.option("--seed", type=click.IntRange(min=0), help="[default: 0]")
 @click.option("--device", default="auto", show_default=True, metavar="NAME", help="auto, cpu or cuda.")
 @may_download

@@ -38,7 +38,17 @@ class Reader:
                     record = BadLine(number, str(problem), _excerpt(text or ""))
                 yield record
         finally:
-            self._source.close()
+            self.close()
+
+    def close(self) -> None:
+        """Let go of the file. Reading to the end does that too; twice is fine."""
+        self._source.close()
+
+    def __enter__(self) -> Reader:
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
 
 
 def open_reviews(path: str | os.PathLike, format: str | None = None) -> Reader:

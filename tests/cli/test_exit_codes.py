@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import os
+import signal
 import subprocess
 import sys
 
@@ -102,3 +104,30 @@ def test_whoever_closes_the_pipe_hears_nothing(tmp_path):
     process.stdout.close()
     _, err = process.communicate()
     assert process.returncode == 1 and err == ""
+
+
+def test_control_c_ends_a_waiting_ingest_and_says_how_to_go_on(tmp_path):
+    dep = [sys.executable, "-c", "import sys; from depcli.cli import main; sys.exit(main())"]
+    process = subprocess.Popen(
+        [*dep, "ingest", "-", "--embedder", "minilm"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env={**os.environ, "DEP_PROFILES": str(tmp_path / "store")},
+    )  # fmt: skip
+    process.stdin.write('{"user_id": "u", "asin": "a", "text": "t"}\n')
+    process.stdin.flush()
+    for line in process.stderr:
+        if "read as jsonl" in line:
+            break
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate()
+    assert (process.returncode, out) == (130, "")
+    assert "error: interrupted\nhint: what was committed is kept" in err and "Traceback" not in err
+
+
+def test_a_folder_that_cannot_be_written_is_said(tmp_path, capsys):
+    (tmp_path / "file").write_text("in the way")
+    good = tmp_path / "good.jsonl"
+    good.write_text('{"user_id": "u", "asin": "a", "text": "t"}\n')
+    assert main(["ingest", str(good), "--embedder", "minilm", "--profiles", str(tmp_path / "file" / "store")]) == 1
+    err = capsys.readouterr().err
+    assert str(tmp_path / "file") in err and "Traceback" not in err
