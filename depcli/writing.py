@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from depcli import methods
+from depcli import backbones, methods
 from depcli.adapters import files
 from depcli.adapters.project import plain, project
 from depcli.backbones.catalogue import Backbone
-from depcli.errors import NotFound
+from depcli.errors import Incompatible, NotFound
 from depcli.personal.prompts import PromptBuilder
 from depcli.personal.template import Template
 from depcli.records import Completion, Item, Prompt, Request, Sampling, SoftPrompt
@@ -91,8 +91,9 @@ def make_writer(
         if adapter_folder is None:
             raise NotFound(f"method {method!r} needs an adapter", f"train one: dep train --backbone {backbone.name}")
         adapter, config = files.load(adapter_folder)
-        found = {"name": backbone.name, "hidden_size": engine.width, **getattr(engine, "fingerprint", {})}
-        files.check_fit(adapter_folder, config, embedder=store.embedder, backbone=found)
+        files.check_fit(adapter_folder, config, embedder=store.embedder, backbone=backbones.recognise(backbone, engine.width))
+        if template:
+            raise Incompatible(f"adapter {adapter_folder.name!r} brings its own template", "leave --template out")
         template, history = files.template_of(adapter_folder, config), config["history"]
         max_input_tokens = config["max_input_tokens"]
     builder = PromptBuilder(

@@ -22,7 +22,8 @@ from depcli.store import Store
 from depcli.training.options import TrainOptions
 from depcli.training.run import train
 from depcli.writing import find_request, make_writer
-from tests.personal.conftest import D, made_store, vector_of
+from tests.personal.conftest import made_store
+from tests.store.made import D, vector_of
 
 OPTIONS = TrainOptions(epochs=2, batch_size=4, history=3, max_target_tokens=60, validation_limit=6)
 
@@ -175,7 +176,7 @@ def test_parts_that_do_not_belong_together_are_refused(trained, store, backbone,
 
     folder = trained[0].folder
     wider = short(backbones.find(str(build_tiny_backbone(tmp_path_factory.mktemp("wide") / "tiny", hidden=96))))
-    with engines.load("transformers", wider) as engine, pytest.raises(Incompatible, match="hidden_size 64.*96"):
+    with engines.load("transformers", wider) as engine, pytest.raises(Incompatible, match="hidden_size 64.*has 96"):
         writer(store, wider, engine, "dep", folder)
     other = Store.create(tmp_path, EmbedderIdentity("other", "2", D))
     with other.writer() as w:

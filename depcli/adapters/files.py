@@ -103,9 +103,12 @@ def check_fit(folder: Path, config: dict, *, embedder: EmbedderIdentity, backbon
             f"the store holds {embedder.name} vectors ({embedder.dimension}-d, {embedder.revision})",
             "train an adapter on this store: dep train",
         )
-    for key, expected in config["backbone"].items():
-        if backbone.get(key, expected) != expected:
+    wanted = config["backbone"]
+    # The same weights may come by another name (a copy, a GGUF of one's own); under one name the revision counts too.
+    for key in ("hidden_size", "revision") if backbone["name"] == wanted["name"] else ("hidden_size",):
+        if backbone.get(key, wanted[key]) != wanted[key]:
             raise Incompatible(
-                f"adapter {folder.name!r} was trained for {key} {expected!r}, the backbone has {backbone[key]!r}",
-                f"write with --backbone {config['backbone']['name']}, or train an adapter for this one: dep train --backbone ...",
+                f"adapter {folder.name!r} was trained for {wanted['name']} with {key} {wanted[key]!r}, "
+                f"the backbone has {backbone[key]!r}",
+                f"write with the one it was trained for, or train an adapter for this one: dep train --backbone {backbone['name']}",
             )

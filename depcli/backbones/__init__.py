@@ -2,10 +2,10 @@
 
 from depcli.backbones.catalogue import NAMES, Backbone, find
 from depcli.backbones.fetch import Download, gguf_file, needed, weights_folder
-from depcli.backbones.fingerprint import fingerprint, weights_digest
+from depcli.backbones.fingerprint import fingerprint, recognise, weights_digest
 from depcli.backbones.load import chat_of, load_model, load_tokenizer
 
 __all__ = [
     "NAMES", "Backbone", "Download", "chat_of", "find", "fingerprint", "gguf_file", "load_model", "load_tokenizer", "needed",
-    "weights_digest", "weights_folder",
+    "recognise", "weights_digest", "weights_folder",
 ]  # fmt: skip

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from depcli.backbones.catalogue import Backbone
 from depcli.backbones.fetch import weights_folder
+from depcli.errors import DepError
 
 _BLOCK, _BLOCKS = 1 << 20, 64
 
@@ -21,12 +22,30 @@ def fingerprint(backbone: Backbone, model_or_config) -> dict:
     folder = weights_folder(backbone, offline=True)
     return {
         "name": backbone.name,
-        "revision": folder_revision(folder) if backbone.is_local else folder.name,  # the cache names a snapshot by its commit
+        "revision": _revision(backbone, folder),
         "architecture": config.model_type,
         "hidden_size": config.hidden_size,
         "layers": config.num_hidden_layers,
         "vocabulary": config.vocab_size,
     }
+
+
+def recognise(backbone: Backbone, hidden_size: int) -> dict:
+    """As much of the fingerprint as is known of a backbone that an engine has loaded: all but the shape is missing when only
+    its GGUF is on this machine."""
+    try:
+        folder = weights_folder(backbone, offline=True)
+    except DepError:
+        return {"name": backbone.name, "hidden_size": hidden_size}
+    return {
+        "name": backbone.name,
+        "revision": _revision(backbone, folder),
+        "hidden_size": hidden_size,
+    }
+
+
+def _revision(backbone: Backbone, folder: Path) -> str:
+    return folder_revision(folder) if backbone.is_local else folder.name  # the cache names a snapshot by its commit
 
 
 def folder_revision(folder: Path) -> str:

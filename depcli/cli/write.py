@@ -22,13 +22,14 @@ from depcli.cli.options import BACKBONE_HELP, Finite, Setting, agree_to_download
 @click.option("--max-new-tokens", type=click.IntRange(min=1), metavar="N", help="[default: 2048, or less in a short context]")
 @click.option("--item-title", metavar="TEXT", help="Title of the item, instead of the store's.")
 @click.option("--item-description", metavar="TEXT", help="Description of the item, instead of the store's.")
+@click.option("--template", metavar="NAME", help="full, compact, or a .jinja file of yours; with dep it is the adapter's.")
 @click.option("--show-prompt", is_flag=True, help="Show on stderr what the model reads; soft tokens appear as «his», «diff».")
 @may_download
 @every_command
 def command(
     setting: Setting, user: str, item: str, rating: float | None, title: str | None, method: str, engine: str | None,
     adapter: str | None, backbone: str | None, seed: int, temperature: float, top_p: float, max_new_tokens: int | None,
-    item_title: str | None, item_description: str | None, show_prompt: bool,
+    item_title: str | None, item_description: str | None, template: str | None, show_prompt: bool,
 ) -> None:  # fmt: skip
     """Write the review that a user would write about an item.
 
@@ -58,7 +59,8 @@ def command(
     agree_to_download(setting, parts.backbone, parts.form)
     with engines.load(parts.engine, parts.backbone, offline=setting.offline) as loaded:
         writer = writing.make_writer(
-            store=store, snapshot=snapshot, method=method, backbone=parts.backbone, engine=loaded, adapter_folder=parts.adapter
+            store=store, snapshot=snapshot, method=method, backbone=parts.backbone, engine=loaded, adapter_folder=parts.adapter,
+            template=template,
         )
         room = max_new_tokens or min(Sampling().max_new_tokens, loaded.context - writer.builder.max_input_tokens)
         sampling = Sampling(temperature, top_p, room, seed)

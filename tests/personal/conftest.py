@@ -1,27 +1,15 @@
 from __future__ import annotations
 
-import hashlib
-
-import numpy as np
 import pytest
 
-from depcli.records import EmbedderIdentity, Item, Review
+from depcli.records import Item, Review
 from depcli.store import Store
-
-D = 16
-
-
-def vector_of(text: str) -> np.ndarray:
-    """A unit vector (D,) float32 that depends on the text alone."""
-    seed = int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
-    vector = np.random.default_rng(seed).normal(size=D).astype(np.float32)
-    return vector / np.linalg.norm(vector)
+from tests.store.made import IDENTITY, upsert
 
 
 def made_store(folder, reviews: list[Review], items: list[Item] = ()):
-    store = Store.create(folder, EmbedderIdentity("made", "1", D))
-    with store.writer() as writer:
-        writer.upsert(reviews, np.stack([vector_of(review.text) for review in reviews]), list(items), source="test")
+    store = Store.create(folder, IDENTITY)
+    upsert(store, reviews, items)
     return store
 
 

@@ -2,17 +2,14 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from depcli.personal.difference import Peers
 from depcli.records import Review
-from tests.personal.conftest import made_store, vector_of
-
-DATA = Path(os.environ.get("DEP_DATA", Path(__file__).parents[2].parent / "shared" / "data"))
+from tests.personal.conftest import made_store
+from tests.store.made import DATA, vector_of
 
 
 def brute_force(review: Review, everything: list[Review]) -> tuple[np.ndarray | None, int]:
