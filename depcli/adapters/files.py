@@ -110,5 +110,5 @@ def check_fit(folder: Path, config: dict, *, embedder: EmbedderIdentity, backbon
             raise Incompatible(
                 f"adapter {folder.name!r} was trained for {wanted['name']} with {key} {wanted[key]!r}, "
                 f"the backbone has {backbone[key]!r}",
-                f"write with the one it was trained for, or train an adapter for this one: dep train --backbone {backbone['name']}",
+                f"write with the one it was trained for, or train for this one: dep train --backbone {backbone['name']}",
             )
