@@ -46,8 +46,8 @@ class DepAdapter(nn.Module):
         self.shape = shape
         self.sae = SparseAutoencoder(shape.d, shape.latents)
         self.projectors = nn.ModuleDict({kind: _projector(shape.latents, shape.hidden) for kind in KINDS})
-        self.markers = nn.ParameterDict({name: nn.Parameter(torch.randn(shape.hidden)) for name in MARKERS})
-        self._row_scale = shape.token_norm / shape.hidden**0.5  # unit coordinates -> the norm of a token embedding
+        # Unit vectors times the norm of a token: one optimizer step then turns a marker about as far as a projected row.
+        self.markers = nn.ParameterDict({name: nn.Parameter(torch.randn(shape.hidden) / shape.hidden**0.5) for name in MARKERS})
 
     def config(self) -> dict:
         return asdict(self.shape)
@@ -63,12 +63,12 @@ class DepAdapter(nn.Module):
                 z = self.sae.encode(e)
                 seen[kind] = (e, self.sae.decode(z), z)
                 indexes += at[kind]
-                pieces.append(self.projectors[kind](z))
+                pieces.append(self.projectors[kind](z) * (self.shape.token_norm / self.shape.hidden**0.5))
         for name in MARKERS:
             if at[name]:
                 indexes += at[name]
-                pieces.append(self.markers[name].expand(len(at[name]), -1))
-        rows = torch.cat(pieces) * self._row_scale
+                pieces.append((self.markers[name] * self.shape.token_norm).expand(len(at[name]), -1))
+        rows = torch.cat(pieces)
         order = torch.empty(len(indexes), dtype=torch.long)
         order[torch.tensor(indexes)] = torch.arange(len(indexes))
         return rows[order.to(device)], seen

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from depcli.adapters.dep import DepLoss
 from depcli.errors import BadInput
 
-PAPER_RATE, SMALL_RATE = 1e-5, 1e-3
+PAPER_RATE, SMALL_RATE = 1e-5, 1e-2
 SMALL_HIDDEN = 1024
 
 
