@@ -24,7 +24,7 @@ from depcli.training.run import TrainReport, train
 METHODS = ("nonperso", "rag", "dep")
 ADAPTER = "demo"
 # A few passes over four reviews of each of thirty people: a minute or two on two cores.
-OPTIONS = TrainOptions(epochs=3, targets_per_user=4)
+OPTIONS = TrainOptions(epochs=3, batch_size=8, targets_per_user=4)
 _MAX_NEW_TOKENS = 160  # the longest review of the world has about a hundred
 
 
