@@ -77,8 +77,12 @@ def show_event(sink, update, event: dict) -> None:
 
 
 def _show(sink, document: dict) -> None:
+    from depcli.training.card import interval_text
+
     sink.line(f"adapter {document['adapter']}, {document['parameters']:,} parameters: {document['folder']}")
     sink.line(f"{document['train_reviews']:,} reviews learned in {document['seconds']:.0f} s")
     sink.line(f"loss per token (nats) of {document['validation_reviews']:,} validation reviews, lower is better:")
-    sink.table(("method", "loss"), [(name, f"{loss:.4f}") for name, loss in document["validation_losses"].items()])
+    gains = document["config"]["dep_minus"]
+    rows = [(name, f"{loss:.4f}", interval_text(gains[name]) if name in gains else "") for name, loss in document["validation_losses"].items()]
+    sink.table(("method", "loss", "DEP minus it, 95 % interval"), rows)
     sink.note(f"next: dep write --user U --item ITEM --adapter {document['adapter']}, or dep eval")

@@ -17,6 +17,7 @@ from depcli.backbones.catalogue import Backbone
 from depcli.engines.transformers import TransformersEngine
 from depcli.errors import BadInput, DepError
 from depcli.evaluation.metrics import meteor_mean
+from depcli.evaluation.significance import paired_bootstrap
 from depcli.evaluation.split import Split, Target, choose, leave_last_out, pairs_of
 from depcli.personal.prompts import PromptBuilder
 from depcli.personal.template import Template
@@ -26,7 +27,7 @@ from depcli.training.card import write_card
 from depcli.training.examples import Example, make_examples
 from depcli.training.loop import Loop
 from depcli.training.options import TrainOptions
-from depcli.training.step import mean_loss
+from depcli.training.step import mean_loss, review_losses
 
 _RESOLVED = {"learning_rate", "max_input_tokens", "micro_tokens", "template"}  # options whose chosen value is recorded instead
 
@@ -84,7 +85,8 @@ def train(
     left_out = f"; {without:,} left out, no history" if without else ""
     on_event({"note": f"{len(prepared):,} reviews to learn, {len(checked):,} to validate{left_out}"})
 
-    losses = {name: mean_loss(model, None, examples(name, validation), micro_tokens) for name in ("nonperso", "rag")}
+    measured = {name: review_losses(model, None, examples(name, validation), micro_tokens) for name in ("nonperso", "rag")}
+    losses = {name: float(nats.sum() / tokens.sum()) for name, (nats, tokens) in measured.items()}
     on_event({"note": "validation loss of text alone: " + ", ".join(f"{name} {loss:.4f}" for name, loss in losses.items())})
 
     torch.manual_seed(options.seed)
@@ -109,12 +111,14 @@ def train(
         (folder / files.METRICS).unlink(missing_ok=True)
     progress = loop.run()
 
-    losses["dep"] = mean_loss(model, adapter, checked, micro_tokens)
+    nats, tokens = review_losses(model, adapter, checked, micro_tokens)
+    losses["dep"] = float(nats.sum() / tokens.sum())
+    gains = {name: asdict(paired_bootstrap(nats / tokens, other / tokens, tokens)) for name, (other, _) in measured.items()}
     if backbones.weights_digest(model) != before:
         raise RuntimeError("the backbone's weights changed during training")
     config = {
         **settings, "backbone_weights_sha256": before, "parameters": parameters, "train_reviews": len(prepared),
-        "validation_reviews": len(checked), "best_epoch": progress.best_epoch, "validation_losses": losses,
+        "validation_reviews": len(checked), "best_epoch": progress.best_epoch, "validation_losses": losses, "dep_minus": gains,
         "validations": progress.validations, "seconds": round(progress.seconds, 1),
     }  # fmt: skip
     write_card(folder, config)

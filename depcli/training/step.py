@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 
 from depcli.adapters.dep import DepLoss, dep_losses
@@ -39,13 +40,20 @@ def backward(model, adapter, batch: Sequence[Example], weights: DepLoss, micro_t
 
 
 @torch.no_grad()
-def mean_loss(model, adapter, examples: Sequence[Example], micro_tokens: int) -> float:
-    """Mean cross-entropy per target token over `examples`, in nats; `adapter` None for text-only prompts."""
-    total, targets = 0.0, 0
+def review_losses(model, adapter, examples: Sequence[Example], micro_tokens: int) -> tuple[np.ndarray, np.ndarray]:
+    """Summed cross-entropy (n,) in nats and number of target tokens (n,) of each example; `adapter` None for text alone."""
+    nats = np.zeros(len(examples))
     for positions in micro_batches([len(example.encoded.ids) for example in examples], micro_tokens):
         chosen = [examples[i] for i in positions]
         slots = [slot for example in chosen for slot in example.slots]
         rows = adapter(slots)[0] if slots else None
         losses = target_losses(model, [example.encoded for example in chosen], rows)
-        total, targets = total + losses.sum().item(), targets + len(losses)
-    return total / targets
+        pieces = losses.split([example.encoded.targets for example in chosen])
+        nats[positions] = [piece.sum().item() for piece in pieces]
+    return nats, np.array([example.encoded.targets for example in examples])
+
+
+def mean_loss(model, adapter, examples: Sequence[Example], micro_tokens: int) -> float:
+    """Mean cross-entropy per target token over `examples`, in nats."""
+    nats, tokens = review_losses(model, adapter, examples, micro_tokens)
+    return float(nats.sum() / tokens.sum())
