@@ -83,6 +83,7 @@ def _show(sink, document: dict) -> None:
     sink.line(f"{document['train_reviews']:,} reviews learned in {document['seconds']:.0f} s")
     sink.line(f"loss per token (nats) of {document['validation_reviews']:,} validation reviews, lower is better:")
     gains = document["config"]["dep_minus"]
-    rows = [(name, f"{loss:.4f}", interval_text(gains[name]) if name in gains else "") for name, loss in document["validation_losses"].items()]
+    losses = document["validation_losses"]
+    rows = [(name, f"{losses[name]:.4f}", interval_text(gains[name]) if name in gains else "") for name in losses]
     sink.table(("method", "loss", "DEP minus it, 95 % interval"), rows)
     sink.note(f"next: dep write --user U --item ITEM --adapter {document['adapter']}, or dep eval")

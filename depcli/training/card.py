@@ -19,8 +19,8 @@ tokens for the frozen backbone **{backbone_name}** (revision `{revision}`, hidde
 | best epoch | {best_epoch}, by {select_by} |
 | training time | {seconds:.0f} s |
 
-Validation loss per token of {validation} real reviews (nats, lower is better), and how far DEP is from each (paired bootstrap over
-reviews, 95 %; the same reviews chose the best epoch, which flatters DEP a little):
+Validation loss per token of {validation} real reviews (nats, lower is better), and how far DEP is from each (paired bootstrap
+over reviews, 95 %; the same reviews chose the best epoch, which flatters DEP a little):
 
 | method | loss | DEP minus it |
 |---|---|---|
