@@ -79,7 +79,7 @@ def choose_adapter(profiles: Path, name: str | None, backbone: str | None) -> tu
     if name is not None:
         return adapter_files.folder_of(str(profiles), name), "as named"
     there = [adapter_files.folder_of(str(profiles), known) for known in adapter_files.names(str(profiles))]
-    fitting = [folder for folder in there if backbone in (None, adapter_files.read_config(folder)["backbone"]["name"])]
+    fitting = [folder for folder in there if _suits(folder, backbone)]
     if not fitting:
         wanted = f" for the backbone {backbone}" if backbone else ""
         known = ", ".join(folder.name for folder in there) or "none"
@@ -88,6 +88,14 @@ def choose_adapter(profiles: Path, name: str | None, backbone: str | None) -> tu
         raise NotFound(f"no adapter{wanted} in {profiles} (there: {known})", hint)
     newest = max(fitting, key=lambda folder: (folder / adapter_files.CONFIG).stat().st_mtime)
     return newest, "the only one" if len(fitting) == 1 else f"the newest of {len(fitting)}"
+
+
+def _suits(folder: Path, backbone: str | None) -> bool:
+    """Whether the adapter can be read and is of this backbone (None: of any); `dep status` says what is wrong with it."""
+    try:
+        return adapter_files.read_config(folder)["backbone"]["name"] == backbone or backbone is None
+    except DepError:
+        return False
 
 
 @dataclass(frozen=True)

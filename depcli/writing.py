@@ -115,7 +115,7 @@ def find_request(
     if not snapshot.has_user(user_id):
         raise NotFound(f"no user {user_id!r} in the store", f"it knows {counts['users']:,} users; ids are case-sensitive")
     known = snapshot.items([asin]).get(asin)
-    if known is None and item_title is None and item_description is None:
+    if known is None and item_title is None and item_description is None and asin not in snapshot.sums([asin]):
         raise NotFound(
             f"no item {asin!r} in the store",
             f"it describes {counts['items']:,} items; describe this one with --item-title and --item-description",

@@ -205,7 +205,45 @@ def test_damaged_adapters_are_refused(trained, store, tmp_path, damage):
         files.load(folder)
 
 
-@pytest.mark.parametrize("name", ["../x", "", "a/b", ".hidden", "x\n", "ü"])
+@pytest.mark.parametrize("text", ["null", "[]", '{"format": 1, "type": "dep"}'])
+def test_configurations_that_lack_something_are_damaged(trained, tmp_path, text):
+    folder = tmp_path / "damaged"
+    folder.mkdir()
+    (folder / files.CONFIG).write_text(text)
+    with pytest.raises(BadInput, match="damaged"):
+        files.read_config(folder)
+
+
+def test_weights_of_another_run_do_not_load(trained, store, tmp_path):
+    folder = tmp_path / "mixed"
+    folder.mkdir()
+    for name in (files.CONFIG, files.WEIGHTS):
+        (folder / name).write_bytes((trained[0].folder / name).read_bytes())
+    adapter, config = files.load(folder)
+    with torch.no_grad():
+        adapter.markers["his_start"].add_(1.0)
+    old = (folder / files.CONFIG).read_bytes()
+    files.save(folder, adapter, {key: value for key, value in config.items() if key not in ("format", "type", "shape")})
+    (folder / files.CONFIG).write_bytes(old)  # as if a kill had come between weights and configuration
+    with pytest.raises(BadInput, match="another configuration"):
+        files.load(folder)
+
+
+def test_a_template_cannot_run_code(tmp_path, store, backbone):
+    evil = tmp_path / "evil.jinja"
+    evil.write_text(
+        "{% block system %}{{ cycler.__init__.__globals__.os.system('touch " + str(tmp_path / "owned") + "') }}{% endblock %}"
+        "{% block user %}{% endblock %}"
+    )
+    with engines.load("transformers", backbone) as engine, pytest.raises(BadInput, match="template"):
+        road = make_writer(
+            store=store, snapshot=store.snapshot(), method="nonperso", backbone=backbone, engine=engine, template=str(evil)
+        )
+        list(road.write(some_requests(store, 1), Sampling(max_new_tokens=4)))
+    assert not (tmp_path / "owned").exists()
+
+
+@pytest.mark.parametrize("name", ["../x", "", "a/b", ".hidden", "x\n", "ü", "x" * 101])
 def test_adapter_names_cannot_leave_the_folder(name):
     with pytest.raises(BadInput):
         files.folder_of("profiles", name)

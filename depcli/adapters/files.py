@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -15,12 +16,16 @@ from depcli.records import EmbedderIdentity
 FORMAT = 1
 CONFIG, WEIGHTS, TEMPLATE = "adapter_config.json", "adapter_model.safetensors", "template.jinja"
 CARD, METRICS, CHECKPOINTS = "README.md", "metrics.jsonl", "checkpoints"
+_NEEDED = {
+    "shape", "weights_sha256", "backbone", "embedder", "template", "history", "max_input_tokens", "store_commit", "split",
+    "targets_per_user", "validation_losses",
+}  # fmt: skip
 
 
 def folder_of(profiles: str, name: str) -> Path:
     """Where an adapter of this name lives. Names are letters, digits, '.', '_' and '-'."""
-    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]*", name):
-        raise BadInput(f"{name!r} cannot name an adapter", "use letters, digits, '.', '_' and '-'")
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}", name):
+        raise BadInput(f"{name!r} cannot name an adapter", "use at most 100 letters, digits, '.', '_' and '-'")
     return Path(profiles) / "adapters" / name
 
 
@@ -49,7 +54,9 @@ def save(folder: Path, adapter, config: dict) -> None:
     from safetensors.torch import save as serialize
 
     tensors = {name: tensor.detach().float().cpu().contiguous() for name, tensor in adapter.state_dict().items()}
-    write_atomically(folder / WEIGHTS, serialize(tensors))
+    data = serialize(tensors)
+    write_atomically(folder / WEIGHTS, data)
+    config = {**config, "weights_sha256": hashlib.sha256(data).hexdigest()}
     whole = {"format": FORMAT, "type": adapter.type, "shape": adapter.config(), **config}
     write_atomically(folder / CONFIG, (json.dumps(whole, indent=2, ensure_ascii=False) + "\n").encode())
 
@@ -63,34 +70,45 @@ def read_config(folder: Path) -> dict:
         raise NotFound(f"no adapter {folder.name!r}", f"adapters here: {there}; `dep train` makes one") from None
     except ValueError as error:
         raise BadInput(f"{folder / CONFIG} is damaged: {error}", "train the adapter again, or restore the file") from None
+    if not isinstance(config, dict):
+        raise BadInput(f"{folder / CONFIG} is damaged: not a JSON object", "train the adapter again, or restore the file")
     if config.get("format") != FORMAT or config.get("type") != "dep":
         raise Incompatible(
             f"adapter {folder.name!r} has format {config.get('format')} and type {config.get('type')}; "
             f"this version reads format {FORMAT}, type dep",
             "update depcli, or train the adapter again",
         )
+    missing = _NEEDED - config.keys()
+    if missing or not isinstance(config["backbone"], dict) or not isinstance(config["embedder"], dict):
+        what = f"it lacks {', '.join(sorted(missing))}" if missing else "backbone and embedder must be objects"
+        raise BadInput(f"{folder / CONFIG} is damaged: {what}", "train the adapter again, or restore the file")
     return config
 
 
 def load(folder: Path):
     """(adapter in eval mode on the CPU, its configuration)."""
     from safetensors import SafetensorError
-    from safetensors.torch import load_file
+    from safetensors.torch import load as deserialize
 
     from depcli.adapters.dep import DepAdapter, DepShape
 
     config = read_config(folder)
     adapter = DepAdapter(DepShape(**config["shape"]))
+    again = "train the adapter again"
     try:
-        adapter.load_state_dict(load_file(folder / WEIGHTS))
+        data = (folder / WEIGHTS).read_bytes()
+        if hashlib.sha256(data).hexdigest() != config["weights_sha256"]:
+            raise BadInput(f"{folder / WEIGHTS} does not hold this adapter: it belongs to another configuration", again)
+        adapter.load_state_dict(deserialize(data))
     except (OSError, SafetensorError, RuntimeError) as error:
-        raise BadInput(f"{folder / WEIGHTS} does not hold this adapter: {error}", "train the adapter again") from None
+        raise BadInput(f"{folder / WEIGHTS} does not hold this adapter: {error}", again) from None
     return adapter.eval().requires_grad_(False), config
 
 
 def template_of(folder: Path, config: dict) -> str:
     """What the adapter was trained with: the name of a bundled template, or the copy of a file that came with it."""
-    return str(folder / TEMPLATE) if (folder / TEMPLATE).exists() else config["template"]
+    bundled = re.fullmatch(r"[\w-]+", config["template"])  # otherwise the configuration holds the text of the file
+    return config["template"] if bundled else str(folder / TEMPLATE)
 
 
 def check_fit(folder: Path, config: dict, *, embedder: EmbedderIdentity, backbone: dict) -> None:

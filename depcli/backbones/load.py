@@ -69,7 +69,10 @@ def torch_device(name: str = "auto"):
 
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    device = torch.device(name)
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise MissingDependency(f"no device {name!r}", "use --device auto, cpu or cuda") from error
     if device.type == "cuda" and not torch.cuda.is_available():
         raise MissingDependency("there is no CUDA device here", "use --device cpu")
     return device

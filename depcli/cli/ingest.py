@@ -54,7 +54,7 @@ def command(
                     update(event["reviews_done"], detail=f"{speed}, {event['bad_lines']:,} bad lines")
 
                 report = ingest(
-                    store, reader, chosen, source=file, strict=strict, on_progress=show,
+                    store, reader, chosen, source=file, strict=strict, wait=not no_wait, on_progress=show,
                     on_wait=lambda holder: sink.note(f"waiting for process {holder}, which is writing to the store"),
                 )  # fmt: skip
             for line in report.first_bad:

@@ -43,7 +43,10 @@ class Sink:
             raise RuntimeError("a command printed two JSON documents")
         self._documents += 1
         ascii_only = (sys.stdout.encoding or "").lower().replace("-", "") != "utf8"
-        _write(json.dumps(_finite(document), ensure_ascii=ascii_only, indent=2, allow_nan=False) + "\n")
+        text = json.dumps(_finite(document), ensure_ascii=ascii_only, indent=2, allow_nan=False)
+        if sys.stdout.isatty() and _OBEYED.search(text):  # C1 and bidirectional controls: still the same JSON, escaped
+            text = json.dumps(_finite(document), indent=2, allow_nan=False)
+        _write(text + "\n")
 
     def line(self, text: str = "") -> None:
         """A line of the result. Any text is safe: nothing in it is markup, and a terminal shows control characters."""

@@ -55,12 +55,12 @@ def load(name: str, *, offline: bool, ask: Callable[[str], bool] | None = None):
 
 def for_store(identity: EmbedderIdentity, *, offline: bool, name: str | None = None, ask: Callable[[str], bool] | None = None):
     """The embedder that an existing store was made with; `name` is what the user asked for, if anything."""
+    remedy = "leave --embedder out, or take another folder with --profiles"
+    if name in NAMES and name != identity.name:  # before anything is downloaded
+        raise Incompatible(f"the store was made with {describe(identity)}, not with {name}", remedy)
     embedder = load(name or identity.name, offline=offline, ask=ask)
     if embedder.identity != identity:
-        raise Incompatible(
-            f"the store was made with {describe(identity)}, not with {describe(embedder.identity)}",
-            "leave --embedder out, or take another folder with --profiles",
-        )
+        raise Incompatible(f"the store was made with {describe(identity)}, not with {describe(embedder.identity)}", remedy)
     return embedder
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from jinja2 import Environment, StrictUndefined, TemplateError
+from jinja2 import StrictUndefined, TemplateError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from depcli.errors import BadInput, NotFound
@@ -82,9 +82,12 @@ class Template:
         if not path.is_file():
             known = ", ".join(sorted(p.stem for p in BUNDLED.glob("*.jinja")))
             raise NotFound(f"no template {name!r}", f"bundled: {known}; or give the path of a .jinja file")
-        environment = Environment(undefined=StrictUndefined, autoescape=False, keep_trailing_newline=False)
+        environment = ImmutableSandboxedEnvironment(undefined=StrictUndefined)
         environment.filters.update(clip=clip, number=lambda value: f"{value:g}")
-        self.name, self.source = name, path.read_text(encoding="utf-8")
+        try:
+            self.name, self.source = name, path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise BadInput(f"template {path} cannot be read: {error}", "give a Jinja2 file in UTF-8") from error
         try:
             self._template = environment.from_string(self.source)
         except TemplateError as error:
@@ -113,7 +116,7 @@ class Template:
         }  # fmt: skip
         try:
             system, user = ("".join(self._block(block, fields)).strip() for block in ("system", "user"))
-        except TemplateError as error:
+        except Exception as error:  # whatever goes wrong inside a template is the template's
             raise BadInput(f"template {self.name}: {error}", "see depcli/personal/templates/ for what is defined") from error
         return _split(chat.render(system, user), flat)
 

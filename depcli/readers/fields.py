@@ -52,6 +52,8 @@ def words(value: object, what: str) -> str:
     if value is None:
         return ""
     if isinstance(value, list):
+        if any(isinstance(part, list) for part in value):
+            raise BadField(f"the {what} is a list of lists, not of strings")
         return "\n".join(filter(None, (words(part, what) for part in value)))
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return _plain(value, what)

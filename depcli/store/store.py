@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from depcli.errors import Incompatible, NotFound
+from depcli.errors import BadInput, Incompatible, NotFound
 from depcli.records import EmbedderIdentity
 from depcli.store import commits, lance
 from depcli.store.commits import Commit
 from depcli.store.failures import storage_errors
 from depcli.store.lock import write_lock
-from depcli.store.schema import COMMITS, DATA_TABLES, INDEXED, schemas
+from depcli.store.schema import COMMITS, DATA_TABLES, INDEXED, REVIEWS, schemas
 from depcli.store.snapshot import Snapshot
 from depcli.store.writer import Writer
 
@@ -43,6 +43,7 @@ class Store:
             with storage_errors(path):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
                 with write_lock(folder / _LOCK):
+                    _refuse_orphans(folder)
                     log = _log(path) or [_make_tables(folder, embedder)]
         made_with = log[-1].embedder
         if made_with != embedder:
@@ -86,6 +87,20 @@ def _finished(path: Path) -> list[Commit]:
     if not log:
         raise NotFound(f"no profile store in {path}", f"make one: dep ingest FILE --profiles {path}")
     return log
+
+
+def _refuse_orphans(folder: Path) -> None:
+    """Reviews without a single commit are not the trace of a killed `create`: somebody lost the commit table."""
+    db = lance.connect(folder)
+    commits_there = any((folder / f"{COMMITS}.lance" / "_versions").glob("*.manifest"))
+    if commits_there or not any((folder / f"{REVIEWS}.lance" / "_versions").glob("*.manifest")):
+        return
+    reviews = lance.open_table(db, REVIEWS).count_rows()
+    if reviews:
+        raise BadInput(
+            f"the store in {folder} is damaged: {reviews:,} reviews, but no commit that they belong to",
+            f"restore {folder / COMMITS}.lance from a backup, or move the folder away and ingest again",
+        )
 
 
 def _make_tables(folder: Path, embedder: EmbedderIdentity) -> Commit:

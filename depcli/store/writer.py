@@ -5,16 +5,14 @@ All of it runs under the store's write lock, so what is looked up stays true unt
 
 from __future__ import annotations
 
-import signal
-import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
 from depcli.errors import DepError
+from depcli.interrupts import uninterrupted  # LanceDB would go on writing in its own thread while the lock is dropped
 from depcli.records import EmbedderIdentity, Item, Review
 from depcli.store import commits, lance, schema
 from depcli.store.batch import Batch, Version
@@ -71,7 +69,7 @@ class Writer:
 
     def commit(self, batch: Batch, items: Sequence[Item] = (), *, source: str) -> Counts:
         """Write what the batch changes. Every text in batch.missing() must have got its vector."""
-        with storage_errors(self._folder), _no_interrupt():
+        with storage_errors(self._folder), uninterrupted():
             self._roll_back()  # an earlier commit of this writer may have failed half-way
             changed, new_items = batch.changed(), self._changed_items(items)
             replaced = sum(version.stored_text is not None for version in changed.values())
@@ -87,7 +85,7 @@ class Writer:
     def tidy(self, *, force: bool = False) -> None:
         """Join the small pieces that writes leave and bring indexes up to date, where there are enough of them to matter
         (with `force`: wherever there is anything to do)."""
-        with storage_errors(self._folder), _no_interrupt():
+        with storage_errors(self._folder), uninterrupted():
             self._roll_back()
             for table in (*self._tables.values(), self._commits):
                 if lance.fragments(table) > (1 if force else 16 + table.count_rows() // 20_000):
@@ -172,19 +170,3 @@ class Writer:
             for leftover in self._folder.glob("*.lance/data/.tmp*"):
                 leftover.unlink(missing_ok=True)
             self._append_commit("recover", "", {})
-
-
-@contextmanager
-def _no_interrupt() -> Iterator[None]:
-    """Ctrl-C waits for the end of the block: LanceDB would go on writing in its own thread while the lock is dropped."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    pressed: list[int] = []
-    before = signal.signal(signal.SIGINT, lambda number, frame: pressed.append(number))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-        if pressed:
-            signal.raise_signal(signal.SIGINT)

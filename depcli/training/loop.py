@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from depcli.adapters.files import METRICS
+from depcli.interrupts import uninterrupted
 from depcli.training import checkpoints
 from depcli.training.checkpoints import Progress
 from depcli.training.examples import Example, epoch_batches
@@ -32,7 +33,6 @@ class Loop:
         self.total_steps = options.epochs * self.steps_per_epoch
         self.optimizer = torch.optim.AdamW(adapter.parameters(), lr=rate, weight_decay=options.weight_decay)
         self.progress, self.best = Progress(), None
-        self._whole = True  # weights, optimizer and progress belong together
 
     def resume(self) -> None:
         self.progress, self.best = checkpoints.restore(self.folder, self.settings, self.adapter, self.optimizer)
@@ -56,7 +56,8 @@ class Loop:
                 while progress.epoch < self.options.epochs and not self._stalled():
                     batches = epoch_batches(self.lengths, self.options.batch_size, self.options.seed, progress.epoch)
                     for batch in batches[progress.step - progress.epoch * self.steps_per_epoch :]:
-                        event = self._step([self.examples[i] for i in batch])
+                        with uninterrupted():
+                            event = self._step([self.examples[i] for i in batch])
                         progress.seconds = spent + time.monotonic() - started
                         record(
                             {
@@ -73,8 +74,7 @@ class Loop:
                     record({"step": progress.step, "epoch": progress.epoch, **self._validate()})  # the epoch that ended
                     self._save()
             except KeyboardInterrupt:
-                if self._whole:  # otherwise weights and position may disagree: the checkpoint before is the truth
-                    self._save()
+                self._save()
                 raise
         self.adapter.load_state_dict(self.best)
         return progress
@@ -84,13 +84,11 @@ class Loop:
         rate = self.rate * self._schedule(self.progress.step)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        self._whole = False
         terms = backward(self.model, self.adapter, batch, self.options.loss, self.micro_tokens)
         norm = torch.nn.utils.clip_grad_norm_(self.adapter.parameters(), self.options.max_grad_norm).item()
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.progress.step += 1
-        self._whole = True
         tokens = sum(len(example.encoded.ids) for example in batch)
         return {**terms, "grad_norm": norm, "learning_rate": rate, "tokens_per_second": tokens / (time.monotonic() - began)}
 
@@ -103,14 +101,18 @@ class Loop:
         self.adapter.eval()
         result = self.validate(self.adapter)
         self.adapter.train()
-        progress, self._whole = self.progress, False
+        with uninterrupted():
+            self._note(result)
+        return {f"validation_{name}": value for name, value in result.items()}
+
+    def _note(self, result: dict) -> None:
+        """Close the epoch."""
+        progress = self.progress
         progress.validations.append({"epoch": progress.epoch, **result})
         if progress.best_score is None or result["score"] > progress.best_score:
             progress.best_score, progress.best_epoch = result["score"], progress.epoch
             self.best = {name: tensor.detach().clone() for name, tensor in self.adapter.state_dict().items()}
         progress.epoch += 1
-        self._whole = True
-        return {f"validation_{name}": value for name, value in result.items()}
 
     def _stalled(self) -> bool:
         """Whether `patience` epochs have passed since the best one."""

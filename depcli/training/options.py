@@ -40,7 +40,7 @@ class TrainOptions:
             for name, what, good in (
                 ("epochs", "1 or more", self.epochs >= 1),
                 ("batch_size", "1 or more", self.batch_size >= 1),
-                ("learning_rate", "above 0", self.learning_rate is None or self.learning_rate > 0),
+                ("learning_rate", "above 0 and at most 1", self.learning_rate is None or 0 < self.learning_rate <= 1),
                 ("history", "0 or more", self.history >= 0),
                 ("targets_per_user", "1 or more", self.targets_per_user >= 1),
                 ("validation_limit", "1 or more", self.validation_limit >= 1),

@@ -122,6 +122,7 @@ def train(
         "validations": progress.validations, "seconds": round(progress.seconds, 1),
     }  # fmt: skip
     write_card(folder, config)
+    (folder / files.TEMPLATE).unlink(missing_ok=True)
     if not template.bundled:
         files.write_atomically(folder / files.TEMPLATE, template.source.encode())
     files.save(folder, adapter, config)
