@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import sys
 from contextlib import contextmanager
 
@@ -25,7 +26,10 @@ def terminal(monkeypatch):
 
         def read() -> str:
             stream.flush()
-            return os.read(master, 65536).decode().replace("\r\n", "\n")
+            pieces = []  # the kernel hands over what was written in pieces, a moment later
+            while select.select([master], [], [], 0.5)[0]:
+                pieces.append(os.read(master, 65536))
+            return b"".join(pieces).decode().replace("\r\n", "\n")
 
         yield read
     os.close(master)
