@@ -101,9 +101,7 @@ def main(reviews: str, items: str, backbone: str, samples: int, authors_samples:
     }
     click.echo(f"{spec.name} on {result['device']}, {result['threads']} threads, {result['mean_tokens']:.0f} tokens per sample")
     click.echo(f"  this project   {result['ours_samples_per_second']:8.2f} samples/s")
-    click.echo(
-        f"  authors' layout{result['authors_samples_per_second']:8.2f} samples/s  (batch 1, {AUTHORS_LENGTH} positions)"
-    )
+    click.echo(f"  authors' layout{result['authors_samples_per_second']:8.2f} samples/s  (batch 1, {AUTHORS_LENGTH} positions)")
     click.echo(f"  ratio          {result['ratio_median']:8.1f}  (runs: {', '.join(f'{r:.1f}' for r in result['ratios'])})")
     if json_path:
         with open(json_path, "w") as file:

@@ -57,7 +57,7 @@ def command(setting: Setting, folder: Path | None, embedder: str | None, seed: i
 
 def _show(sink, document: dict) -> None:
     sink.line()
-    sink.heading(f"{document['user_id']} on \"{document['item']['title']}\", {document['rating']:g} of 5")
+    sink.heading(f'{document["user_id"]} on "{document["item"]["title"]}", {document["rating"]:g} of 5')
     texts = {"what they really wrote": document["real"], **{_NAMES[key]: text for key, text in document["written"].items()}}
     for name, text in texts.items():
         sink.line()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import random
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from click.testing import CliRunner
 
 from depcli.backbones import chat_of, find, load_model, load_tokenizer
 from depcli.backbones.catalogue import MINI
-from depcli.backbones.mini import convert, probe
+from depcli.backbones.mini import convert, corpus, habits, probe
 from depcli.backbones.mini.corpus import unseen
 from depcli.backbones.sequence import encode
 from depcli.engines import load
@@ -63,7 +64,7 @@ def test_probe_takes_unseen_users_and_never_shows_the_target(reviews):
     cases = probe.cases(data, 0, seed=0)
     users = {case.target.review.user_id for case in cases}
     assert users == {user for user, mine in known.items() if unseen(user) and len(mine) > 1}
-    assert all(hashlib.sha256(user.encode()).digest()[0] < 32 for user in users)
+    assert all(hashlib.sha256(user.encode()).digest()[0] < 128 for user in users)
     for case in cases:
         user, asin = case.target.review.user_id, case.target.item.asin
         at = known[user].index(asin)
@@ -73,6 +74,55 @@ def test_probe_takes_unseen_users_and_never_shows_the_target(reviews):
         (stranger,) = {entry.review.user_id for entry in case.stranger}
         assert stranger in users - {user} and asin not in {entry.item.asin for entry in case.stranger}
     assert len(probe.cases(data, 3, seed=0)) < len(cases)
+
+
+@pytest.fixture
+def data(reviews):
+    """A whole data folder: the benchmark holds the users u0 to u119, the corpora also others and a few copied texts."""
+    folder, rows = reviews
+    others = [row | {"user_id": "other" + row["user_id"], "text": "other " + row["text"]} for row in rows[:50]]
+    copies = [row | {"user_id": "copy" + row["user_id"]} for row in rows]
+    mixed = [row | {"user_id": f"m{i}", "text": f"A. B of {i}! C.", "source": "shop"} for i, row in enumerate(rows[:60])]
+    files = {
+        "rotten_tomatoes/reviews_u18": rows[:100],
+        "rotten_tomatoes/corpus": rows + others + copies,
+        "digital_music/reviews_u8": rows[:10],
+        "digital_music/reviews_onepass": [],
+        "digital_music/corpus": others,
+        "mixed_reviews/corpus": mixed,
+    }
+    for name in ("digital_music", "mixed_reviews"):
+        (folder / name).mkdir()
+        files[f"{name}/items"] = []
+    for name, lines in files.items():
+        with gzip.open(folder / f"{name}.jsonl.gz", "wt") as file:
+            file.writelines(json.dumps(line) + "\n" for line in lines)
+    return folder, rows
+
+
+def test_pretraining_sees_nothing_that_is_held_out(data):
+    folder, rows = data
+    mine = {}
+    for row in rows:
+        mine.setdefault(row["user_id"], []).append(row["text"])
+    held = {text for user, texts in mine.items() for text in (texts if unseen(user) else texts[-5:])}
+    shown = [row for users in corpus.Corpus(folder).users.values() for reviews in users.values() for row in reviews]
+    texts = {row["text"] for row in shown}
+    assert not texts & held  # copies under other names included
+    assert {row["text"] for row in rows} - held <= texts
+    assert not any(unseen(row["user_id"]) and row["user_id"] in mine for row in shown)
+
+
+def test_made_up_authors_share_a_habit_and_are_made_of_the_corpus(data):
+    known = corpus.Corpus(data[0])
+    window = next(known.made_up(random.Random(0)))
+    assert len(window) == 9 and len({row["user_id"] for row in window}) == 9
+    original = {row["user_id"]: row["text"] for row in known.kinds["shop"]}
+    for seed in range(20):
+        rewrite = habits.author(["a few words to like here"], random.Random(seed))
+        again = habits.author(["a few words to like here"], random.Random(seed))
+        assert [rewrite(text) for text in original.values()] == [again(text) for text in original.values()]
+    assert any(row["text"] != original[row["user_id"]] for row in window)
 
 
 def test_probe_end_to_end(reviews, tiny_backbone):

@@ -11,7 +11,7 @@ from depcli.cli import main
 from depcli.embedders import minilm
 
 pytestmark = pytest.mark.skipif(not minilm.installed(), reason="the minilm extra is not installed")
-USER, NASTY = "a\" OR 1=1 ../x [b]", "Loved [b]it[/b] [/] \x1b[2J and {{ it }} <|im_end|>"
+USER, NASTY = 'a" OR 1=1 ../x [b]', "Loved [b]it[/b] [/] \x1b[2J and {{ it }} <|im_end|>"
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,7 @@
 
 A document is one Prompt of `depcli` (an item, up to eight past reviews of the same user, perhaps rating and title) and the
 review that followed. Loss falls on review text only, past reviews included: each is written after the earlier ones.
-Held out: the last two reviews of every user of every benchmark file, and all reviews of one user in eight of the main one.
+Held out: everything written by half of the users of the benchmark files, and the last five reviews of the other half.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
+from depcli.backbones.mini import habits
 from depcli.personal.template import Chat, Template
 from depcli.records import Item, PastReview, Request, Review, Text
 
@@ -28,6 +29,7 @@ BENCHMARKS = (
 )
 CORPORA = ("mixed_reviews", "digital_music", "rotten_tomatoes")
 MAX_HISTORY = 8
+HELD_OUT = 5  # last reviews per benchmark user: test, validation, and the adapters' training targets
 
 
 def read(path: Path) -> Iterator[dict]:
@@ -46,19 +48,22 @@ def in_order(rows: Iterable[dict]) -> dict[str, list[dict]]:
 
 
 def unseen(user_id: str) -> bool:
-    """Users that pre-training never sees at all, for the probe of `mini`."""
-    return hashlib.sha256(user_id.encode()).digest()[0] < 32
+    """Benchmark users that pre-training never sees at all: half of them, for the probe of `mini`."""
+    return hashlib.sha256(user_id.encode()).digest()[0] < 128
 
 
 class Corpus:
     """The review corpora of a data folder, without what is held out. `data` is laid out as rotten_tomatoes/..., etc."""
 
     def __init__(self, data: Path):
-        held_keys, held_texts = set(), set()
+        hidden_users, held_keys, held_texts = set(), set(), set()
         for name in BENCHMARKS:
-            for mine in in_order(read(data / f"{name}.jsonl.gz")).values():
-                held_keys |= {(row["user_id"], row["asin"]) for row in mine[-2:]}
-                held_texts |= {row["text"] for row in mine[-2:]}
+            for user, mine in in_order(read(data / f"{name}.jsonl.gz")).items():
+                if unseen(user):
+                    hidden_users.add(user)
+                last = mine if unseen(user) else mine[-HELD_OUT:]
+                held_keys |= {(user, row["asin"]) for row in last}
+                held_texts |= {row["text"] for row in last}
         self.items, self.users = {}, {}
         for name in CORPORA:
             self.items[name] = {
@@ -67,8 +72,11 @@ class Corpus:
             }
             rows = (row for row in read(data / name / "corpus.jsonl.gz")
                     if (row["user_id"], row["asin"]) not in held_keys and row["text"] not in held_texts
-                    and not (name == "rotten_tomatoes" and unseen(row["user_id"])) and row["text"].strip())  # fmt: skip
+                    and row["user_id"] not in hidden_users and row["text"].strip())  # fmt: skip
             self.users[name] = in_order(rows)
+        self.kinds = defaultdict(list)
+        for row in (row for mine in self.users["mixed_reviews"].values() for row in mine):
+            self.kinds[row["source"]].append(row)
 
     def item(self, name: str, asin: str) -> Item:
         return self.items[name].get(asin) or Item(asin)
@@ -81,15 +89,29 @@ class Corpus:
                     yield self.item(name, row["asin"]).description[:120]
 
     def windows(self, name: str, rng: random.Random) -> Iterator[list[dict]]:
-        """One epoch: every user's reviews cut into consecutive windows of 1 to 9, long ones likelier, cut points random."""
+        """One epoch: every user's reviews cut into consecutive windows of 1 to 9, long ones likelier, cut points random.
+
+        Half of the users are read in an order of chance: what is personal does not depend on it, and no window comes twice.
+        """
         users = list(self.users[name].values())
         rng.shuffle(users)
         for mine in users:
+            mine = rng.sample(mine, len(mine)) if rng.random() < 0.5 else mine
             start = 0
             while start < len(mine):
                 size = MAX_HISTORY + 1 if rng.random() < 0.5 else rng.randint(1, MAX_HISTORY + 1)
                 yield mine[start : start + size]
                 start += size
+
+    def made_up(self, rng: random.Random) -> Iterator[list[dict]]:
+        """Windows of nine reviews by made-up authors (see habits.py), without end."""
+        kinds = list(self.kinds)
+        sizes = [len(self.kinds[kind]) for kind in kinds]
+        while True:
+            (kind,) = rng.choices(kinds, sizes)
+            rows = rng.sample(self.kinds[kind], MAX_HISTORY + 1)
+            rewrite = habits.author([row["text"] for row in rng.choices(self.kinds[kind], k=5)], rng)
+            yield [row | {"text": rewrite(row["text"])} for row in rows]
 
 
 def past(row: dict, item: Item, vector=None) -> PastReview:

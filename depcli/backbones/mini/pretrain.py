@@ -25,6 +25,7 @@ SHAPE = dict(hidden_size=256, num_hidden_layers=4, num_attention_heads=4, num_ke
 # (share of training done, longest document in tokens)
 PHASES = ((0.30, 512), (0.85, 1024), (1.0, 2048))
 BATCH_TOKENS = 4096
+MADE_UP = "made up"
 
 
 def build_model(vocabulary: int, pad: int, end: int):
@@ -81,20 +82,21 @@ class Documents:
         self.corpus, self.tokenizer, self.rng = corpus, tokenizer, random.Random(seed)
         self.template = Template("compact")
         self.chat = Chat(tokenizer.chat_template, tokenizer.eos_token, specials=pieces.CONTROL)
-        self.streams = {name: self._stream(name) for name in corpora.CORPORA}
+        self.streams = {name: self._stream(name) for name in corpora.CORPORA} | {MADE_UP: corpus.made_up(self.rng)}
 
     def _stream(self, name: str):
         while True:
             yield from self.corpus.windows(name, self.rng)
 
-    def pool(self, max_tokens: int, shares: dict[str, float], size: int = 1536):
-        for name in self.rng.choices(list(shares), list(shares.values()), k=size):
+    def pool(self, max_tokens: int, mixture: dict[str, float], size: int = 1536):
+        for name in self.rng.choices(list(mixture), list(mixture.values()), k=size):
             window = next(self.streams[name])
-            entries = [corpora.past(row, self.corpus.item(name, row["asin"])) for row in window]
+            source = "mixed_reviews" if name == MADE_UP else name
+            entries = [corpora.past(row, self.corpus.item(source, row["asin"])) for row in window]
             yield corpora.encode(self.tokenizer, self.template, self.chat, entries, max_tokens, self.rng)
 
-    def batches(self, max_tokens: int, shares: dict[str, float]):
-        documents = sorted(self.pool(max_tokens, shares), key=lambda document: len(document[0]))
+    def batches(self, max_tokens: int, mixture: dict[str, float]):
+        documents = sorted(self.pool(max_tokens, mixture), key=lambda document: len(document[0]))
         batches, batch = [], []
         for document in documents:
             if batch and len(document[0]) * (len(batch) + 1) > BATCH_TOKENS:
@@ -119,6 +121,12 @@ def loss_of(model, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     hidden = model.model(input_ids=ids[:, :-1], use_cache=False).last_hidden_state
     wanted = mask[:, 1:]
     return F.cross_entropy(model.lm_head(hidden[wanted]).float(), ids[:, 1:][wanted])
+
+
+def shares(progress: float) -> dict[str, float]:
+    """Of the documents, by source: English in general first, habits to notice throughout, people's histories later."""
+    critics = 0.15 + 0.55 * progress
+    return {"mixed_reviews": 0.55 * (1 - progress), MADE_UP: 0.25, "digital_music": 0.05, "rotten_tomatoes": critics}
 
 
 def rate(progress: float) -> float:
@@ -150,10 +158,7 @@ def main(data: Path, out: Path, tokens: int, minutes: float, seed: int):
     start, seen, step, progress, smooth = time.monotonic(), 0, 0, 0.0, None
     while progress < 1.0:
         max_tokens = next(limit for share, limit in PHASES if progress < share)
-        # English in general first, people's histories later.
-        personal = min(1.0, 0.3 + progress)
-        shares = {"mixed_reviews": 1.0 - 0.85 * personal, "digital_music": 0.06, "rotten_tomatoes": 0.85 * personal}
-        for batch in documents.batches(max_tokens, shares):
+        for batch in documents.batches(max_tokens, shares(progress)):
             ids, mask = (t.to(device) for t in collate(batch))
             elapsed = (time.monotonic() - start) / 60
             progress = max(seen / tokens, elapsed / minutes if minutes else 0.0)
