@@ -19,7 +19,7 @@ from depcli.records import Item, ItemSum, Review
 FORMAT = 1  # of the tables; a reader refuses a higher one
 REVIEWS, ITEMS, SUMS, COMMITS = "reviews", "items", "item_sums", "commits"
 DATA_TABLES = (REVIEWS, ITEMS, SUMS)
-INDEXED = {REVIEWS: ("key", "user_id", "text_hash"), ITEMS: ("asin",), SUMS: ("asin",)}
+INDEXED = {REVIEWS: ("key", "user_id", "asin", "text_hash"), ITEMS: ("asin",), SUMS: ("asin",)}
 
 _HASH = pa.binary(16)
 _COMPRESSED = {"lance-encoding:compression": "zstd"}

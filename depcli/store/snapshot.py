@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 
 import pyarrow.compute as pc
 
-from depcli.records import EmbedderIdentity, Item, ItemSum, Stored, stable_order
+from depcli.records import EmbedderIdentity, Item, ItemSum, Review, Stored, stable_order
 from depcli.store import lance
 from depcli.store.commits import Commit
 from depcli.store.failures import storage_errors
@@ -42,13 +42,17 @@ class Snapshot:
 
     def histories(self, user_ids: Sequence[str]) -> dict[str, list[Stored]]:
         """The reviews of these users in records.stable_order, each with its vector (d,) float32; users without any are absent."""
-        rows = self._find(REVIEWS, "user_id", user_ids, _REVIEW_COLUMNS)
-        vectors = matrix(rows, "vector")
-        found: dict[str, list[Stored]] = {}
-        for review, vector in zip(reviews_of(rows), vectors, strict=True):
-            found.setdefault(review.user_id, []).append(Stored(review, vector))
+        found = self._stored("user_id", user_ids, lambda review: review.user_id)
         for history in found.values():
             history.sort(key=lambda stored: stable_order(stored.review))
+        return found
+
+    def reviewers(self, asins: Sequence[str]) -> dict[str, list[Stored]]:
+        """Everybody's reviews of these items by time (undated first), ties by user, each with its vector (d,) float32; items
+        without any are absent. All of them are held at once: a very popular item brings all its vectors."""
+        found = self._stored("asin", asins, lambda review: review.asin)
+        for reviews in found.values():
+            reviews.sort(key=lambda stored: (stable_order(stored.review), stored.review.user_id))
         return found
 
     def items(self, asins: Sequence[str]) -> dict[str, Item]:
@@ -58,6 +62,13 @@ class Snapshot:
     def sums(self, asins: Sequence[str]) -> dict[str, ItemSum]:
         """Number of reviews and sum of vectors (d,) float64 of these items; items nobody reviewed are absent."""
         return sums_of(self._find(SUMS, "asin", asins, ("asin", "reviews", "total")))
+
+    def _stored(self, column: str, values: Sequence[str], group: Callable[[Review], str]) -> dict[str, list[Stored]]:
+        rows = self._find(REVIEWS, column, values, _REVIEW_COLUMNS)
+        found: dict[str, list[Stored]] = {}
+        for review, vector in zip(reviews_of(rows), matrix(rows, "vector"), strict=True):
+            found.setdefault(group(review), []).append(Stored(review, vector))
+        return found
 
     def _table(self, name: str):
         if name not in self._tables:
