@@ -86,7 +86,7 @@ class PastReview:
     """One review of a user's history with what makes it personal.
 
     `his` (d,) float32 is the embedding of its text; `diff` (d,) float32 is his minus the mean of the peers' embeddings
-    (DEP eq. 4), None when nobody else reviewed the item; `peers` counts those others.
+    (DEP eq. 4), None when too few others reviewed the item (by default: nobody); `peers` counts those others.
     """
 
     review: Review

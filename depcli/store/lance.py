@@ -17,6 +17,7 @@ from lancedb.expr import Expr, col, lit  # noqa: E402
 from lancedb.index import BTree  # noqa: E402
 
 _VALUES_PER_QUERY = 2048
+_ROWS_PER_BATCH = 4096
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _KEEP = timedelta(days=36500)  # optimize() drops versions after 7 days unless told otherwise: the newest commit may be older
 
@@ -38,6 +39,12 @@ def rows(table, column: str, values: Iterable[str | bytes], select: Sequence[str
     """The rows whose `column` is one of `values`, in no particular order."""
     found = [table.search().where(given).select(list(select)).limit(None).to_arrow() for given in _one_of(column, values)]
     return pa.concat_tables(found) if found else pa.schema([table.schema.field(name) for name in select]).empty_table()
+
+
+def batches(table, column: str, values: Iterable[str | bytes], select: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    """The same rows, a few thousand at a time: memory stays small however many there are."""
+    for given in _one_of(column, values):
+        yield from table.search().where(given).select(list(select)).limit(None).to_batches(_ROWS_PER_BATCH)
 
 
 def all_rows(table, select: Sequence[str]) -> pa.Table:

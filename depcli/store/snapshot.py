@@ -20,6 +20,8 @@ _REVIEW_COLUMNS = ("user_id", "asin", "text", "rating", "title", "timestamp", "v
 class Snapshot:
     """One committed state of the store, for as long as the object lives."""
 
+    moment: float | None = None  # unix seconds: what was written later is left out, see past.py
+
     def __init__(self, db, folder: Path, commit: Commit):
         self.commit = commit
         self._db, self._folder = db, folder

@@ -12,6 +12,7 @@ from depcli.store import commits, lance
 from depcli.store.commits import Commit
 from depcli.store.failures import storage_errors
 from depcli.store.lock import write_lock
+from depcli.store.past import PastSnapshot
 from depcli.store.schema import COMMITS, DATA_TABLES, INDEXED, REVIEWS, schemas
 from depcli.store.snapshot import Snapshot
 from depcli.store.writer import Writer
@@ -57,12 +58,15 @@ class Store:
         """Every commit, oldest first."""
         return _finished(self.path)
 
-    def snapshot(self, at: str | None = None) -> Snapshot:
-        """The store as the newest commit left it, or the commit with this id or number. Raises NotFound."""
+    def snapshot(self, at: str | None = None, *, as_of: float | None = None) -> Snapshot:
+        """The store as the newest commit left it, or the commit with this id or number. With `as_of` (unix seconds) only the
+        reviews up to that moment exist in it. Raises NotFound."""
         log = self.log()
         found = log[-1:] if at is None else [commit for commit in log if at in (commit.id, str(commit.number))]
         if not found:
             raise NotFound(f"no commit {at} in {self.path}", f"commits go from {log[0].number} to {log[-1].number}")
+        if as_of is not None:
+            return PastSnapshot(self._db, self.folder, found[0], as_of)
         return Snapshot(self._db, self.folder, found[0])
 
     @contextmanager
