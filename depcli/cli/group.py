@@ -25,6 +25,7 @@ COMMANDS = {
     "write": Entry("write", "Write a review in somebody's voice."),
     "eval": Entry("evaluate", "Compare methods on held-out reviews.", "predictions are kept: run the same command again"),
     "status": Entry("status", "Show what the store and its adapters hold."),
+    "check": Entry("check", "Compute again what the store derives, and compare."),
     "demo": Entry("demo", "See all of it in minutes, on a made-up world.", "run `dep demo` again to start over"),
 }
 

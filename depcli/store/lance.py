@@ -52,6 +52,27 @@ def all_rows(table, select: Sequence[str]) -> pa.Table:
     return table.search().select(list(select)).limit(None).to_arrow()
 
 
+def scan(table, select: Sequence[str], *, row_ids: bool = False) -> Iterator[pa.Table]:
+    """The same, a few thousand rows at a time; with `row_ids` there is a column _rowid too."""
+    for batch in table.search().select(list(select)).with_row_id(row_ids).limit(None).to_batches(_ROWS_PER_BATCH):
+        yield pa.Table.from_batches([batch])
+
+
+def versions(table) -> list[int]:
+    """The versions of the table that are still there, oldest first."""
+    return sorted(version["version"] for version in table.list_versions())
+
+
+def indexed(table) -> set[str]:
+    """The columns that have an index."""
+    return {column for index in table.list_indices() for column in index.columns}
+
+
+def unindexed_rows(table) -> int:
+    """How many rows were written after the newest index: lookups read these one by one."""
+    return max((index.num_unindexed_rows for index in table.list_indices()), default=0)
+
+
 def delete(table, column: str, values: Iterable[str | bytes]) -> None:
     """Delete the rows whose `column` is one of `values`."""
     for given in _one_of(column, values):

@@ -1,0 +1,116 @@
+"""Are the commits and the table versions that they name all there? And what did a killed writer leave behind?"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from depcli.store import lance
+from depcli.store.commits import Commit
+from depcli.store.finding import BACKUP, Finding
+from depcli.store.schema import COMMITS, DATA_TABLES
+
+_CLEANING = ("compact", "forget")  # of the commits before one of these, table versions may be gone
+
+
+def check(folder: Path, log: Sequence[Commit]) -> tuple[list[Finding], list[str], int]:
+    """(findings, notes, how many table versions there are) of the store in `folder`, whose commits are `log`."""
+    written = {name: _newest_written(folder, name) for name in (*DATA_TABLES, COMMITS)}
+    db = lance.connect(folder)
+    there = {name: lance.versions(lance.open_table(db, name)) for name in written}
+    findings, notes = [*_commits(log), *_versions(log, there)], []
+    if is_being_written(folder):
+        notes.append("a writer is at work: what it has not committed is not part of this")
+    else:
+        findings += _lost(log[-1], there[COMMITS], written[COMMITS])
+        notes += _leftovers(folder, log[-1], there)
+    return findings, notes, sum(map(len, there.values()))
+
+
+def is_being_written(folder: Path) -> bool:
+    """Whether a process holds the write lock. Asking takes no right to write."""
+    try:
+        descriptor = os.open(folder / "write.lock", os.O_RDONLY)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def _commits(log: Sequence[Commit]) -> list[Finding]:
+    """The numbers go up by one, and no commit goes back to older tables."""
+    findings = []
+    numbers = [commit.number for commit in log]
+    missing = sorted(set(range(numbers[-1] + 1)) - set(numbers))
+    if missing:
+        findings.append(Finding("commits", f"missing: {_listed(missing)}", len(missing), BACKUP))
+    if repeated := len(numbers) - len(set(numbers)):
+        findings.append(Finding("commits", "one more commit with the same number", repeated, BACKUP))
+    backwards = [
+        after.number
+        for before, after in zip(log, log[1:], strict=False)
+        if any(after.versions[name] < before.versions[name] for name in DATA_TABLES) or after.embedder != before.embedder
+    ]
+    if backwards:
+        message = f"names older tables than the one before it, or another embedder: {_listed(backwards)}"
+        findings.append(Finding("commits", message, len(backwards), BACKUP))
+    return findings
+
+
+def _versions(log: Sequence[Commit], there: Mapping[str, Sequence[int]]) -> list[Finding]:
+    """Cleaning drops the oldest versions of a table, so the others follow each other without a gap, and every commit since
+    the last cleaning has its own."""
+    findings = []
+    for name, versions in there.items():
+        if gaps := sorted(set(range(versions[0], versions[-1] + 1)) - set(versions)):
+            message = f"missing between the others: {_listed(gaps)} of {name}"
+            remedy = "the newest commit does not need them; dep compact --keep 0 gives the older ones up"
+            findings.append(Finding("table versions", message, len(gaps), remedy))
+    cleaned = max((commit.number for commit in log if commit.action in _CLEANING), default=0)
+    for name in DATA_TABLES:
+        ends = there[name][0], there[name][-1]
+        cut = [commit.number for commit in log if commit.number >= cleaned and not ends[0] <= commit.versions[name] <= ends[1]]
+        if cut:
+            message = f"{name} as of these commits is gone: {_listed(cut)}"
+            findings.append(Finding("table versions", message, len(cut), BACKUP))
+    return findings
+
+
+def _lost(head: Commit, there: Sequence[int], written: int) -> list[Finding]:
+    """LanceDB notes the newest version of a table beside it: when that one is gone, so are the commits in it."""
+    if written <= there[-1]:
+        return []
+    message = f"the newest are lost (version {written} of the table was written): the store shows commit {head.number}"
+    remedy = "restore a backup, or run again what was done after that commit (dep log shows it)"
+    return [Finding("commits", message, written - there[-1], remedy)]
+
+
+def _newest_written(folder: Path, name: str) -> int:
+    try:
+        return int(json.loads((folder / f"{name}.lance" / "_versions" / "latest_version_hint.json").read_bytes())["version"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return 0  # it is only a hint: LanceDB does without
+
+
+def _leftovers(folder: Path, head: Commit, there: Mapping[str, Sequence[int]]) -> list[str]:
+    """What the next writer undoes or removes."""
+    notes = []
+    newer = {name: versions[-1] - head.versions[name] for name, versions in there.items() if name in head.versions}
+    if any(newer.values()):
+        names = ", ".join(name for name, count in newer.items() if count)
+        notes.append(f"{names}: written to after the newest commit by a writer that was killed; the next one undoes it")
+    if files := sum(1 for _ in folder.glob("*.lance/data/.tmp*")):
+        notes.append(f"{files:,} temporary files of a writer that was killed; the next one removes them")
+    return notes
+
+
+def _listed(numbers: Sequence[int]) -> str:
+    return ", ".join(map(str, numbers[:10])) + (", ..." if len(numbers) > 10 else "")
