@@ -14,6 +14,7 @@ from depcli.evaluation.likelihood import Scorer
 from depcli.evaluation.run import evaluate
 from depcli.evaluation.split import choose, leave_last_out
 from depcli.methods import find
+from depcli.personal.history import moment_text
 from depcli.records import Sampling
 from depcli.writing import make_writer
 
@@ -31,19 +32,24 @@ def evaluate_store(
     engine_name: str = "llamacpp",
     role: Literal["validation", "test"] = "test",
     limit: int | None = None,
+    as_of: float | None = None,
+    min_peers: int | None = None,
     offline: bool = False,
     device: str = "auto",
     on_event: Callable[[dict], None] = lambda event: None,
 ) -> dict:
     """Write and score the last (or second last) review of every user by each method; see evaluation.run.evaluate.
 
-    An adapter is evaluated on the store commit and the split that it was trained on, so that nothing it learned is tested;
-    a store that has grown since is noted, another split raises Incompatible. Likelihoods are computed by transformers.
+    An adapter is evaluated on the store commit, the moment and the split that it was trained on, so that nothing it learned is
+    tested; a store that has grown since is noted, another `as_of`, `min_peers` or split raises Incompatible. Without an adapter
+    only the reviews up to `as_of` (unix seconds) exist. Likelihoods are computed by transformers.
     """
     config = None
     if any(find(name).needs_adapter for name in method_names) and adapter_folder is not None:
         config = files.read_config(adapter_folder)
-    snapshot = store.snapshot(at=config["store_commit"] if config else None)
+        as_of = _moment(adapter_folder, config, as_of)
+        min_peers = files.min_peers_of(adapter_folder, config, min_peers)
+    snapshot = store.snapshot(at=config["store_commit"] if config else None, as_of=as_of)
     if config and snapshot.commit.id != store.snapshot().commit.id:
         on_event({"note": f"evaluating commit {snapshot.commit.id}, which the adapter was trained on; the store has grown since"})
     split = leave_last_out(snapshot, targets_per_user=config["targets_per_user"] if config else 1)
@@ -70,6 +76,7 @@ def evaluate_store(
                 adapter_folder=adapter_folder,
                 held_out=split.held_out,
                 history=history,
+                min_peers=min_peers,
             )
             for name in method_names
         }
@@ -80,6 +87,8 @@ def evaluate_store(
             "engine": engine_name,
             "role": role,
             "history": history,
+            "as_of": as_of,
+            "min_peers": min_peers,
             "adapter": config
             and {key: config[key] for key in ("store_commit", "split", "seed", "best_epoch", "validation_losses")},
         }
@@ -94,3 +103,15 @@ def evaluate_store(
             settings=settings,
             on_progress=on_event,
         )
+
+
+def _moment(folder: Path, config: dict, asked: float | None) -> float | None:
+    """The moment that an adapter was trained as of; None when it learned from all reviews."""
+    trained = config.get("as_of")  # adapters made before there was a choice lack it
+    if asked not in (None, trained):
+        learned = "all reviews of its store" if trained is None else f"the reviews up to {moment_text(trained)}"
+        raise Incompatible(
+            f"adapter {folder.name!r} was trained on {learned}, not on those up to {moment_text(asked)}",
+            "leave --as-of out, or train another: dep train --as-of",
+        )
+    return trained

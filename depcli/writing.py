@@ -12,6 +12,7 @@ from depcli.adapters import files
 from depcli.adapters.project import plain, project
 from depcli.backbones.catalogue import Backbone
 from depcli.errors import Incompatible, NotFound
+from depcli.personal.history import unknown_user
 from depcli.personal.prompts import PromptBuilder
 from depcli.personal.template import Template
 from depcli.records import Completion, Item, Prompt, Request, Sampling, SoftPrompt
@@ -79,11 +80,14 @@ def seed_of(seed: int, request: Request) -> int:
 def make_writer(
     *, store, snapshot, method: str, backbone: Backbone, engine, adapter_folder: Path | None = None,
     held_out: Iterable[tuple[str, str]] = (), max_input_tokens: int | None = None, history: int = 8, template: str | None = None,
+    min_peers: int | None = None,
 ) -> Writer:  # fmt: skip
     """Put the parts together. `template`, `max_input_tokens` and `history` are for methods without an adapter: an adapter
-    brings its own, as it was trained. Unset, the first two are the backbone's.
+    brings its own, as it was trained. Unset, the first two are the backbone's. `min_peers` is the adapter's too, and 1 without
+    one: no method without an adapter uses a difference.
 
-    Raises NotFound for an unknown method or adapter, Incompatible when adapter, store and backbone do not belong together.
+    Raises NotFound for an unknown method or adapter, Incompatible when adapter, store and backbone do not belong together or
+    another `template` or `min_peers` is given than the adapter was trained with.
     """
     chosen = methods.find(method)
     adapter = config = None
@@ -95,10 +99,10 @@ def make_writer(
         if template:
             raise Incompatible(f"adapter {adapter_folder.name!r} brings its own template", "leave --template out")
         template, history = files.template_of(adapter_folder, config), config["history"]
-        max_input_tokens = config["max_input_tokens"]
+        max_input_tokens, min_peers = config["max_input_tokens"], files.min_peers_of(adapter_folder, config, min_peers)
     builder = PromptBuilder(
         snapshot, chosen, Template(template or backbone.template), engine.chat, engine.count, k=history,
-        max_input_tokens=max_input_tokens or backbone.max_input_tokens, held_out=held_out,
+        max_input_tokens=max_input_tokens or backbone.max_input_tokens, held_out=held_out, min_peers=min_peers or 1,
     )  # fmt: skip
     return Writer(builder, engine, adapter, config)
 
@@ -111,14 +115,13 @@ def find_request(
 
     Raises NotFound with what there is.
     """
-    counts = snapshot.counts()
     if not snapshot.has_user(user_id):
-        raise NotFound(f"no user {user_id!r} in the store", f"it knows {counts['users']:,} users; ids are case-sensitive")
+        raise unknown_user(snapshot, user_id)
     known = snapshot.items([asin]).get(asin)
     if known is None and item_title is None and item_description is None and asin not in snapshot.sums([asin]):
         raise NotFound(
             f"no item {asin!r} in the store",
-            f"it describes {counts['items']:,} items; describe this one with --item-title and --item-description",
+            f"it describes {snapshot.counts()['items']:,} items; describe this one with --item-title and --item-description",
         )
     known = known or Item(asin)
     item = Item(

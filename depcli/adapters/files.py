@@ -111,6 +111,17 @@ def template_of(folder: Path, config: dict) -> str:
     return config["template"] if bundled else str(folder / TEMPLATE)
 
 
+def min_peers_of(folder: Path, config: dict, asked: int | None) -> int:
+    """How many peers a difference needs: as many as in training. Raises Incompatible when another number is `asked` for."""
+    trained = config.get("min_peers", 1)  # adapters made before there was a choice
+    if asked not in (None, trained):
+        raise Incompatible(
+            f"adapter {folder.name!r} was trained with differences from {trained} peers or more, not from {asked}",
+            f"leave --min-peers out, or train another: dep train --min-peers {asked}",
+        )
+    return trained
+
+
 def check_fit(folder: Path, config: dict, *, embedder: EmbedderIdentity, backbone: dict) -> None:
     """Refuse an adapter that was trained on other vectors or for another backbone: expected, found, remedy."""
     trained = config["embedder"]

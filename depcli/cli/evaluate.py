@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from depcli.cli.moment import may_be_past, tell_moment
 from depcli.cli.options import BACKBONE_HELP, Finite, Setting, agree_to_download, every_command, may_download
 
 _PHASES = {"write": "writing", "likelihood": "likelihood of the real reviews", "score": "scoring"}
@@ -39,11 +40,14 @@ class _Methods(click.ParamType):
 @click.option("--temperature", type=Finite(min=0), default=0.8, show_default=True)
 @click.option("--top-p", type=Finite(0, 1, min_open=True), default=0.95, show_default=True)
 @click.option("--max-new-tokens", type=click.IntRange(min=1), default=2048, show_default=True, metavar="N")
+@may_be_past
+@click.option("--min-peers", type=click.IntRange(min=1), metavar="N", help="As the adapter was trained: it refuses another N.")
 @may_download
 @every_command
 def command(
     setting: Setting, methods: tuple[str, ...], split: str, limit: int | None, seed: int, out: Path | None, adapter: str | None,
     backbone: str | None, engine: str | None, temperature: float, top_p: float, max_new_tokens: int,
+    as_of: float | None, min_peers: int | None,
 ) -> None:  # fmt: skip
     """Compare methods on held-out reviews: each is written again by each method and compared with what the person wrote.
 
@@ -72,6 +76,7 @@ def command(
     name = parts.adapter.name if parts.adapter else parts.backbone.name.rpartition("/")[2]
     out = out or setting.profiles / places.EVALUATIONS / f"{name}-{split}"
     sink.note(f"results go to {out}")
+    tell_moment(sink, as_of)
     with sink.progress("evaluating", "reviews") as update:
 
         def show(event: dict) -> None:
@@ -83,7 +88,7 @@ def command(
         results = evaluate_store(
             store=store, backbone=parts.backbone, method_names=methods, adapter_folder=parts.adapter, out=out,
             sampling=Sampling(temperature, top_p, max_new_tokens, seed), engine_name=parts.engine, role=split, limit=limit,
-            offline=setting.offline, on_event=show,
+            as_of=as_of, min_peers=min_peers, offline=setting.offline, on_event=show,
         )  # fmt: skip
     sink.result({"out": str(out), **results}, lambda: _show(sink, results))
 

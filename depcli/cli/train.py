@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from depcli.cli.moment import may_be_past, tell_moment
 from depcli.cli.options import BACKBONE_HELP, Finite, Setting, agree_to_download, every_command, may_download
 
 _NO_LOSS = {"step", "steps", "epoch", "seconds", "tokens_per_second", "grad_norm", "learning_rate"}
@@ -23,6 +24,8 @@ _AT_LEAST_1 = click.IntRange(min=1)
 @click.option("--history", type=click.IntRange(min=0), metavar="K", help="Past reviews in a prompt at most. [default: 8]")
 @click.option("--max-input-tokens", type=_AT_LEAST_1, metavar="N", help="Longest prompt. [default: the backbone's]")
 @click.option("--template", metavar="NAME", help="full, compact, or a .jinja file of yours. [default: the backbone's]")
+@click.option("--min-peers", type=_AT_LEAST_1, metavar="N", help="A difference from fewer peers is not used. [default: 1]")
+@may_be_past
 @click.option("--seed", type=click.IntRange(min=0), help="[default: 0]")
 @click.option("--device", default="auto", show_default=True, metavar="NAME", help="auto, cpu or cuda.")
 @may_download
@@ -51,6 +54,7 @@ def command(setting: Setting, backbone: str, adapter: str | None, resume: bool, 
     options = TrainOptions(**{name: value for name, value in values.items() if value is not None})
     agree_to_download(setting, found, "weights")
     sink.note(f"adapter {folder.name} for the backbone {found.name}, in {folder}")
+    tell_moment(sink, options.as_of)
     with sink.progress("training", "steps") as update:
         report = train(
             store=store, backbone=found, folder=folder, options=options, resume=resume, replace=replace, offline=setting.offline,

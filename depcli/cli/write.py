@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from depcli.cli.moment import may_be_past, tell_moment
 from depcli.cli.options import BACKBONE_HELP, Finite, Setting, agree_to_download, every_command, may_download
 
 
@@ -23,13 +24,16 @@ from depcli.cli.options import BACKBONE_HELP, Finite, Setting, agree_to_download
 @click.option("--item-title", metavar="TEXT", help="Title of the item, instead of the store's.")
 @click.option("--item-description", metavar="TEXT", help="Description of the item, instead of the store's.")
 @click.option("--template", metavar="NAME", help="full, compact, or a .jinja file of yours; with dep it is the adapter's.")
+@may_be_past
+@click.option("--min-peers", type=click.IntRange(min=1), metavar="N", help="As the adapter was trained: it refuses another N.")
 @click.option("--show-prompt", is_flag=True, help="Show on stderr what the model reads; soft tokens appear as «his», «diff».")
 @may_download
 @every_command
 def command(
     setting: Setting, user: str, item: str, rating: float | None, title: str | None, method: str, engine: str | None,
     adapter: str | None, backbone: str | None, seed: int, temperature: float, top_p: float, max_new_tokens: int | None,
-    item_title: str | None, item_description: str | None, template: str | None, show_prompt: bool,
+    item_title: str | None, item_description: str | None, template: str | None, as_of: float | None,
+    min_peers: int | None, show_prompt: bool,
 ) -> None:  # fmt: skip
     """Write the review that a user would write about an item.
 
@@ -41,6 +45,7 @@ def command(
       dep write --user rt_00000c4be36866a5 --item rt_1986
       dep write --user U --item new --item-title "A Kettle" --rating 2 --seed 7
       dep write --user U --item A --method nonperso --json
+      dep write --user U --item A --as-of 2009-05-31
     """
     from depcli import engines, writing
     from depcli.profiles import writing_parts
@@ -49,7 +54,8 @@ def command(
 
     sink = setting.sink
     store = Store.open(setting.profiles)
-    snapshot = store.snapshot()
+    snapshot = store.snapshot(as_of=as_of)
+    tell_moment(sink, as_of)
     request = writing.find_request(
         snapshot, user, item, rating=rating, title=title, item_title=item_title, item_description=item_description
     )
@@ -60,20 +66,20 @@ def command(
     with engines.load(parts.engine, parts.backbone, offline=setting.offline) as loaded:
         writer = writing.make_writer(
             store=store, snapshot=snapshot, method=method, backbone=parts.backbone, engine=loaded, adapter_folder=parts.adapter,
-            template=template,
-        )
+            template=template, min_peers=min_peers,
+        )  # fmt: skip
         room = max_new_tokens or min(Sampling().max_new_tokens, loaded.context - writer.builder.max_input_tokens)
         sampling = Sampling(temperature, top_p, room, seed)
         on_text = None if sink.is_json else sink.piece
         (written,) = writer.write([request], sampling, on_text)
-    document = _document(written, parts, sampling, snapshot, show_prompt)
+    document = _document(written, parts, sampling, snapshot, writer, show_prompt)
     if show_prompt and not sink.is_json:
         sink.aside(document["prompt"])
     sink.result(document, sink.line)  # in the human form the text stands there already, without its last line break
     _tell(sink, document)
 
 
-def _document(written, parts, sampling, snapshot, show_prompt: bool) -> dict:
+def _document(written, parts, sampling, snapshot, writer, show_prompt: bool) -> dict:
     request, prompt, completion = written.request, written.prompt, written.completion
     return {
         "text": completion.text,
@@ -87,6 +93,9 @@ def _document(written, parts, sampling, snapshot, show_prompt: bool) -> dict:
         "backbone": parts.backbone.name,
         "adapter": parts.adapter.name if parts.adapter else None,
         "store_commit": snapshot.commit.id,
+        "as_of": snapshot.moment,
+        "adapter_as_of": (writer.adapter_config or {}).get("as_of"),
+        "min_peers": writer.builder.min_peers,
         "seed": sampling.seed,
         "request_seed": written.seed,
         "temperature": sampling.temperature,
@@ -109,12 +118,16 @@ def _document(written, parts, sampling, snapshot, show_prompt: bool) -> dict:
 
 def _tell(sink, document: dict) -> None:
     used = document["reviews_used"]
-    alone = sum(not past["peers"] for past in used)
-    said = [f"{len(used)} past reviews read" + (f", {alone} of them without peers" if alone else "")]
+    few = "without peers" if document["min_peers"] == 1 else f"with fewer than {document['min_peers']} peers"
+    alone = sum(past["peers"] < document["min_peers"] for past in used)
+    said = [f"{len(used)} past reviews read" + (f", {alone} of them {few}" if alone else "")]
     if document["reviews_dropped"]:
         said.append(f"{document['reviews_dropped']} left out, the prompt was full")
     said.append(f"{document['prompt_tokens']:,} tokens read, {document['generated_tokens']:,} written")
     said.append(f"{document['seconds']:.1f} s, seed {document['seed']}")
     sink.note("; ".join(said))
+    learned = document["adapter_as_of"]
+    if document["as_of"] is not None and document["adapter"] and (learned is None or learned > document["as_of"]):
+        sink.note("the adapter has learned from later reviews too: dep train --as-of makes one that has not")
     if document["finish"] == "length":
         sink.note("the review was cut off: raise --max-new-tokens")

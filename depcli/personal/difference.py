@@ -13,13 +13,14 @@ from depcli.records import ItemSum, Stored
 
 
 class Peers:
-    """Peer means over a store snapshot. Held-out reviews count as if they did not exist.
+    """Peer means over a store snapshot; over one of the past (`Store.snapshot(as_of=...)`) the peers of that moment.
 
-    `held_out` are (user_id, asin) keys; their vectors are looked up once and subtracted from every sum.
+    `held_out` reviews, (user_id, asin) keys, count as if they did not exist; their vectors are looked up once and subtracted from
+    every sum. A difference from fewer than `min_peers` others is none: it would say much about what those few wrote.
     """
 
-    def __init__(self, snapshot, held_out: Iterable[tuple[str, str]] = ()):
-        self._snapshot = snapshot
+    def __init__(self, snapshot, held_out: Iterable[tuple[str, str]] = (), *, min_peers: int = 1):
+        self._snapshot, self.min_peers = snapshot, min_peers
         self._held_out = frozenset(held_out)
         self._withheld: dict[str, ItemSum] = {}
         users = sorted({user for user, _ in self._held_out})
@@ -43,12 +44,12 @@ class Peers:
         return sums
 
     def difference(self, entry: Stored, sums: Mapping[str, ItemSum]) -> tuple[np.ndarray | None, int]:
-        """(e_diff (d,) float32, number of peers) of one review; (None, 0) when nobody else reviewed the item."""
+        """(e_diff (d,) float32, number of peers) of one review; e_diff is None when they are fewer than `min_peers`."""
         item = sums[entry.review.asin]
         counted = _key(entry) not in self._held_out  # is this review itself part of the sum?
         peers = item.reviews - counted
-        if peers <= 0:
-            return None, 0
+        if peers < self.min_peers:
+            return None, peers
         own = entry.vector.astype(np.float64)
         mean = (item.total - own if counted else item.total) / peers
         return (own - mean).astype(np.float32), peers

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
+from depcli.errors import NotFound
 from depcli.records import Request, Stored, stable_order
 
 
@@ -19,3 +21,19 @@ def known_before(stored: Sequence[Stored], request: Request) -> list[Stored]:
 def most_recent(stored: Sequence[Stored], k: int) -> list[Stored]:
     """The k latest reviews, oldest first (DEP section 4.4: recency beats BM25, Contriever and random)."""
     return list(stored[-k:]) if k else []
+
+
+def unknown_user(snapshot, user_id: str) -> NotFound:
+    """The error that says that this snapshot has nothing by a user."""
+    users = snapshot.counts()["users"]
+    if snapshot.moment is None:
+        return NotFound(f"no user {user_id!r} in the store", f"it knows {users:,} users; ids are case-sensitive")
+    return NotFound(
+        f"no review by {user_id!r} up to {moment_text(snapshot.moment)} in the store",
+        f"it knows {users:,} users up to then, reviews without a time left out; ids are case-sensitive",
+    )
+
+
+def moment_text(moment: float) -> str:
+    """Unix seconds as a person reads them: 2009-05-11 00:00:00 UTC."""
+    return f"{datetime.fromtimestamp(moment, UTC):%Y-%m-%d %H:%M:%S} UTC"

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 
-from depcli.errors import BadInput, NotFound
+from depcli.errors import BadInput
 from depcli.methods.base import Method
 from depcli.personal.difference import Peers
-from depcli.personal.history import known_before, most_recent
+from depcli.personal.history import known_before, most_recent, unknown_user
 from depcli.personal.template import Chat, Template
 from depcli.records import Item, PastReview, Prompt, Request, Text
 
@@ -19,17 +19,18 @@ class PromptBuilder:
     """Builds the prompts of one method over one store snapshot.
 
     `count` gives the tokens of a text under the backbone's tokenizer; a prompt, soft tokens included, has at most
-    `max_input_tokens`. `held_out` reviews (user_id, asin) never count among the peers.
+    `max_input_tokens`. `held_out` reviews (user_id, asin) never count among the peers; a difference from fewer than
+    `min_peers` of these is left out.
     """
 
     def __init__(
         self, snapshot, method: Method, template: Template, chat: Chat, count: Callable[[str], int], *, k: int = 8,
-        max_input_tokens: int = 3072, guidance: bool = True, held_out: Iterable[tuple[str, str]] = (),
+        max_input_tokens: int = 3072, guidance: bool = True, held_out: Iterable[tuple[str, str]] = (), min_peers: int = 1,
     ):  # fmt: skip
         self.method, self.template, self.chat, self.k = method, template, chat, k
-        self.max_input_tokens = max_input_tokens
+        self.max_input_tokens, self.min_peers = max_input_tokens, min_peers
         self._snapshot, self._count, self._guidance = snapshot, count, guidance
-        self._peers = Peers(snapshot, held_out) if method.history else None
+        self._peers = Peers(snapshot, held_out, min_peers=min_peers) if method.history else None
 
     def build(self, request: Request) -> Prompt:
         """The prompt of one request. Raises NotFound for an unknown user, BadInput when nothing fits the budget."""
@@ -50,8 +51,7 @@ class PromptBuilder:
         chosen = []
         for request in requests:
             if request.user_id not in stored:
-                users = self._snapshot.counts()["users"]
-                raise NotFound(f"no user {request.user_id!r} in the store", f"it knows {users:,} users; ids are case-sensitive")
+                raise unknown_user(self._snapshot, request.user_id)
             chosen.append(most_recent(known_before(stored[request.user_id], request), self.k))
         asins = {entry.review.asin for entries in chosen for entry in entries}
         sums, items = self._peers.sums(asins), self._snapshot.items(sorted(asins))

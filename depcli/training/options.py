@@ -28,6 +28,8 @@ class TrainOptions:
     max_target_tokens: int = 2048
     latents: int | None = None  # None: half the embedding dimension, as 1024 -> 512 in the paper
     loss: DepLoss = DepLoss()
+    min_peers: int = 1  # a difference from fewer peers is not used
+    as_of: float | None = None  # unix seconds: only the reviews up to then exist; None: all do
     targets_per_user: int = 1
     validation_limit: int = 512
     select_by: str = "loss"  # or "meteor"
@@ -42,6 +44,7 @@ class TrainOptions:
                 ("batch_size", "1 or more", self.batch_size >= 1),
                 ("learning_rate", "above 0 and at most 1", self.learning_rate is None or 0 < self.learning_rate <= 1),
                 ("history", "0 or more", self.history >= 0),
+                ("min_peers", "1 or more", self.min_peers >= 1),
                 ("targets_per_user", "1 or more", self.targets_per_user >= 1),
                 ("validation_limit", "1 or more", self.validation_limit >= 1),
                 ("select_by", "loss or meteor", self.select_by in ("loss", "meteor")),

@@ -56,7 +56,7 @@ def train(
     store has nothing to learn from.
     """
     _claim(folder, resume, replace)
-    snapshot = store.snapshot(at=checkpoints.settings_of(folder)["store_commit"] if resume else None)
+    snapshot = store.snapshot(at=checkpoints.settings_of(folder)["store_commit"] if resume else None, as_of=options.as_of)
     split = leave_last_out(snapshot, targets_per_user=options.targets_per_user)
     model = backbones.load_model(backbone, device=device, offline=offline)
     tokenizer = backbones.load_tokenizer(backbone, offline=offline)
@@ -73,6 +73,7 @@ def train(
             snapshot, methods.find(method), template, backbones.chat_of(tokenizer),
             lambda text: len(tokenizer(text, add_special_tokens=False)["input_ids"]),
             k=options.history, max_input_tokens=max_input, held_out=split.held_out,
+            min_peers=options.min_peers,
         )  # fmt: skip
         return make_examples(builder, tokenizer, pairs_of(targets, snapshot), options.max_target_tokens)
 
