@@ -116,6 +116,11 @@ class _Run:
         for name, table in tables.items():
             with self.part(f"indexes of {name}"):
                 self._indexes(name, table)
+        with self.part("indexes"):
+            newer = {name: rows for name, table in tables.items() if (rows := lance.unindexed_rows(table))}
+            if newer:
+                said = ", ".join(f"{rows:,} rows of {name}" for name, rows in newer.items())
+                self.notes.append(f"newer than their index, and found without it until dep compact: {said}")
 
     def _reviews(self, table) -> None:
         """Keys, text hashes and vectors of every row, and one row per key."""
@@ -183,8 +188,6 @@ class _Run:
             self.checked["indexes"] = self.checked.get("indexes", 0) + 1
             if column not in there:
                 self.findings.append(Finding("indexes", f"{name} has no index on {column}: lookups are slow"))
-        if left := lance.unindexed_rows(table):
-            self.notes.append(f"{left:,} rows of {name} are newer than its indexes: found without them, until dep compact")
         step = max(1, table.count_rows() // _LOOKUPS)
         sample, at = [], 0
         for rows in lance.scan(table, columns):

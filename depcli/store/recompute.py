@@ -28,9 +28,10 @@ def reviewed(reviews) -> set[str]:
 
 
 def sums(reviews, asins: Sequence[str], dimension: int) -> tuple[np.ndarray, np.ndarray]:
-    """Of each of these items the number of reviews (n,) int64 and the sum of their vectors (n, d) float64, by one pass over
-    the reviews table."""
-    place = {asin: number for number, asin in enumerate(asins)}
+    """Of each of these items (n, some may be named twice) the number of reviews (n,) int64 and the sum of their vectors (n, d)
+    float64, by one pass over the reviews table."""
+    place: dict[str, int] = {}
+    rows_of = [place.setdefault(asin, len(place)) for asin in asins]
     counts, totals = np.zeros(len(place), np.int64), np.zeros((len(place), dimension))
     for rows in lance.scan(reviews, ("asin", "vector")):
         of = np.array([place.get(asin, -1) for asin in rows.column("asin").to_pylist()])
@@ -41,7 +42,7 @@ def sums(reviews, asins: Sequence[str], dimension: int) -> tuple[np.ndarray, np.
             vectors = schema.matrix(rows, "vector")[order].astype(np.float64)
             totals[of[order][starts]] += np.add.reduceat(vectors, starts, axis=0)
             counts += np.bincount(of[order], minlength=len(counts))
-    return counts, totals
+    return (counts, totals) if len(place) == len(asins) else (counts[rows_of], totals[rows_of])
 
 
 def keys(rows: pa.Table) -> list[bytes]:
