@@ -24,6 +24,7 @@ COMMANDS = {
     "train": Entry("train", "Train an adapter on the reviews in the store.", "go on with the same command and --resume"),
     "write": Entry("write", "Write a review in somebody's voice."),
     "eval": Entry("evaluate", "Compare methods on held-out reviews.", "predictions are kept: run the same command again"),
+    "show": Entry("show", "Show a user or an item."),
     "status": Entry("status", "Show what the store and its adapters hold."),
     "check": Entry("check", "Compute again what the store derives, and compare."),
     "demo": Entry("demo", "See all of it in minutes, on a made-up world.", "run `dep demo` again to start over"),

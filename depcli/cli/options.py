@@ -55,6 +55,9 @@ _SHARED = (
 may_download = click.option("-y", "--yes", is_flag=True, help="Download what is needed without asking (its size is said).")
 
 
+at_commit = click.option("--at", metavar="COMMIT", help="Read the store as this commit left it: its number or id, see dep log.")
+
+
 def _prepare_environment(offline: bool, sink: Sink) -> None:
     """Libraries read these variables when they are imported, which has not happened yet."""
     if offline:

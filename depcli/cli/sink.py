@@ -113,7 +113,7 @@ class Sink:
 
             def update(done: float, total: float | None = None, detail: str = "") -> None:
                 amount = f"{done:,.0f}" + (f"/{total:,.0f}" if total else "") + (f" {unit}" if unit else "")
-                bar.update(task, completed=done, total=total, amount=amount, detail=_visible(detail))
+                bar.update(task, completed=done, total=total, amount=amount, detail=visible(detail))
 
             yield update
 
@@ -128,12 +128,13 @@ def complain(message: str, hint: str = "") -> None:
         _to_stderr(f"hint: {hint}")
 
 
-def _visible(text: str) -> str:
+def visible(text: str) -> str:
+    """The text with everything escaped that a terminal would obey rather than show."""
     return _OBEYED.sub(lambda found: found[0].encode("unicode_escape", "surrogatepass").decode(), text.replace("\r\n", "\n"))
 
 
 def _shown(text: str, stream: TextIO) -> str:
-    return _visible(text) if stream.isatty() else text
+    return visible(text) if stream.isatty() else text
 
 
 def _write(text: str) -> None:
@@ -148,7 +149,7 @@ def _write(text: str) -> None:
 def _to_stderr(text: str) -> None:
     """Always with visible controls: messages are for reading, and log files are read on terminals."""
     try:
-        sys.stderr.write(_visible(text) + "\n")
+        sys.stderr.write(visible(text) + "\n")
         sys.stderr.flush()
     except BrokenPipeError:
         pass  # nobody reads our notes any more

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from depcli.records import EmbedderIdentity, Item, ItemSum, Review, Stored, stable_order
 from depcli.store import lance
 from depcli.store.commits import Commit
 from depcli.store.failures import storage_errors
-from depcli.store.schema import ITEMS, REVIEWS, SUMS, items_of, matrix, reviews_of, sums_of
+from depcli.store.schema import ITEMS, REVIEWS, SUMS, items_of, matrix, review_key, reviews_of, sums_of
 
-_REVIEW_COLUMNS = ("user_id", "asin", "text", "rating", "title", "timestamp", "vector")
+REVIEW_COLUMNS = ("user_id", "asin", "text", "rating", "title", "timestamp", "vector")
 
 
 class Snapshot:
@@ -57,6 +59,30 @@ class Snapshot:
             reviews.sort(key=lambda stored: (stable_order(stored.review), stored.review.user_id))
         return found
 
+    def review_rows(self, columns: Sequence[str], asin: str | None = None) -> Iterator[pa.Table]:
+        """These columns of every review, or of every review of one item, a few thousand rows at a time and in no particular
+        order: memory stays flat however many there are."""
+        with storage_errors(self._folder):
+            if asin is None:
+                yield from lance.scan(self._table(REVIEWS), columns)
+            else:
+                for batch in lance.batches(self._table(REVIEWS), "asin", [asin], columns):
+                    yield pa.Table.from_batches([batch])
+
+    def reviews(self, keys: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Review]:
+        """The reviews of these (user_id, asin), without their vectors; those that are not there are absent."""
+        rows = self._find(REVIEWS, "key", [review_key(*key) for key in keys], REVIEW_COLUMNS[:-1])
+        return {(review.user_id, review.asin): review for review in reviews_of(rows)}
+
+    def mean_vector(self) -> np.ndarray:
+        """Mean (d,) float64 of the vectors of all reviews, from the item sums. There must be a review."""
+        reviews, total = 0, np.zeros(self.embedder.dimension)
+        with storage_errors(self._folder):
+            for rows in lance.scan(self._table(SUMS), ("reviews", "total")):
+                reviews += sum(rows.column("reviews").to_pylist())
+                total += matrix(rows, "total").sum(axis=0)
+        return total / reviews
+
     def items(self, asins: Sequence[str]) -> dict[str, Item]:
         """Title and description of these items; unknown ones are absent."""
         return items_of(self._find(ITEMS, "asin", asins, ("asin", "title", "description")))
@@ -66,7 +92,7 @@ class Snapshot:
         return sums_of(self._find(SUMS, "asin", asins, ("asin", "reviews", "total")))
 
     def _stored(self, column: str, values: Sequence[str], group: Callable[[Review], str]) -> dict[str, list[Stored]]:
-        rows = self._find(REVIEWS, column, values, _REVIEW_COLUMNS)
+        rows = self._find(REVIEWS, column, values, REVIEW_COLUMNS)
         found: dict[str, list[Stored]] = {}
         for review, vector in zip(reviews_of(rows), matrix(rows, "vector"), strict=True):
             found.setdefault(group(review), []).append(Stored(review, vector))

@@ -1,0 +1,76 @@
+"""User text made to fit a terminal of 80 columns: shortened and wrapped by the width that it has there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+
+from depcli.cli.sink import Sink, visible
+
+WIDTH = 80
+_CUT = "..."
+
+
+def one_line(text: str, width: int) -> str:
+    """The text in one line of at most `width` columns, with visible control characters; a longer one ends in dots."""
+    return (paragraph(text, width, lines=1) or [""])[0]
+
+
+def paragraph(text: str, width: int = WIDTH, *, indent: str = "", lines: int) -> list[str]:
+    """The text wrapped into at most so many lines of `width` columns; a longer one ends in dots."""
+    room, wrapped = width - len(indent), [""]
+    for word in _words(text, 8 * room * lines):  # 8: a character that takes no column comes with one that does
+        for piece in _pieces(word, room):
+            joined = f"{wrapped[-1]} {piece}" if wrapped[-1] else piece
+            if _width(joined) <= room:
+                wrapped[-1] = joined
+            elif len(wrapped) < lines:
+                wrapped.append(piece)
+            else:
+                wrapped[-1] = _cut(joined, room - len(_CUT)).rstrip() + _CUT
+                return [indent + line for line in wrapped]
+    return [indent + line for line in wrapped if line]
+
+
+def table(sink: Sink, columns: Sequence[str], rows: Sequence[Sequence[str]], *, flexible: int) -> None:
+    """A table that fits: the cells of the column number `flexible` are shortened for it."""
+    rows = [[one_line(cell, WIDTH) for cell in row] for row in rows]
+    others = [max(_width(row[i]) for row in (columns, *rows)) + 2 for i in range(len(columns)) if i != flexible]
+    room = max(len(columns[flexible]), 10, WIDTH - sum(others))
+    sink.table(columns, [[one_line(cell, room) if i == flexible else cell for i, cell in enumerate(row)] for row in rows])
+
+
+def day(timestamp: float | None) -> str:
+    """The date (UTC) of a time in unix seconds; '-' for none, and for one that no calendar has."""
+    try:
+        return "-" if timestamp is None else datetime.fromtimestamp(timestamp, UTC).date().isoformat()
+    except (ValueError, OverflowError, OSError):
+        return "-"
+
+
+def _words(text: str, characters: int) -> list[str]:
+    return [visible(word) for word in text[:characters].split()]
+
+
+def _pieces(word: str, room: int) -> Iterator[str]:
+    """The word in pieces that fit into a line."""
+    while word:
+        piece = _cut(word, room)
+        yield piece
+        word = word[len(piece) :]
+
+
+def _cut(text: str, room: int) -> str:
+    """As much of the beginning as fits, whole characters only."""
+    width = 0
+    for i, character in enumerate(text):
+        width += _width(character)
+        if width > room:
+            return text[:i]
+    return text
+
+
+def _width(text: str) -> int:
+    from rich.cells import cell_len
+
+    return cell_len(text)
