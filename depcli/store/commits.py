@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -14,11 +14,13 @@ from depcli.errors import Incompatible
 from depcli.records import EmbedderIdentity
 from depcli.store.schema import COMMITS, DATA_TABLES, FORMAT, schemas
 
+DROPPED = "commits_dropped"  # in the counts of a commit: of how many earlier ones, the oldest that were left, it removed the data
+
 
 @dataclass(frozen=True)
 class Commit:
     """One state of the store. `versions` are the table versions that belong together; `created` is ISO 8601 in UTC; `action` is
-    'create', 'ingest', 'compact' or 'recover'; `counts` says what changed."""
+    'create', 'ingest', 'forget', 'compact', 'repair' or 'recover'; `counts` says what changed."""
 
     number: int
     id: str
@@ -39,6 +41,11 @@ def read(table) -> list[Commit]:
         hint = "upgrade dep: pip install --upgrade depcli"
         raise Incompatible(f"this store has format {newest}, this dep reads up to {FORMAT}", hint)
     return [_commit(row) for row in sorted(rows, key=lambda row: row["number"])]
+
+
+def readable(log: Sequence[Commit]) -> list[Commit]:
+    """Those of all commits whose data are still there, oldest first: forgetting and compacting give up the oldest."""
+    return list(log[sum(commit.counts.get(DROPPED, 0) for commit in log) :])
 
 
 def _commit(row: dict) -> Commit:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -11,6 +12,9 @@ from pathlib import Path
 import pyarrow as pa
 
 os.environ.setdefault("LANCEDB_LOG", "error")  # before the import: it warns on stderr about every table it makes
+
+# Bytes that a scan reads ahead. Its default, 2 GiB, may hold a whole table while it is written anew.
+os.environ.setdefault("LANCE_DEFAULT_IO_BUFFER_SIZE", str(64 * 2**20))
 
 import lancedb  # noqa: E402
 from lancedb.expr import Expr, col, lit  # noqa: E402
@@ -104,3 +108,41 @@ def fragments(table) -> int:
 def optimize(table) -> None:
     """Join small pieces and bring the indexes up to date. Every version stays readable."""
     table.optimize(cleanup_older_than=_KEEP)
+
+
+def settle(table) -> None:
+    """Optimize until another pass would change nothing: pieces that an index covers are only joined with their like, so one
+    pass may leave work for the next."""
+    before = None
+    while table.version != before:
+        before = table.version
+        optimize(table)
+
+
+def rewrite(table, rows: Iterable[pa.Table], indexed_columns: Iterable[str]) -> None:
+    """Put these rows in the place of all that the table holds, as a new version with new files and new indexes. The rows may
+    come from a scan of the same table; memory holds a few thousand of them at a time."""
+    schema = table.schema
+    reader = pa.RecordBatchReader.from_batches(schema, (batch for part in rows for batch in part.cast(schema).to_batches()))
+    table.add(reader, mode="overwrite")
+    for column in indexed_columns:
+        add_index(table, column)
+
+
+def prune(table, older_than: timedelta) -> None:
+    """Remove the versions older than this (but the newest) and all files that no version needs any more. The table must be
+    settled, else the newest version would be a new one; nobody else may be writing."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # that readers of those versions will fail: they are told, see snapshot.py
+        table.optimize(cleanup_older_than=older_than, delete_unverified=True)
+
+
+def version_times(table) -> dict[int, float]:
+    """When each version that is still there was made, in unix seconds."""
+    return {version["version"]: version["timestamp"].timestamp() for version in table.list_versions()}
+
+
+def remove_temporary_files(folder: Path) -> None:
+    """What killed writers left in the tables of this folder, and LanceDB never removes."""
+    for leftover in folder.glob("*.lance/**/.tmp*"):
+        leftover.unlink(missing_ok=True)

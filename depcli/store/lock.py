@@ -13,12 +13,13 @@ from pathlib import Path
 
 from depcli.errors import StoreBusy
 from depcli.store.failures import storage_errors
+from depcli.store.permissions import private
 
 
 @contextmanager
 def write_lock(path: Path, *, wait: bool = True, on_wait: Callable[[str], None] | None = None) -> Iterator[None]:
     """Hold the lock file at `path`. When another process has it: StoreBusy, or with `wait` one call of `on_wait` with the
-    holder's process id, and patience."""
+    holder's process id, and patience. Files made while it is held are for their owner alone."""
     with storage_errors(path.parent):
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
@@ -35,6 +36,7 @@ def write_lock(path: Path, *, wait: bool = True, on_wait: Callable[[str], None] 
         with storage_errors(path.parent):
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
-        yield
+        with private():
+            yield
     finally:
         os.close(descriptor)

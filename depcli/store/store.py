@@ -8,13 +8,14 @@ from pathlib import Path
 
 from depcli.errors import BadInput, Incompatible, NotFound
 from depcli.records import EmbedderIdentity
-from depcli.store import commits, lance
+from depcli.store import commits, erase, lance
 from depcli.store.commits import Commit
 from depcli.store.failures import storage_errors
 from depcli.store.lock import write_lock
 from depcli.store.past import PastSnapshot
 from depcli.store.schema import COMMITS, DATA_TABLES, INDEXED, REVIEWS, schemas
 from depcli.store.snapshot import Snapshot
+from depcli.store.tables import Tables
 from depcli.store.writer import Writer
 
 _FOLDER, _LOCK = "store", "write.lock"
@@ -72,9 +73,11 @@ class Store:
     @contextmanager
     def writer(self, wait: bool = True, on_wait: Callable[[str], None] | None = None) -> Iterator[Writer]:
         """The right to write, for one process at a time. See lock.write_lock for what happens while another has it.
-        What a killed writer left uncommitted is undone first."""
+        What a killed writer left uncommitted is undone first, and what a killed `forget` left on the disk goes."""
         with write_lock(self.folder / _LOCK, wait=wait, on_wait=on_wait):
-            yield Writer(self._db, self.folder, self.embedder)
+            tables = Tables(self._db, self.folder, self.embedder)
+            erase.finish(tables)
+            yield Writer(tables)
 
 
 def _log(path: Path) -> list[Commit]:

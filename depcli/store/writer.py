@@ -7,17 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import numpy as np
 
 from depcli.errors import DepError
 from depcli.interrupts import uninterrupted  # LanceDB would go on writing in its own thread while the lock is dropped
-from depcli.records import EmbedderIdentity, Item, Review
-from depcli.store import commits, lance, schema
+from depcli.records import Item, Review
+from depcli.store import lance, schema
 from depcli.store.batch import Batch, Version
+from depcli.store.commits import Commit
 from depcli.store.failures import storage_errors
-from depcli.store.schema import COMMITS, DATA_TABLES, ITEMS, REVIEWS, SUMS
+from depcli.store.schema import ITEMS, REVIEWS, SUMS
+from depcli.store.tables import Tables
 
 
 @dataclass(frozen=True)
@@ -34,18 +35,14 @@ class Counts:
 class Writer:
     """The one process that may write. Get it from Store.writer()."""
 
-    def __init__(self, db, folder: Path, embedder: EmbedderIdentity):
-        self._folder, self._embedder = folder, embedder
-        with storage_errors(folder):
-            self._commits = lance.open_table(db, COMMITS)
-            self._tables = {name: lance.open_table(db, name) for name in DATA_TABLES}
-            self._head = commits.read(self._commits)[-1]
-            self._roll_back()
+    def __init__(self, tables: Tables):
+        self.tables = tables
+        self._folder, self._dimension = tables.folder, tables.embedder.dimension
 
     @property
-    def head(self) -> commits.Commit:
+    def head(self) -> Commit:
         """The newest commit."""
-        return self._head
+        return self.tables.head
 
     def upsert(self, reviews: Sequence[Review], vectors: np.ndarray, items: Sequence[Item] = (), *, source: str) -> Counts:
         """Write one batch with the vectors (n, d) float32 of its texts, as one commit. A text that the store holds already for
@@ -64,13 +61,13 @@ class Writer:
         hashes = list(batch.missing())
         if hashes:
             with storage_errors(self._folder):
-                rows = lance.rows(self._tables[REVIEWS], "text_hash", hashes, ("text_hash", "vector"))
+                rows = lance.rows(self.tables[REVIEWS], "text_hash", hashes, ("text_hash", "vector"))
             batch.vectors.update(zip(rows.column("text_hash").to_pylist(), schema.matrix(rows, "vector"), strict=True))
 
     def commit(self, batch: Batch, items: Sequence[Item] = (), *, source: str) -> Counts:
         """Write what the batch changes. Every text in batch.missing() must have got its vector."""
         with storage_errors(self._folder), uninterrupted():
-            self._roll_back()  # an earlier commit of this writer may have failed half-way
+            self.tables.roll_back()  # an earlier commit of this writer may have failed half-way
             changed, new_items = batch.changed(), self._changed_items(items)
             replaced = sum(version.stored_text is not None for version in changed.values())
             counts = Counts(len(changed) - replaced, replaced, batch.read - len(changed), len(new_items))
@@ -79,24 +76,24 @@ class Writer:
             if new_items:
                 self._replace(ITEMS, "asin", list(new_items), schema.item_rows(new_items.values()))
             if changed or new_items:
-                self._append_commit("ingest", source, asdict(counts))
+                self.tables.commit("ingest", source, asdict(counts))
             return counts
 
     def tidy(self, *, force: bool = False) -> None:
         """Join the small pieces that writes leave and bring indexes up to date, where there are enough of them to matter
         (with `force`: wherever there is anything to do)."""
         with storage_errors(self._folder), uninterrupted():
-            self._roll_back()
-            for table in (*self._tables.values(), self._commits):
+            self.tables.roll_back()
+            for table in self.tables.all:
                 if lance.fragments(table) > (1 if force else 16 + table.count_rows() // 20_000):
                     lance.optimize(table)
-            if self._versions_now() != self._head.versions:
-                self._append_commit("compact", "", {})
+            if self.tables.changed:
+                self.tables.commit("compact", "", {})
 
     def _versions(self, keys: Sequence[bytes]) -> dict[bytes, Version]:
         with storage_errors(self._folder):
             columns = ("key", "rating", "title", "timestamp", "text_hash", "superseded")
-            rows = lance.rows(self._tables[REVIEWS], "key", keys, columns).to_pylist()
+            rows = lance.rows(self.tables[REVIEWS], "key", keys, columns).to_pylist()
         return {
             row["key"]: Version(
                 row["timestamp"], row["text_hash"], schema.content_hash(row["text_hash"], row["title"], row["rating"]),
@@ -107,7 +104,7 @@ class Writer:
 
     def _changed_items(self, items: Sequence[Item]) -> dict[str, Item]:
         latest: dict[str, Item] = {}
-        table, asins = self._tables[ITEMS], list({item.asin for item in items})
+        table, asins = self.tables[ITEMS], list({item.asin for item in items})
         stored = schema.items_of(lance.rows(table, "asin", asins, ("asin", "title", "description")))
         for item in items:  # an empty field takes nothing away
             before = latest.get(item.asin) or stored.get(item.asin) or item
@@ -117,13 +114,14 @@ class Writer:
     def _write_reviews(self, changed: Mapping[bytes, Version], vectors: Mapping[bytes, np.ndarray]) -> None:
         versions = list(changed.values())
         replaced = [key for key, version in changed.items() if version.stored_text is not None]
-        rows = lance.rows(self._tables[REVIEWS], "key", replaced, ("key", "vector"))
+        rows = lance.rows(self.tables[REVIEWS], "key", replaced, ("key", "vector"))
         before = dict(zip(rows.column("key").to_pylist(), schema.matrix(rows, "vector"), strict=True))
-        after = np.empty((len(changed), self._embedder.dimension), np.float32)
+        after = np.empty((len(changed), self._dimension), np.float32)
         for i, (key, version) in enumerate(changed.items()):
             after[i] = before[key] if version.text == version.stored_text else vectors[version.text]
         if not np.isfinite(after).all():
-            raise DepError(f"the embedder {self._embedder.name} returned NaN or infinity", "nothing of this batch was stored")
+            name = self.tables.embedder.name
+            raise DepError(f"the embedder {name} returned NaN or infinity", "nothing of this batch was stored")
         self._write_sums(versions, after, [before.get(key) for key in changed])
         rows = schema.review_rows(
             [version.review for version in versions], list(changed), [version.text for version in versions],
@@ -135,7 +133,7 @@ class Writer:
         """Add to each item's sum what its new vectors bring and what its replaced ones take away."""
         place: dict[str, int] = {}
         of = np.array([place.setdefault(version.review.asin, len(place)) for version in versions])
-        table, asins = self._tables[SUMS], list(place)
+        table, asins = self.tables[SUMS], list(place)
         stored = schema.sums_of(lance.rows(table, "asin", asins, ("asin", "reviews", "total")))
         counts, totals = np.zeros(len(place), np.int64), np.zeros((len(place), after.shape[1]))
         for asin, item_sum in stored.items():
@@ -151,22 +149,5 @@ class Writer:
         self._replace(SUMS, "asin", list(stored), schema.sum_rows(asins, counts, totals))
 
     def _replace(self, name: str, column: str, values: Sequence[str | bytes], rows) -> None:
-        lance.delete(self._tables[name], column, values)
-        self._tables[name].add(rows)
-
-    def _append_commit(self, action: str, source: str, counts: Mapping[str, int]) -> None:
-        number, versions = self._head.number + 1, self._versions_now()
-        self._head = commits.append(self._commits, number, action, source, counts, versions, self._embedder)
-
-    def _versions_now(self) -> dict[str, int]:
-        return {name: table.version for name, table in self._tables.items()}
-
-    def _roll_back(self) -> None:
-        """Undo what a writer wrote and did not commit."""
-        stray = [name for name, version in self._versions_now().items() if version != self._head.versions[name]]
-        for name in stray:
-            self._tables[name].restore(self._head.versions[name])
-        if stray:
-            for leftover in self._folder.glob("*.lance/data/.tmp*"):
-                leftover.unlink(missing_ok=True)
-            self._append_commit("recover", "", {})
+        lance.delete(self.tables[name], column, values)
+        self.tables[name].add(rows)

@@ -33,9 +33,11 @@ def little_room(size: int):
 
 @contextmanager
 def no_rights(path: Path):
-    """Nothing below `path` may be written; as root, by being somebody else for a while."""
-    for folder, _, _ in os.walk(path):
+    """Nothing below `path` may be written, all may be read; as root, by being somebody else for a while."""
+    for folder, _, files in os.walk(path):
         os.chmod(folder, 0o555)
+        for file in files:
+            os.chmod(os.path.join(folder, file), 0o444)
     root = os.geteuid() == 0
     if root:
         os.seteuid(NOBODY)
@@ -44,8 +46,10 @@ def no_rights(path: Path):
     finally:
         if root:
             os.seteuid(0)
-        for folder, _, _ in os.walk(path):
+        for folder, _, files in os.walk(path):
             os.chmod(folder, 0o755)
+            for file in files:
+                os.chmod(os.path.join(folder, file), 0o644)
 
 
 @pytest.fixture

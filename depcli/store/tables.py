@@ -1,0 +1,65 @@
+"""The tables in the hands of the one process that may write: what it changes counts from the commit row on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from depcli.records import EmbedderIdentity
+from depcli.store import commits, lance
+from depcli.store.commits import Commit
+from depcli.store.failures import storage_errors
+from depcli.store.schema import COMMITS, DATA_TABLES
+
+
+class Tables:
+    """The four tables, open for writing, and every commit so far (`log`, oldest first). Made under the write lock; what a
+    killed writer left uncommitted is undone first."""
+
+    def __init__(self, db, folder: Path, embedder: EmbedderIdentity):
+        self.folder, self.embedder = folder, embedder
+        with storage_errors(folder):
+            self.commits = lance.open_table(db, COMMITS)
+            self._data = {name: lance.open_table(db, name) for name in DATA_TABLES}
+            self.log: list[Commit] = commits.read(self.commits)
+            self.roll_back()
+
+    def __getitem__(self, name: str):
+        """One of the tables that commits speak of."""
+        return self._data[name]
+
+    @property
+    def all(self) -> tuple:
+        return (*self._data.values(), self.commits)
+
+    @property
+    def head(self) -> Commit:
+        """The newest commit."""
+        return self.log[-1]
+
+    @property
+    def changed(self) -> bool:
+        """Whether something was written since the newest commit."""
+        return self._versions() != self.head.versions
+
+    def commit(self, action: str, source: str, counts: Mapping[str, int]) -> None:
+        """Make the tables as they are now the newest commit."""
+        number = self.head.number + 1
+        self.log.append(commits.append(self.commits, number, action, source, counts, self._versions(), self.embedder))
+
+    def roll_back(self) -> None:
+        """Undo what was written and not committed."""
+        stray = [name for name, version in self._versions().items() if version != self.head.versions[name]]
+        for name in stray:
+            self._data[name].restore(self.head.versions[name])
+        if stray:
+            lance.remove_temporary_files(self.folder)
+            self.commit("recover", "", {})
+
+    def settle(self) -> None:
+        """Join pieces and bring indexes up to date until another pass would change nothing. Not committed."""
+        for table in self.all:
+            lance.settle(table)
+
+    def _versions(self) -> dict[str, int]:
+        return {name: table.version for name, table in self._data.items()}
