@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -52,21 +52,34 @@ class PastSnapshot(Snapshot):
     def _find(self, name: str, column: str, values: Sequence[str], select: Sequence[str]) -> pa.Table:
         if name != REVIEWS:
             return super()._find(name, column, values, select)
-        return self._known(super()._find(name, column, values, list(dict.fromkeys((*select, "timestamp")))))
+        return self._known(super()._find(name, column, values, _with_time(select)))
 
-    def _reviews_until(self, column: str) -> list[str]:
-        with storage_errors(self._folder):
-            rows = lance.all_rows(self._table(REVIEWS), (column, "timestamp"))
-        return self._known(rows).column(column).to_pylist()
+    def review_rows(self, columns: Sequence[str], asin: str | None = None) -> Iterator[pa.Table]:
+        for rows in super().review_rows(_with_time(columns), asin):
+            yield self._known(rows).select(list(columns))
+
+    def mean_vector(self) -> np.ndarray:
+        reviews, total = 0, np.zeros(self.embedder.dimension)
+        for rows in self.review_rows(("vector",)):
+            reviews += rows.num_rows
+            total += matrix(rows, "vector").sum(axis=0, dtype=np.float64)
+        return total / reviews
 
     @cached_property
     def _reviews(self) -> int:
-        return len(self._reviews_until("asin"))
+        return sum(rows.num_rows for rows in self.review_rows(("timestamp",)))
 
     @cached_property
     def _users(self) -> list[str]:
-        return sorted(set(self._reviews_until("user_id")))
+        return sorted(self._mentioned("user_id"))
 
     @cached_property
     def _asins(self) -> set[str]:
-        return self._distinct(ITEMS, "asin") | set(self._reviews_until("asin"))
+        return self._distinct(ITEMS, "asin") | self._mentioned("asin")
+
+    def _mentioned(self, column: str) -> set[str]:
+        return {value for rows in self.review_rows((column,)) for value in rows.column(column).to_pylist()}
+
+
+def _with_time(columns: Sequence[str]) -> list[str]:
+    return list(dict.fromkeys((*columns, "timestamp")))

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import gzip
+import json
+
 import pytest
 
 from depcli.records import Item, Review
 from depcli.store import Store
-from tests.store.made import IDENTITY, upsert
+from tests.store.made import DATA, IDENTITY, upsert
 
 
 def made_store(folder, reviews: list[Review], items: list[Item] = ()):
@@ -27,3 +30,15 @@ def reviews() -> list[Review]:
 def snapshot(tmp_path, reviews):
     items = [Item(f"item{i}", f"Item {i}", f"What item {i} is") for i in range(7)]  # item7 and lonely are not described
     return made_store(tmp_path, reviews, items).snapshot()
+
+
+@pytest.fixture(scope="package")
+def real(tmp_path_factory) -> tuple[list[Review], Store]:
+    """The Rotten Tomatoes reviews and a store of them, with made-up vectors."""
+    if not DATA.is_dir():
+        pytest.skip("the research data is not beside the checkout (set DEP_DATA)")
+    with gzip.open(DATA / "rotten_tomatoes" / "reviews.jsonl.gz", "rt") as lines:
+        rows = [json.loads(line) for line in lines]
+    wanted = ("user_id", "asin", "text", "rating", "title", "timestamp")
+    reviews = [Review(**{key: row[key] for key in wanted}) for row in rows]
+    return reviews, made_store(tmp_path_factory.mktemp("real"), reviews)

@@ -1,15 +1,10 @@
 from __future__ import annotations
 
-import gzip
-import json
-
 import numpy as np
-import pytest
 
 from depcli.personal.difference import Peers
 from depcli.records import Review
-from tests.personal.conftest import made_store
-from tests.store.made import DATA, vector_of
+from tests.store.made import vector_of
 
 
 def brute_force(review: Review, everything: list[Review]) -> tuple[np.ndarray | None, int]:
@@ -51,13 +46,9 @@ def test_holding_out_all_peers_leaves_no_difference(snapshot):
     assert peers.difference(entry, peers.sums(["item0"])) == (None, 0)
 
 
-@pytest.mark.skipif(not DATA.is_dir(), reason="the research data is not beside the checkout (set DEP_DATA)")
-def test_real_reviews_of_every_user(tmp_path):
-    with gzip.open(DATA / "rotten_tomatoes" / "reviews.jsonl.gz", "rt") as lines:
-        rows = [json.loads(line) for line in lines]
-    wanted = ("user_id", "asin", "text", "rating", "title", "timestamp")
-    reviews = [Review(**{key: row[key] for key in wanted}) for row in rows]
-    snapshot = made_store(tmp_path, reviews).snapshot()
+def test_real_reviews_of_every_user(real):
+    reviews, store = real
+    snapshot = store.snapshot()
     by_item: dict[str, list[np.ndarray]] = {}
     for review in reviews:
         by_item.setdefault(review.asin, []).append(vector_of(review.text).astype(np.float64))
