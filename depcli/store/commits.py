@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pyarrow as pa
 
-from depcli.errors import Incompatible
+from depcli.errors import DepError, Incompatible, NotFound
 from depcli.records import EmbedderIdentity
+from depcli.store import lance
+from depcli.store.failures import storage_errors
 from depcli.store.schema import COMMITS, DATA_TABLES, FORMAT, schemas
 
 DROPPED = "commits_dropped"  # in the counts of a commit: of how many earlier ones, the oldest that were left, it removed the data
@@ -43,9 +47,38 @@ def read(table) -> list[Commit]:
     return [_commit(row) for row in sorted(rows, key=lambda row: row["number"])]
 
 
+def of(folder: Path) -> list[Commit]:
+    """Every commit of the store in this folder, oldest first; none when no store was finished here."""
+    if not any((folder / f"{COMMITS}.lance" / "_versions").glob("*.manifest")):
+        return []
+    try:
+        return read(lance.open_table(lance.connect(folder), COMMITS))
+    except (OSError, RuntimeError, ValueError):  # a writer may have removed the version that was just opened: there is a newer one
+        return read(lance.open_table(lance.connect(folder), COMMITS))
+
+
 def readable(log: Sequence[Commit]) -> list[Commit]:
     """Those of all commits whose data are still there, oldest first: forgetting and compacting give up the oldest."""
     return list(log[sum(commit.counts.get(DROPPED, 0) for commit in log) :])
+
+
+@contextmanager
+def reading(folder: Path, commit: Commit) -> Iterator[None]:
+    """storage_errors for who reads the tables of a commit: NotFound when its data are gone, perhaps since a moment ago."""
+    try:
+        with storage_errors(folder):
+            yield
+    except DepError as error:
+        with storage_errors(folder):
+            still_there = commit in readable(of(folder))
+        if still_there:
+            raise
+        raise gone(commit) from error
+
+
+def gone(commit: Commit) -> NotFound:
+    message = f"commit {commit.number} ({commit.id}) cannot be read any more: its data were erased or compacted away"
+    return NotFound(message, "run the command again on the newest commit, or on one that `dep log` shows as readable")
 
 
 def _commit(row: dict) -> Commit:

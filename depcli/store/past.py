@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from depcli.records import ItemSum
 from depcli.store import lance
-from depcli.store.failures import storage_errors
+from depcli.store.commits import reading
 from depcli.store.schema import ITEMS, REVIEWS, matrix
 from depcli.store.snapshot import Snapshot
 
@@ -37,7 +37,7 @@ class PastSnapshot(Snapshot):
         """One pass over the reviews of these items, of which a few thousand are in memory at a time."""
         counts = dict.fromkeys(asins, 0)
         totals = {asin: np.zeros(self.embedder.dimension) for asin in asins}
-        with storage_errors(self._folder):
+        with reading(self._folder, self.commit):
             for piece in lance.batches(self._table(REVIEWS), "asin", asins, ("asin", "vector", "timestamp")):
                 rows = self._known(pa.Table.from_batches([piece]))
                 for asin, vector in zip(rows.column("asin").to_pylist(), matrix(rows, "vector"), strict=True):

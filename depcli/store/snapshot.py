@@ -12,8 +12,7 @@ import pyarrow.compute as pc
 
 from depcli.records import EmbedderIdentity, Item, ItemSum, Review, Stored, stable_order
 from depcli.store import lance
-from depcli.store.commits import Commit
-from depcli.store.failures import storage_errors
+from depcli.store.commits import Commit, reading
 from depcli.store.schema import ITEMS, REVIEWS, SUMS, items_of, matrix, review_key, reviews_of, sums_of
 
 REVIEW_COLUMNS = ("user_id", "asin", "text", "rating", "title", "timestamp", "vector")
@@ -62,7 +61,7 @@ class Snapshot:
     def review_rows(self, columns: Sequence[str], asin: str | None = None) -> Iterator[pa.Table]:
         """These columns of every review, or of every review of one item, a few thousand rows at a time and in no particular
         order: memory stays flat however many there are."""
-        with storage_errors(self._folder):
+        with reading(self._folder, self.commit):
             if asin is None:
                 yield from lance.scan(self._table(REVIEWS), columns)
             else:
@@ -77,7 +76,7 @@ class Snapshot:
     def mean_vector(self) -> np.ndarray:
         """Mean (d,) float64 of the vectors of all reviews, from the item sums. There must be a review."""
         reviews, total = 0, np.zeros(self.embedder.dimension)
-        with storage_errors(self._folder):
+        with reading(self._folder, self.commit):
             for rows in lance.scan(self._table(SUMS), ("reviews", "total")):
                 reviews += sum(rows.column("reviews").to_pylist())
                 total += matrix(rows, "total").sum(axis=0)
@@ -104,12 +103,12 @@ class Snapshot:
         return self._tables[name]
 
     def _find(self, name: str, column: str, values: Sequence[str], select: Sequence[str]):
-        with storage_errors(self._folder):
+        with reading(self._folder, self.commit):
             return lance.rows(self._table(name), column, list(dict.fromkeys(values)), select)
 
     @cached_property
     def _reviews(self) -> int:
-        with storage_errors(self._folder):
+        with reading(self._folder, self.commit):
             return self._table(REVIEWS).count_rows()
 
     @cached_property
@@ -121,5 +120,5 @@ class Snapshot:
         return self._distinct(ITEMS, "asin") | self._distinct(SUMS, "asin")
 
     def _distinct(self, name: str, column: str) -> set[str]:
-        with storage_errors(self._folder):
+        with reading(self._folder, self.commit):
             return set(pc.unique(lance.all_rows(self._table(name), [column]).column(column)).to_pylist())

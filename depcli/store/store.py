@@ -66,9 +66,15 @@ class Store:
         found = log[-1:] if at is None else [commit for commit in log if at in (commit.id, str(commit.number))]
         if not found:
             raise NotFound(f"no commit {at} in {self.path}", f"commits go from {log[0].number} to {log[-1].number}")
+        if found[0] not in commits.readable(log):
+            raise commits.gone(found[0])
         if as_of is not None:
             return PastSnapshot(self._db, self.folder, found[0], as_of)
         return Snapshot(self._db, self.folder, found[0])
+
+    def readable(self, commit: Commit) -> bool:
+        """Whether the commit's data are still there: forgetting and compacting give up the oldest commits."""
+        return commit in commits.readable(self.log())
 
     @contextmanager
     def writer(self, wait: bool = True, on_wait: Callable[[str], None] | None = None) -> Iterator[Writer]:
@@ -82,11 +88,8 @@ class Store:
 
 def _log(path: Path) -> list[Commit]:
     """The commits of the store in this profiles folder; none when there is no finished store."""
-    folder = path / _FOLDER
     with storage_errors(path):
-        if not any((folder / f"{COMMITS}.lance" / "_versions").glob("*.manifest")):
-            return []
-        return commits.read(lance.open_table(lance.connect(folder), COMMITS))
+        return commits.of(path / _FOLDER)
 
 
 def _finished(path: Path) -> list[Commit]:

@@ -1,0 +1,74 @@
+"""Giving space back: pieces joined, indexes current, and old versions gone that nobody needs any more.
+
+A commit needs one version of each table, perhaps an old one: items that nobody described for a year are as they were then.
+So what is dropped is decided by commit, and per table everything goes that is older than the oldest version still needed.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from depcli.interrupts import uninterrupted
+from depcli.store import commits, lance
+from depcli.store.commits import Commit
+from depcli.store.failures import storage_errors
+from depcli.store.permissions import make_private
+from depcli.store.schema import DATA_TABLES
+from depcli.store.tables import Tables
+
+KEEP_DAYS = 7.0
+_MARGIN_SECONDS = 1.0  # LanceDB rounds ages to milliseconds and asks the clock again
+
+
+@dataclass(frozen=True)
+class Compacted:
+    """Size on disk before and after, how many earlier commits cannot be read any more, and how many commits can."""
+
+    bytes_before: int
+    bytes_after: int
+    dropped: int
+    readable: int
+
+
+def compact(tables: Tables, keep_days: float = KEEP_DAYS, needed: Collection[str] = ()) -> Compacted:
+    """Join, index, and drop what no commit of the last `keep_days` days needs, nor one from the oldest of `needed` (commit
+    ids) on. The newest commit stays, however old. With 0 days and nothing needed, it alone."""
+    with storage_errors(tables.folder), uninterrupted():
+        before = _size(tables.folder)
+        tables.roll_back()
+        tables.settle()
+        dropped = _outdated(commits.readable(tables.log), keep_days, needed)
+        if not tables.changed and dropped == [tables.head]:
+            dropped = []
+        if tables.changed or dropped:
+            tables.commit("compact", "", {commits.DROPPED: len(dropped)} if dropped else {})
+        left = commits.readable(tables.log)
+        for name in DATA_TABLES:
+            lance.prune(tables[name], _age(tables[name], left[0].versions[name]))
+        lance.prune(tables.commits, timedelta(days=keep_days))  # no commit needs its old versions, but a reader may have one open
+        lance.remove_temporary_files(tables.folder)
+        make_private(tables.folder)
+    return Compacted(before, _size(tables.folder), len(dropped), len(left))
+
+
+def _outdated(log: list[Commit], keep_days: float, needed: Collection[str]) -> list[Commit]:
+    """The oldest commits, up to the first that is recent or needed."""
+    since = datetime.now(UTC) - timedelta(days=keep_days)
+    stays = (n for n, commit in enumerate(log) if datetime.fromisoformat(commit.created) > since or commit.id in needed)
+    return log[: next(stays, len(log))]
+
+
+def _age(table, oldest: int) -> timedelta:
+    """How old a version may be and still stay, so that `oldest` and all after it do (a clock may have gone backwards)."""
+    made = lance.version_times(table)
+    if oldest == max(made):
+        return timedelta(0)
+    return timedelta(seconds=time.time() - min(made[version] for version in made if version >= oldest) + _MARGIN_SECONDS)
+
+
+def _size(folder: Path) -> int:
+    return sum(path.lstat().st_size for path in folder.rglob("*") if path.is_file())
