@@ -97,7 +97,7 @@ def _spread(ratings: list[float]) -> dict:
 
 
 def _review(review: Review) -> dict:
-    return asdict(review)
+    return {name: getattr(review, name) for name in ("user_id", "asin", "text", "rating", "title", "timestamp")}
 
 
 def _plain(vector: np.ndarray | None) -> list[float] | None:

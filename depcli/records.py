@@ -16,7 +16,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Review:
-    """One review of one item by one user. `timestamp` is unix seconds, None when the source has none."""
+    """One review of one item by one user. `timestamp` is unix seconds, None when the source has none.
+
+    `superseded` are the store's hashes of equally dated versions that this one replaced: an export carries them along, so that
+    the files it came from change nothing when they are read again.
+    """
 
     user_id: str
     asin: str
@@ -24,6 +28,7 @@ class Review:
     rating: float | None = None
     title: str = ""
     timestamp: float | None = None
+    superseded: tuple[bytes, ...] = field(default=(), compare=False, repr=False)
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,8 @@ COMMANDS = {
     "show": Entry("show", "Show a user or an item."),
     "status": Entry("status", "Show what the store and its adapters hold."),
     "check": Entry("check", "Compute again what the store derives, and compare."),
+    "export": Entry("export", "Write the store as JSON lines."),
+    "path": Entry("path", "Print where the profiles are."),
     "demo": Entry("demo", "See all of it in minutes, on a made-up world.", "run `dep demo` again to start over"),
 }
 

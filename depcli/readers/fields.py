@@ -14,6 +14,7 @@ MAX_RATING = 10.0
 _SECONDS_LIMIT = 1e11  # the year 5138; larger timestamps are milli-, micro- or nanoseconds
 _NO_TIME = 1e20
 _SURROGATE = re.compile("[\ud800-\udfff]")
+_HASH = re.compile("[0-9a-f]{32}")
 
 
 def first(record: Mapping, names: Sequence[str]) -> object:
@@ -92,6 +93,13 @@ def timestamp(value: object) -> float | None:
     while abs(number) > _SECONDS_LIMIT:
         number /= 1000
     return number
+
+
+def hashes(value: object) -> tuple[bytes, ...]:
+    """Hashes of versions as `dep export` writes them; anything else under that name means something else and is nothing to us."""
+    if not isinstance(value, list) or not all(isinstance(one, str) and _HASH.fullmatch(one) for one in value):
+        return ()
+    return tuple(map(bytes.fromhex, value))
 
 
 def _iso(value: object) -> float:

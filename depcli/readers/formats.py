@@ -83,6 +83,7 @@ def _review(record: Mapping, item_names: Sequence[str]) -> Review:
         rating=fields.rating(fields.first(record, _RATING)),
         title=fields.words(fields.first(record, _TITLE), "title"),
         timestamp=fields.timestamp(fields.first(record, _TIMESTAMP)),
+        superseded=fields.hashes(record.get("superseded")),
     )
 
 

@@ -71,11 +71,12 @@ class Batch:
 def _later(standing: Version | None, review: Review, text: bytes, content: bytes) -> Version:
     """The one of the two that stands."""
     if standing is None:
-        return Version(review.timestamp, text, content, (), review)
+        return Version(review.timestamp, text, content, review.superseded, review)
     older, newer = _rank(standing.timestamp), _rank(review.timestamp)
     if newer < older or (newer == older and (content == standing.content or content in standing.superseded)):
         return standing
-    superseded = (*standing.superseded, standing.content) if newer == older else ()
+    before = (*standing.superseded, standing.content) if newer == older else ()
+    superseded = tuple(dict.fromkeys((*before, *review.superseded)))
     return Version(review.timestamp, text, content, superseded, review, standing.stored_text)
 
 

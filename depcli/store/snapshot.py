@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from depcli.store.commits import Commit, reading
 from depcli.store.schema import ITEMS, REVIEWS, SUMS, items_of, matrix, review_key, reviews_of, sums_of
 
 REVIEW_COLUMNS = ("user_id", "asin", "text", "rating", "title", "timestamp", "vector")
+_AT_ONCE = 256  # users or items looked up together, so that memory stays flat
 
 
 class Snapshot:
@@ -67,6 +69,24 @@ class Snapshot:
             else:
                 for batch in lance.batches(self._table(REVIEWS), "asin", [asin], columns):
                     yield pa.Table.from_batches([batch])
+
+    def all_items(self) -> Iterator[Item]:
+        """Every described item, sorted by asin."""
+        asins = sorted(self._distinct(ITEMS, "asin"))
+        for start in range(0, len(asins), _AT_ONCE):
+            found = self.items(asins[start : start + _AT_ONCE])
+            yield from (found[asin] for asin in asins[start : start + _AT_ONCE])
+
+    def all_reviews(self) -> Iterator[Review]:
+        """Every review, sorted by user and then in records.stable_order, with the hashes of the versions that it superseded."""
+        for start in range(0, len(self._users), _AT_ONCE):
+            columns = (*REVIEW_COLUMNS[:-1], "superseded")
+            rows = self._find(REVIEWS, "user_id", self._users[start : start + _AT_ONCE], columns)
+            reviews = [
+                replace(review, superseded=tuple(hashes)) if hashes else review
+                for review, hashes in zip(reviews_of(rows), rows.column("superseded").to_pylist(), strict=True)
+            ]
+            yield from sorted(reviews, key=lambda review: (review.user_id, stable_order(review)))
 
     def reviews(self, keys: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Review]:
         """The reviews of these (user_id, asin), without their vectors; those that are not there are absent."""

@@ -1,0 +1,85 @@
+"""A state of the store as JSON lines, which `dep ingest` reads into an equal store: items first, then reviews by user."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from depcli.errors import DepError
+from depcli.records import Item, Review
+from depcli.store.snapshot import Snapshot
+
+_EVERY = 1000  # lines between two calls of on_progress
+
+
+@dataclass(frozen=True)
+class Exported:
+    """How many lines of each kind were written."""
+
+    items: int
+    reviews: int
+
+
+def export(
+    snapshot: Snapshot, file: BinaryIO, *, ascii_only: bool = False, on_progress: Callable[[int], None] | None = None
+) -> Exported:  # fmt: skip
+    """Write everything but the vectors as UTF-8, one object per line, in an order that depends on the content alone. Memory stays
+    flat. With `ascii_only` all other characters are escaped. `on_progress` gets the number of reviews so far."""
+    items = reviews = 0
+    for item in snapshot.all_items():
+        file.write(_line(_item(item), ascii_only))
+        items += 1
+    for review in snapshot.all_reviews():
+        file.write(_line(_review(review), ascii_only))
+        reviews += 1
+        if on_progress is not None and not reviews % _EVERY:
+            on_progress(reviews)
+    return Exported(items, reviews)
+
+
+@contextmanager
+def whole_file(path: Path, *, replace: bool = False) -> Iterator[BinaryIO]:
+    """A file for writing that appears under its name when the block ends without an error, and only then; for its owner alone.
+    A name that ends in .gz is compressed. Raises DepError when the file is there, unless it shall be replaced."""
+    if os.path.lexists(path) and not replace:
+        raise DepError(f"{path} is there already", "give another name, or --replace")
+    try:
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:100]}.")
+    except FileNotFoundError:
+        raise DepError(f"no folder {path.parent}", f"make it: mkdir -p {path.parent}") from None
+    try:
+        with os.fdopen(handle, "wb") as raw:
+            if path.suffix == ".gz":
+                with gzip.GzipFile("", "wb", fileobj=raw, mtime=0) as file:
+                    yield file
+            else:
+                yield raw
+            raw.flush()
+            os.fsync(raw.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def _item(item: Item) -> dict:
+    return {"asin": item.asin, "title": item.title, "description": item.description}
+
+
+def _review(review: Review) -> dict:
+    """The fields that say something: a rating, title or time that is not there is left out."""
+    optional = {"rating": review.rating, "title": review.title or None, "timestamp": review.timestamp}
+    superseded = {"superseded": [version.hex() for version in review.superseded]} if review.superseded else {}
+    given = {name: value for name, value in optional.items() if value is not None}
+    return {"user_id": review.user_id, "asin": review.asin, **given, "text": review.text, **superseded}
+
+
+def _line(record: dict, ascii_only: bool) -> bytes:
+    return json.dumps(record, ensure_ascii=ascii_only).encode() + b"\n"
