@@ -2,52 +2,71 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import click
 
-from depcli.cli.options import Setting, every_command
+from depcli.cli.options import Setting, every_command, may_download
 from depcli.errors import DONE, FAILURE
 
 
 @click.command("check")
+@click.option("--repair", "mend", is_flag=True, help="Mend what can be computed again.")
+@may_download
+@click.option("--no-wait", is_flag=True, help="With --repair: fail at once when another process writes to the store.")
 @every_command
-def command(setting: Setting) -> int:
+def command(setting: Setting, mend: bool, no_wait: bool) -> int:
     """Compute again everything that the store derives from the reviews, and compare.
 
-    Looked at: commits and table versions, keys, text hashes and vectors of every review, every item sum, indexes. The exit
-    code is 0 when all is well and 1 when something is not.
+    Looked at: commits and table versions, keys, text hashes and vectors of every review, every item sum, indexes. With
+    --repair what differs is computed again, and of several reviews of one user and item the newest stays; a vector that is no
+    use is made again by the store's embedder. The exit code is 0 when all is well in the end, and 1 when something is not.
 
     \b
     Examples:
       dep check
+      dep check --repair
       dep check --profiles ~/profiles --json
     """
+    from depcli import embedders
     from depcli.store import Store
     from depcli.store.check import check
+    from depcli.store.repair import repair
 
-    sink, store = setting.sink, Store.open(setting.profiles)
+    sink, store, repaired = setting.sink, Store.open(setting.profiles), {}
     with sink.progress("checking", "rows") as update:
-        report = check(store, lambda what, done, total: update(done, total, what))
-    document = {"profiles": str(setting.profiles), "ok": report.ok, **_document(report)}
+
+        def show(what: str, done: int, total: int) -> None:
+            update(done, total, what)
+
+        report = check(store, show)
+        if mend:
+            repaired = repair(
+                store, report.findings, lambda: embedders.for_store(store.embedder, offline=setting.offline, ask=sink.ask),
+                wait=not no_wait, on_wait=lambda holder: sink.note(f"waiting for process {holder}, which is writing to the store"),
+            )  # fmt: skip
+            report = check(store, show)
+    document = {"profiles": str(setting.profiles), "ok": report.ok, **asdict(report), "repaired": repaired}
     sink.result(document, lambda: _show(sink, document))
+    if any(not finding.remedy for finding in report.findings):
+        sink.note("dep check --repair mends what can be computed again")
     return DONE if report.ok else FAILURE
-
-
-def _document(report) -> dict:
-    from dataclasses import asdict
-
-    return asdict(report)
 
 
 def _show(sink, document: dict) -> None:
     sink.line(f"{document['profiles']}, commit {document['number']} ({document['commit']}), in {document['seconds']:.1f} s")
-    found: dict[str, int] = {}
+    wrong: dict[str, int] = {}
     for finding in document["findings"]:
-        found[finding["what"]] = found.get(finding["what"], 0) + finding["count"]
-    rows = [(what, f"{count:,}", f"{found.pop(what, 0):,}") for what, count in document["checked"].items()]
-    sink.table(("what", "checked", "wrong"), rows + [(what, "-", f"{count:,}") for what, count in found.items()])
+        wrong[finding["what"]] = wrong.get(finding["what"], 0) + finding["count"]
+    columns = {"checked": document["checked"], "wrong": wrong, "repaired": document["repaired"]}
+    shown = [name for name in columns if name != "repaired" or document["repaired"]]
+    parts = dict.fromkeys([*document["checked"], *wrong])
+    sink.table(("what", *shown), [(part, *(f"{columns[name].get(part, 0):,}" for name in shown)) for part in parts])
     for finding in document["findings"]:
-        sink.line(f"{finding['what']}: {finding['count']:,}: {finding['message']}")
+        sink.line(f"{finding['what']}: {finding['count']:,} {finding['message']}")
         for example in finding["examples"]:
             sink.line(f"  {example}")
+        if finding["remedy"]:
+            sink.line(f"  {finding['remedy']}")
     for note in document["notes"]:
-        sink.note(f"note: {note}")
+        sink.line(f"note: {note}")

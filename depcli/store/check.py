@@ -85,13 +85,13 @@ class _Run:
         self.notes: list[str] = []
 
     @contextmanager
-    def part(self, what: str) -> Iterator[None]:
+    def part(self, what: str, remedy: str = BACKUP) -> Iterator[None]:
         """A part that the disk cuts short becomes a finding, and the next part goes on."""
         try:
             with storage_errors(self._store.folder):
                 yield
         except DepError as error:
-            self.findings.append(Finding(what, f"cannot be read: {error.message}", remedy=BACKUP))
+            self.findings.append(Finding(what, f"cannot be read: {error.message}", remedy=remedy))
 
     def tables(self) -> None:
         db, tables = lance.connect(self._store.folder), {}
@@ -114,7 +114,7 @@ class _Run:
             with self.part(ITEMS):
                 self._items(tables[ITEMS])
         for name, table in tables.items():
-            with self.part(f"indexes of {name}"):
+            with self.part("indexes", remedy=""):
                 self._indexes(name, table)
         with self.part("indexes"):
             newer = {name: rows for name, table in tables.items() if (rows := lance.unindexed_rows(table))}
@@ -131,8 +131,8 @@ class _Run:
             right, vectors = recompute.keys(rows), schema.matrix(rows, "vector")
             keys.append(np.frombuffer(b"".join(right), "V16"))
             differing = {
-                "review keys": _differ(rows, "key", right),
-                "text hashes": _differ(rows, "text_hash", recompute.text_hashes(rows)),
+                "review keys": recompute.differ(rows, "key", right),
+                "text hashes": recompute.differ(rows, "text_hash", recompute.text_hashes(rows)),
                 "vectors": ~recompute.usable(vectors, self._head.embedder.normalized),
             }
             for what, differs in differing.items():
@@ -212,10 +212,6 @@ class _Run:
         self.checked[what] = total
         if tally.count:
             self.findings.append(Finding(what, message, tally.count, examples=tuple(tally.examples)))
-
-
-def _differ(rows: pa.Table, column: str, right: list[bytes]) -> np.ndarray:
-    return np.array([found != value for found, value in zip(rows.column(column).to_pylist(), right, strict=True)], bool)
 
 
 def _named(rows: pa.Table, row: int) -> str:

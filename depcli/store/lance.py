@@ -122,9 +122,20 @@ def settle(table) -> None:
 def rewrite(table, rows: Iterable[pa.Table], indexed_columns: Iterable[str]) -> None:
     """Put these rows in the place of all that the table holds, as a new version with new files and new indexes. The rows may
     come from a scan of the same table; memory holds a few thousand of them at a time."""
-    schema = table.schema
-    reader = pa.RecordBatchReader.from_batches(schema, (batch for part in rows for batch in part.cast(schema).to_batches()))
-    table.add(reader, mode="overwrite")
+    schema, failed = table.schema, []
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        try:
+            for part in rows:
+                yield from part.cast(schema).to_batches()
+        except Exception as error:
+            failed.append(error)
+            raise
+
+    try:
+        table.add(pa.RecordBatchReader.from_batches(schema, batches()), mode="overwrite")
+    except RuntimeError as error:
+        raise failed[0] if failed else error from None  # LanceDB passes on what went wrong with the rows as text
     for column in indexed_columns:
         add_index(table, column)
 

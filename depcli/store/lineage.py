@@ -8,12 +8,12 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from depcli.store import lance
-from depcli.store.commits import Commit
+from depcli.store import erase, lance
+from depcli.store.commits import Commit, readable
 from depcli.store.finding import BACKUP, Finding
 from depcli.store.schema import COMMITS, DATA_TABLES
 
-_CLEANING = ("compact", "forget")  # of the commits before one of these, table versions may be gone
+ERASING = "erasing"  # what a killed `dep forget` left to do
 
 
 def check(folder: Path, log: Sequence[Commit]) -> tuple[list[Finding], list[str], int]:
@@ -25,7 +25,7 @@ def check(folder: Path, log: Sequence[Commit]) -> tuple[list[Finding], list[str]
     if is_being_written(folder):
         notes.append("a writer is at work: what it has not committed is not part of this")
     else:
-        findings += _lost(log[-1], there[COMMITS], written[COMMITS])
+        findings += [*_lost(log[-1], there[COMMITS], written[COMMITS]), *_unfinished(folder)]
         notes += _leftovers(folder, log[-1], there)
     return findings, notes, sum(map(len, there.values()))
 
@@ -66,22 +66,21 @@ def _commits(log: Sequence[Commit]) -> list[Finding]:
 
 
 def _versions(log: Sequence[Commit], there: Mapping[str, Sequence[int]]) -> list[Finding]:
-    """Cleaning drops the oldest versions of a table, so the others follow each other without a gap, and every commit since
-    the last cleaning has its own."""
+    """Every commit whose data were not given up still has the table versions that it names."""
     findings = []
-    for name, versions in there.items():
-        if gaps := sorted(set(range(versions[0], versions[-1] + 1)) - set(versions)):
-            message = f"missing between the others: {_listed(gaps)} of {name}"
-            remedy = "the newest commit does not need them; dep compact --keep 0 gives the older ones up"
-            findings.append(Finding("table versions", message, len(gaps), remedy))
-    cleaned = max((commit.number for commit in log if commit.action in _CLEANING), default=0)
     for name in DATA_TABLES:
-        ends = there[name][0], there[name][-1]
-        cut = [commit.number for commit in log if commit.number >= cleaned and not ends[0] <= commit.versions[name] <= ends[1]]
-        if cut:
-            message = f"{name} as of these commits is gone: {_listed(cut)}"
-            findings.append(Finding("table versions", message, len(cut), BACKUP))
+        versions = set(there[name])
+        gone = [commit.number for commit in readable(log) if commit.versions[name] not in versions]
+        if gone:
+            message = f"{name} as of these commits is gone: {_listed(gone)}"
+            remedy = BACKUP if log[-1].number in gone else "the newest commit is whole; dep compact --keep 0 gives these up"
+            findings.append(Finding("table versions", message, len(gone), remedy))
     return findings
+
+
+def _unfinished(folder: Path) -> list[Finding]:
+    message = "a dep forget was killed before its end: what it removed may still be on the disk"
+    return [Finding(ERASING, message)] if erase.unfinished(folder) else []
 
 
 def _lost(head: Commit, there: Sequence[int], written: int) -> list[Finding]:
@@ -107,7 +106,7 @@ def _leftovers(folder: Path, head: Commit, there: Mapping[str, Sequence[int]]) -
     if any(newer.values()):
         names = ", ".join(name for name, count in newer.items() if count)
         notes.append(f"{names}: written to after the newest commit by a writer that was killed; the next one undoes it")
-    if files := sum(1 for _ in folder.glob("*.lance/data/.tmp*")):
+    if files := sum(1 for _ in folder.glob("*.lance/**/.tmp*")):
         notes.append(f"{files:,} temporary files of a writer that was killed; the next one removes them")
     return notes
 

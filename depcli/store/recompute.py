@@ -56,6 +56,11 @@ def text_hashes(rows: pa.Table) -> list[bytes]:
     return [schema.text_hash(text) for text in rows.column("text").to_pylist()]
 
 
+def differ(rows: pa.Table, column: str, right: Sequence[bytes]) -> np.ndarray:
+    """Which rows hold something else in this column: (n,) bool."""
+    return np.array([found != value for found, value in zip(rows.column(column).to_pylist(), right, strict=True)], bool)
+
+
 def usable(vectors: np.ndarray, normalized: bool) -> np.ndarray:
     """Which rows of (n, d) float32 are vectors that an embedder can have made: (n,) bool. Finite, and of norm 1 within 0.001
     where the embedder normalizes."""

@@ -1,90 +1,25 @@
-"""Damage of every kind is planted in a store and must be found; what is no damage must not be called so."""
+"""What is checked, what is damage beyond repair, and what is no damage. (Damage that can be mended: test_repair.py.)"""
 
 from __future__ import annotations
 
 import json
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
-import lancedb
 import numpy as np
-import pyarrow as pa
 import pytest
 
-from depcli.records import EmbedderIdentity, Item
-from depcli.store import Store, commits, lineage, recompute, schema
-from depcli.store.check import CheckReport, check
-from tests.store.made import IDENTITY, D, contents, some_reviews, upsert, vector_of
+from depcli.records import EmbedderIdentity
+from depcli.store import Store, commits, lineage, recompute
+from depcli.store.check import check
+from tests.store.damage import change_total, commit_as_it_is, found_in, table_of
+from tests.store.made import IDENTITY, D, contents, some_reviews
 
 LATEST = 2**64 - 1  # LanceDB names the manifest of version v 2**64 - 1 - v, so that the newest comes first
 
 
-@pytest.fixture(scope="module")
-def sound(tmp_path_factory, empty):
-    """A profiles folder with reviews, replaced versions and items, in a few commits, to be copied."""
-    path = tmp_path_factory.mktemp("sound") / "profiles"
-    shutil.copytree(empty, path)
-    store, reviews = Store.open(path), some_reviews()
-    upsert(store, reviews[:40], [Item("item1", "One"), Item("unread", "Nobody wrote of it")])
-    upsert(store, [*reviews[40:], *(replace(review, text=review.text + " again", timestamp=900.0) for review in reviews[:9])])
-    with store.writer() as writer:
-        writer.tidy(force=True)
-    return path
-
-
-@pytest.fixture
-def filled(tmp_path, sound):
-    """A store of one's own with the same."""
-    shutil.copytree(sound, tmp_path / "profiles")
-    return Store.open(tmp_path / "profiles")
-
-
-def table_of(store, name: str):
-    return lancedb.connect(str(store.folder)).open_table(name)
-
-
-def commit_as_it_is(store) -> None:
-    """Make the tables as they are now the newest commit, whatever has been done to them."""
-    head = store.log()[-1]
-    versions = {name: table_of(store, name).version for name in schema.DATA_TABLES}
-    commits.append(table_of(store, "commits"), head.number + 1, "ingest", "planted", {}, versions, head.embedder)
-
-
-def change_review(store, **values) -> None:
-    """Give the row of user1 and item1 other values, whether or not they fit together."""
-    table = table_of(store, "reviews")
-    row = table.search().where("user_id = 'user1' and asin = 'item1'").to_arrow().to_pylist()[0]
-    table.delete("user_id = 'user1' and asin = 'item1'")
-    table.add(pa.Table.from_pylist([row | values], schema=schema.schemas(D)["reviews"]), on_bad_vectors="fill", fill_value=9.0)
-
-
-def copy_review(store, **values) -> None:
-    table = table_of(store, "reviews")
-    row = table.search().where("user_id = 'user1' and asin = 'item1'").to_arrow().to_pylist()[0]
-    table.add(pa.Table.from_pylist([row | values], schema=schema.schemas(D)["reviews"]))
-
-
-def add_sum(store, asin: str) -> None:
-    table_of(store, "item_sums").add(schema.sum_rows([asin], [1], np.ones((1, D))))
-
-
-def change_total(store) -> None:
-    table = table_of(store, "item_sums")
-    found = schema.sums_of(table.to_arrow())["item1"]
-    table.delete("asin = 'item1'")
-    table.add(schema.sum_rows(["item1"], [found.reviews], found.total[None] + 1e-4))
-
-
 def manifest(store, name: str, version: int) -> Path:
     return store.folder / f"{name}.lance" / "_versions" / f"{LATEST - version:020}.manifest"
-
-
-def found_in(report: CheckReport) -> dict[str, int]:
-    counts: dict[str, int] = {}
-    for finding in report.findings:
-        counts[finding.what] = counts.get(finding.what, 0) + finding.count
-    return counts
 
 
 def test_a_sound_store_is_found_sound(filled):
@@ -101,43 +36,6 @@ def test_a_sound_store_is_found_sound(filled):
 
 def test_an_empty_store_is_sound(store):
     assert check(store).ok
-
-
-DAMAGES = {
-    "a sum is off": (change_total, {"item sums": 1}),
-    "a sum has another count": (
-        lambda store: table_of(store, "item_sums").update("asin = 'item1'", {"reviews": 99}), {"item sums": 1}
-    ),
-    "a sum is missing": (lambda store: table_of(store, "item_sums").delete("asin = 'item1'"), {"item sums": 1}),
-    "a sum of an item without reviews": (lambda store: add_sum(store, "unread"), {"item sums": 1}),
-    "two sums of an item": (lambda store: add_sum(store, "item1"), {"item sums": 2}),  # one is wrong, and one too many
-    "a review is gone": (
-        lambda store: table_of(store, "reviews").delete("user_id = 'user1' and asin = 'item1'"), {"item sums": 1}
-    ),
-    "a key is wrong": (lambda store: change_review(store, key=b"0" * 16), {"review keys": 1}),
-    "a text hash is wrong": (lambda store: change_review(store, text_hash=b"0" * 16), {"text hashes": 1}),
-    "another text": (lambda store: change_review(store, text="user 1 on item 1 agaim"), {"text hashes": 1}),
-    "a vector too long": (lambda store: change_review(store, vector=vector_of("x") * 1.01), {"vectors": 1, "item sums": 1}),
-    "a vector of zeros": (lambda store: change_review(store, vector=np.zeros(D)), {"vectors": 1, "item sums": 1}),
-    "an infinite vector": (lambda store: change_review(store, vector=np.full(D, np.inf)), {"vectors": 1, "item sums": 1}),
-    "a review twice": (copy_review, {"reviews": 1, "item sums": 1}),
-    "a review twice under another key": (
-        lambda store: copy_review(store, key=b"0" * 16, text="older", text_hash=schema.text_hash("older"), timestamp=1.0),
-        {"reviews": 1, "review keys": 1, "item sums": 1},
-    ),
-    "an item twice": (lambda store: table_of(store, "items").add(schema.item_rows([Item("item1", "Uno")])), {"items": 1}),
-    "an index is missing": (lambda store: table_of(store, "reviews").drop_index("user_id_idx"), {"indexes": 1}),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("damage", DAMAGES)
-def test_damage_is_found(filled, damage):
-    plant, expected = DAMAGES[damage]
-    plant(filled)
-    commit_as_it_is(filled)
-    report = check(filled)
-    assert not report.ok and found_in(report) == expected
-    assert not any(finding.remedy for finding in report.findings)
 
 
 def test_examples_name_rows_and_are_few(filled):
@@ -174,27 +72,19 @@ def test_a_lost_newest_commit_is_noticed(filled):
     assert finding.what == "commits" and finding.message.startswith("the newest are lost") and finding.remedy
 
 
-@pytest.mark.parametrize("name", ["reviews", "commits"])
-def test_a_lost_version_in_the_middle_is_noticed(filled, name):
-    lost = table_of(filled, name).version - 2
-    manifest(filled, name, lost).unlink()
-    report = check(filled)
-    assert found_in(report) == {"table versions": 1} and f"{lost} of {name}" in report.findings[0].message
-
-
-def test_lost_versions_that_commits_since_the_last_cleaning_need_are_noticed(filled):
-    upsert(filled, [replace(some_reviews()[0], text="newer", timestamp=2000.0)])
-    newest = table_of(filled, "reviews").version
-    for version in range(1, newest):
-        manifest(filled, "reviews", version).unlink(missing_ok=True)
-    report = check(filled)
-    assert found_in(report) == {"table versions": 1} and report.findings[0].message.endswith("is gone: 3")
+def test_a_lost_state_of_an_earlier_commit_is_noticed(filled):
+    lost = filled.log()[1].versions["reviews"]
+    manifest(filled, "reviews", lost).unlink()
+    (finding,) = check(filled).findings
+    assert finding.message == "reviews as of these commits is gone: 1" and "dep compact" in finding.remedy
 
 
 def test_the_newest_version_of_a_table_is_lost(filled):
     manifest(filled, "item_sums", table_of(filled, "item_sums").version).unlink()
-    found = found_in(check(filled))
-    assert found["table versions"] == 1 and found["item_sums"] == 1
+    gone, unreadable = check(filled).findings
+    assert gone.message.startswith("item_sums as of these commits is gone: ") and gone.message.endswith("3")
+    assert "backup" in gone.remedy
+    assert unreadable.what == "item_sums" and "cannot be read" in unreadable.message
 
 
 @pytest.mark.parametrize("part", ["data", "_indices"])
