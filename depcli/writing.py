@@ -12,7 +12,7 @@ from depcli.adapters import files
 from depcli.adapters.project import plain, project
 from depcli.backbones.catalogue import Backbone
 from depcli.errors import Incompatible, NotFound
-from depcli.personal.history import unknown_user
+from depcli.personal.history import store_text, unknown_user
 from depcli.personal.prompts import PromptBuilder
 from depcli.personal.template import Template
 from depcli.records import Completion, Item, Prompt, Request, Sampling, SoftPrompt
@@ -120,7 +120,7 @@ def find_request(
     known = snapshot.items([asin]).get(asin)
     if known is None and item_title is None and item_description is None and asin not in snapshot.sums([asin]):
         raise NotFound(
-            f"no item {asin!r} in the store",
+            f"no item {asin!r} in {store_text(snapshot)}",
             f"it describes {snapshot.counts()['items']:,} items; describe this one with --item-title and --item-description",
         )
     known = known or Item(asin)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from depcli.cli.moment import may_be_past, tell_moment
+from depcli.cli.moment import as_of_moment, tell_moment
 from depcli.cli.options import BACKBONE_HELP, Finite, Setting, agree_to_download, every_command, may_download
 
 _PHASES = {"write": "writing", "likelihood": "likelihood of the real reviews", "score": "scoring"}
@@ -40,7 +40,7 @@ class _Methods(click.ParamType):
 @click.option("--temperature", type=Finite(min=0), default=0.8, show_default=True)
 @click.option("--top-p", type=Finite(0, 1, min_open=True), default=0.95, show_default=True)
 @click.option("--max-new-tokens", type=click.IntRange(min=1), default=2048, show_default=True, metavar="N")
-@may_be_past
+@as_of_moment
 @click.option("--min-peers", type=click.IntRange(min=1), metavar="N", help="As the adapter was trained: it refuses another N.")
 @may_download
 @every_command

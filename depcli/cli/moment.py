@@ -25,7 +25,7 @@ class _Moment(click.ParamType):
         return moment
 
 
-may_be_past = click.option(
+as_of_moment = click.option(
     "--as-of", type=_Moment(), metavar="TIME",
     help="Only reviews up to then exist: seconds since 1970, or an ISO date, with a time of day (UTC) where that matters.",
 )  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from depcli.cli.moment import may_be_past, tell_moment
+from depcli.cli.moment import as_of_moment, tell_moment
 from depcli.cli.options import BACKBONE_HELP, Finite, Setting, agree_to_download, every_command, may_download
 
 _NO_LOSS = {"step", "steps", "epoch", "seconds", "tokens_per_second", "grad_norm", "learning_rate"}
@@ -25,7 +25,7 @@ _AT_LEAST_1 = click.IntRange(min=1)
 @click.option("--max-input-tokens", type=_AT_LEAST_1, metavar="N", help="Longest prompt. [default: the backbone's]")
 @click.option("--template", metavar="NAME", help="full, compact, or a .jinja file of yours. [default: the backbone's]")
 @click.option("--min-peers", type=_AT_LEAST_1, metavar="N", help="A difference from fewer peers is not used. [default: 1]")
-@may_be_past
+@as_of_moment
 @click.option("--seed", type=click.IntRange(min=0), help="[default: 0]")
 @click.option("--device", default="auto", show_default=True, metavar="NAME", help="auto, cpu or cuda.")
 @may_download

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from depcli.cli.moment import may_be_past, tell_moment
+from depcli.cli.moment import as_of_moment, tell_moment
 from depcli.cli.options import BACKBONE_HELP, Finite, Setting, agree_to_download, every_command, may_download
 
 
@@ -14,9 +14,12 @@ from depcli.cli.options import BACKBONE_HELP, Finite, Setting, agree_to_download
 @click.option("--rating", type=Finite(0, 10), help="The rating that the review shall have.")
 @click.option("--title", help="The title that the review shall have.")
 @click.option("--method", default="dep", show_default=True, type=click.Choice(["nonperso", "rag", "dep"]), help="How to write.")
-@click.option("--engine", type=click.Choice(["llamacpp", "transformers"]), help="[default: llamacpp where there is a GGUF]")
+@click.option(
+    "--engine", type=click.Choice(["llamacpp", "transformers", "openai"]),
+    help="openai asks the endpoint at OPENAI_BASE_URL. [default: llamacpp where there is a GGUF]",
+)  # fmt: skip
 @click.option("--adapter", metavar="NAME", help="[default: the newest one, of the backbone if one is named]")
-@click.option("--backbone", metavar="NAME", help=f"{BACKBONE_HELP} [default: the adapter's, else mini]")
+@click.option("--backbone", metavar="NAME", help=f"{BACKBONE_HELP} openai: its name there. [default: the adapter's, else mini]")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Another seed, another review.")
 @click.option("--temperature", type=Finite(min=0), default=0.8, show_default=True, help="0 takes the likeliest token each time.")
 @click.option("--top-p", type=Finite(0, 1, min_open=True), default=0.95, show_default=True)
@@ -24,7 +27,7 @@ from depcli.cli.options import BACKBONE_HELP, Finite, Setting, agree_to_download
 @click.option("--item-title", metavar="TEXT", help="Title of the item, instead of the store's.")
 @click.option("--item-description", metavar="TEXT", help="Description of the item, instead of the store's.")
 @click.option("--template", metavar="NAME", help="full, compact, or a .jinja file of yours; with dep it is the adapter's.")
-@may_be_past
+@as_of_moment
 @click.option("--min-peers", type=click.IntRange(min=1), metavar="N", help="As the adapter was trained: it refuses another N.")
 @click.option("--show-prompt", is_flag=True, help="Show on stderr what the model reads; soft tokens appear as «his», «diff».")
 @may_download
@@ -46,6 +49,7 @@ def command(
       dep write --user U --item new --item-title "A Kettle" --rating 2 --seed 7
       dep write --user U --item A --method nonperso --json
       dep write --user U --item A --as-of 2009-05-31
+      dep write --user U --item A --method rag --engine openai --backbone qwen3-8b
     """
     from depcli import engines, writing
     from depcli.profiles import writing_parts
@@ -62,7 +66,8 @@ def command(
     parts = writing_parts(setting.profiles, method=method, adapter=adapter, backbone=backbone, engine=engine)
     for reason in parts.reasons:
         sink.note(reason)
-    agree_to_download(setting, parts.backbone, parts.form)
+    if parts.form:
+        agree_to_download(setting, parts.backbone, parts.form)
     with engines.load(parts.engine, parts.backbone, offline=setting.offline) as loaded:
         writer = writing.make_writer(
             store=store, snapshot=snapshot, method=method, backbone=parts.backbone, engine=loaded, adapter_folder=parts.adapter,

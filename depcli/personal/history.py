@@ -25,13 +25,14 @@ def most_recent(stored: Sequence[Stored], k: int) -> list[Stored]:
 
 def unknown_user(snapshot, user_id: str) -> NotFound:
     """The error that says that this snapshot has nothing by a user."""
-    users = snapshot.counts()["users"]
-    if snapshot.moment is None:
-        return NotFound(f"no user {user_id!r} in the store", f"it knows {users:,} users; ids are case-sensitive")
-    return NotFound(
-        f"no review by {user_id!r} up to {moment_text(snapshot.moment)} in the store",
-        f"it knows {users:,} users up to then, reviews without a time left out; ids are case-sensitive",
-    )
+    users = f"it knows {snapshot.counts()['users']:,} users; ids are case-sensitive"
+    untimed = "" if snapshot.moment is None else ", and reviews without a time are left out"
+    return NotFound(f"no user {user_id!r} in {store_text(snapshot)}", users + untimed)
+
+
+def store_text(snapshot) -> str:
+    """What a snapshot is called in an error: "the store", or the store as of which moment."""
+    return "the store" if snapshot.moment is None else f"the store as of {moment_text(snapshot.moment)}"
 
 
 def moment_text(moment: float) -> str:

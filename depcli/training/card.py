@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from depcli.adapters.files import CARD, write_atomically
+from depcli.personal.history import moment_text
 
 _CARD = """# DEP adapter for {backbone_name}
 
@@ -14,7 +15,8 @@ tokens for the frozen backbone **{backbone_name}** (revision `{revision}`, hidde
 | | |
 |---|---|
 | embedder | {embedder} |
-| trained on | {train} reviews ({split}), {history} past reviews each at most |
+| trained on | {train} reviews ({split}{moment}), {history} past reviews each at most |
+| differences | from {min_peers} peers or more |
 | parameters | {parameters:,} |
 | best epoch | {best_epoch}, by {select_by} |
 | training time | {seconds:.0f} s |
@@ -47,7 +49,9 @@ def write_card(folder: Path, config: dict) -> None:
         embedder=f"{embedder['name']}, {embedder['dimension']}-d ({embedder['revision']})",
         train=config["train_reviews"],
         split=config["split"]["name"],
+        moment="" if config["as_of"] is None else f", as of {moment_text(config['as_of'])}",
         history=config["history"],
+        min_peers=config["min_peers"],
         parameters=config["parameters"],
         best_epoch=config["best_epoch"] + 1,
         select_by=config["select_by"],

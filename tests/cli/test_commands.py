@@ -101,6 +101,50 @@ def test_write_without_an_adapter_about_an_item_nobody_knows(profiles, folder, c
     assert document["method"] == "rag" and len(document["reviews_used"]) == 5
 
 
+def test_write_as_of_a_moment_reads_nothing_later(profiles, folder, capsys):
+    ask = ["write", "--user", "bea", "--item", "i3", "--profiles", profiles, "--backbone", str(folder / "tiny")]
+    ask += ["--max-new-tokens", "4"]
+    now = json.loads(run(capsys, *ask, "--json").out)
+    assert (now["as_of"], now["min_peers"]) == (None, 1)
+    assert [used["timestamp"] for used in now["reviews_used"]] == [1002, 1004]
+    for moment in ("1001.5", "1970-01-01T00:16:41.5", "1970-01-01 01:16:41.5+01:00"):
+        then = run(capsys, *ask, "--json", "--as-of", moment, "--min-peers", "1")
+        document = json.loads(then.out)
+        assert (document["as_of"], document["adapter_as_of"]) == (1001.5, None)
+        assert [used["timestamp"] for used in document["reviews_used"]] == [1000, 1001]
+        assert "as of 1970-01-01 00:16:41 UTC" in then.err and "the adapter has learned from later reviews too" in then.err
+    assert main([*ask, "--as-of", "999"]) == 3
+    assert "no user 'bea' in the store as of 1970-01-01 00:16:39 UTC" in capsys.readouterr().err
+    assert main([*ask, "--item", "i4", "--as-of", "1003"]) == 3
+    assert "no item 'i4' in the store as of" in capsys.readouterr().err
+    assert main([*ask, "--min-peers", "2"]) == 1
+    assert "dep train --min-peers 2" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["write --user bea --item i1", "train", "eval"])
+@pytest.mark.parametrize("moment", ["", " ", "soon", "2009-13-01", "nan", "inf", "-1e11", "1e40", "12:30", "1_000"])
+def test_what_is_no_time_is_a_usage_error(profiles, capsys, command, moment):
+    assert main([*command.split(), "--profiles", profiles, "--as-of", moment]) == 2
+    assert "is no time" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["write --user bea --item i1", "train", "eval"])
+def test_fewer_than_one_peer_is_a_usage_error(profiles, capsys, command):
+    assert main([*command.split(), "--profiles", profiles, "--min-peers", "0"]) == 2
+    assert "--min-peers" in capsys.readouterr().err
+
+
+def test_eval_as_of_a_moment(profiles, folder, capsys):
+    ask = ["eval", "--backbone", str(folder / "tiny"), "--max-new-tokens", "4", "--profiles", profiles, "--limit", "1"]
+    ask += ["--as-of", "1003", "--out", str(folder / "then")]
+    assert main([*ask, "--methods", "rag,dep"]) == 1
+    assert "adapter 'one' was trained on all reviews of its store" in capsys.readouterr().err
+    results = json.loads(run(capsys, *ask, "--methods", "rag", "--json").out)
+    assert results["settings"]["as_of"] == 1003
+    (line,) = map(json.loads, (folder / "then/predictions.jsonl").read_text().splitlines())
+    assert line["asin"] == "i3" and line["shown"] == ["i0", "i1", "i2"]
+
+
 def test_write_says_what_is_not_there(profiles, folder, capsys):
     tiny = ["--backbone", str(folder / "tiny")]
     for options, code, said in (

@@ -1,0 +1,133 @@
+"""The road as of a moment, and with a floor of peers: training, writing and evaluating on what existed then."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from depcli import backbones, engines
+from depcli.adapters import files
+from depcli.demo.world import world
+from depcli.errors import BadInput, Incompatible
+from depcli.evaluating import evaluate_store
+from depcli.evaluation.split import leave_last_out
+from depcli.personal.history import moment_text
+from depcli.records import Sampling
+from depcli.training.options import TrainOptions
+from depcli.training.run import train
+from depcli.writing import find_request, make_writer
+from tests.personal.conftest import made_store
+
+OPTIONS = TrainOptions(epochs=1, batch_size=4, history=3, max_target_tokens=40, validation_limit=4, min_peers=2)
+
+
+@pytest.fixture(scope="module")
+def reviews():
+    made, _ = world()
+    users = sorted({review.user_id for review in made})[:8]
+    return [review for review in made if review.user_id in users]
+
+
+@pytest.fixture(scope="module")
+def moment(reviews) -> float:
+    return float(np.median([review.timestamp for review in reviews]))
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory, reviews):
+    return made_store(tmp_path_factory.mktemp("whole"), reviews, world()[1])
+
+
+@pytest.fixture(scope="module")
+def backbone(tiny_backbone):
+    return replace(backbones.find(str(tiny_backbone)), template="compact", max_input_tokens=1400)
+
+
+@pytest.fixture(scope="module")
+def trained(store, backbone, moment):
+    return train(
+        store=store, backbone=backbone, folder=files.folder_of(store.path, "then"), options=replace(OPTIONS, as_of=moment)
+    )  # fmt: skip
+
+
+def test_training_as_of_a_moment_is_training_on_a_store_that_never_knew_more(
+    trained, store, backbone, reviews, moment, tmp_path
+):  # fmt: skip
+    only = made_store(tmp_path, [review for review in reviews if review.timestamp <= moment], world()[1])
+    other = train(store=only, backbone=backbone, folder=tmp_path / "other", options=OPTIONS)
+    assert f"leave-last-out, as of {moment_text(moment)})" in (trained.folder / files.CARD).read_text()
+    assert trained.config["as_of"] == moment and other.config["as_of"] is None
+    assert trained.config["split"] == other.config["split"] == {
+        **other.config["split"], "digest": leave_last_out(store.snapshot(as_of=moment)).digest,
+    }  # fmt: skip
+    assert trained.config["split"]["digest"] != leave_last_out(store.snapshot()).digest
+    assert trained.losses == pytest.approx(other.losses, abs=1e-5)
+    whole, early = files.load(trained.folder)[0].state_dict(), files.load(other.folder)[0].state_dict()
+    for name, tensor in whole.items():
+        np.testing.assert_allclose(tensor.numpy(), early[name].numpy(), atol=2e-4, err_msg=name)
+
+
+def writer(store, backbone, engine, folder, **options):
+    return make_writer(
+        store=store, snapshot=store.snapshot(), method="dep", backbone=backbone, engine=engine, adapter_folder=folder, **options
+    )
+
+
+def test_the_floor_of_peers_belongs_to_the_adapter(trained, store, backbone, tmp_path):
+    assert trained.config["min_peers"] == files.read_config(trained.folder)["min_peers"] == 2
+    older = tmp_path / "older"
+    older.mkdir()
+    config = json.loads((trained.folder / files.CONFIG).read_text())
+    (older / files.WEIGHTS).write_bytes((trained.folder / files.WEIGHTS).read_bytes())
+    (older / files.CONFIG).write_text(json.dumps({key: value for key, value in config.items() if key != "min_peers"}))
+    with engines.load("transformers", backbone) as engine:
+        for folder, known in ((trained.folder, 2), (older, 1)):
+            for asked in (None, known):
+                assert writer(store, backbone, engine, folder, min_peers=asked).builder.min_peers == known
+            with pytest.raises(Incompatible, match=f"differences from {known} peers or more, not from 3"):
+                writer(store, backbone, engine, folder, min_peers=3)
+        request = find_request(store.snapshot(), store.snapshot().user_ids()[0], "new", item_title="New")
+        prompt = writer(store, backbone, engine, trained.folder).builder.build(request)
+        assert all((past.diff is None) == (past.peers < 2) for past in prompt.shown)
+
+
+def test_evaluation_keeps_to_the_moment_of_the_adapter(trained, store, backbone, moment, tmp_path):
+    def evaluate(out: str, **options):
+        arguments = {"method_names": ["rag", "dep"], "adapter_folder": trained.folder, "limit": 2} | options
+        return evaluate_store(
+            store=store, backbone=backbone, out=tmp_path / out, sampling=Sampling(max_new_tokens=4), **arguments
+        )  # fmt: skip
+
+    results = evaluate("adapter")
+    assert results["settings"]["as_of"] == moment and results["settings"]["min_peers"] == 2
+    assert results["settings"]["split_digest"] == leave_last_out(store.snapshot(as_of=moment)).digest
+    for line in map(json.loads, (tmp_path / "adapter/predictions.jsonl").read_text().splitlines()):
+        stored = {entry.review.asin: entry.review for entry in store.snapshot().histories([line["user_id"]])[line["user_id"]]}
+        assert all(stored[asin].timestamp <= moment for asin in (*line["shown"], line["asin"]))
+    with pytest.raises(Incompatible, match="was trained on the reviews up to .*, not on those up to"):
+        evaluate("another moment", as_of=moment + 1)
+    with pytest.raises(Incompatible, match="differences from 2 peers"):
+        evaluate("another floor", min_peers=1)
+    without = evaluate("text", method_names=["rag"], adapter_folder=None, as_of=moment + 1e6)
+    assert without["settings"]["split_digest"] == leave_last_out(store.snapshot(as_of=moment + 1e6)).digest
+
+
+def test_a_resumed_run_keeps_to_its_moment(store, backbone, moment, tmp_path):
+    def interrupt(event):
+        if "step" in event:
+            raise KeyboardInterrupt
+
+    common = {"store": store, "backbone": backbone, "folder": tmp_path / "cut"}
+    with pytest.raises(KeyboardInterrupt):
+        train(**common, options=replace(OPTIONS, as_of=moment), on_event=interrupt)
+    with pytest.raises(Incompatible, match="as_of: expected"):
+        train(**common, options=OPTIONS, resume=True)
+    assert train(**common, options=replace(OPTIONS, as_of=moment), resume=True).config["as_of"] == moment
+
+
+def test_options_that_make_no_sense():
+    with pytest.raises(BadInput, match="min_peers must be 1 or more, not 0"):
+        TrainOptions(min_peers=0)
