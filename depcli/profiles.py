@@ -9,6 +9,7 @@ from pathlib import Path
 from depcli import backbones, embedders, methods
 from depcli.adapters import files as adapter_files
 from depcli.backbones.catalogue import Backbone
+from depcli.engines.endpoint import find_endpoint, no_soft_tokens
 from depcli.errors import DepError, NotFound
 from depcli.store import Store
 
@@ -100,7 +101,8 @@ def _suits(folder: Path, backbone: str | None) -> bool:
 
 @dataclass(frozen=True)
 class WritingParts:
-    """What a review is written with, and why. `form` is how the engine takes the backbone: 'gguf' or 'weights'."""
+    """What a review is written with, and why. `form` is how the engine takes the backbone: 'gguf', 'weights', or None where it
+    runs elsewhere."""
 
     method: str
     adapter: Path | None
@@ -109,8 +111,8 @@ class WritingParts:
     reasons: tuple[str, ...]
 
     @property
-    def form(self) -> str:
-        return "gguf" if self.engine == "llamacpp" else "weights"
+    def form(self) -> str | None:
+        return {"llamacpp": "gguf", "openai": None}.get(self.engine, "weights")
 
 
 def writing_parts(
@@ -118,8 +120,11 @@ def writing_parts(
 ) -> WritingParts:  # fmt: skip
     """Choose what was not named: the newest adapter, the backbone it was trained for, llama.cpp where there is a GGUF.
 
-    Loads nothing. Raises NotFound when there is no such method, adapter or backbone.
+    Loads nothing. Raises NotFound when there is no such method, adapter or backbone, Incompatible when an endpoint is asked for
+    soft tokens.
     """
+    if engine == "openai":
+        return _at_endpoint(method, backbone)
     folder, reasons = None, []
     if methods.find(method).needs_adapter:
         wanted = backbones.find(backbone).name if backbone else None
@@ -133,3 +138,11 @@ def writing_parts(
         engine = "llamacpp" if found.gguf else "transformers"
         reasons.append(f"engine {engine}: " + ("the local default" if found.gguf else f"no GGUF of {found.name} is known"))
     return WritingParts(method, folder, found, engine, tuple(reasons))
+
+
+def _at_endpoint(method: str, model: str | None) -> WritingParts:
+    if methods.find(method).needs_adapter:
+        raise no_soft_tokens(f"the method {method!r} needs soft tokens")
+    if model is None:
+        raise NotFound("no model is named for the endpoint", "--backbone NAME, as the endpoint calls it")
+    return WritingParts(method, None, backbones.served(model), "openai", (f"prompts and reviews go to {find_endpoint()}",))

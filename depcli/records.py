@@ -174,12 +174,16 @@ class SoftPrompt:
 
 @dataclass(frozen=True)
 class Sampling:
-    """How to sample. Temperature 0 is greedy. The paper's values are the defaults (DEP, section 4.1)."""
+    """How to sample. Temperature 0 is greedy. The paper's values are the defaults (DEP, section 4.1).
+
+    `schema` is a JSON schema as JSON text, under which the text has to parse; None for free text.
+    """
 
     temperature: float = 0.8
     top_p: float = 0.95
     max_new_tokens: int = 2048
     seed: int = 0
+    schema: str | None = None
 
 
 @dataclass(frozen=True)

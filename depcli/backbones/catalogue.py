@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from depcli.errors import BadInput, NotFound
@@ -77,6 +77,11 @@ def find(name: str) -> Backbone:
     if _HUB_ID.fullmatch(name) and not name.startswith("."):
         return Backbone(name, name)
     raise NotFound(f"no backbone {name!r}", _hint())
+
+
+def served(model: str) -> Backbone:
+    """What an endpoint serves as `model`; a name of the catalogue brings its template and prompt budget along."""
+    return replace(find(model), name=model) if model.lower() in NAMES else Backbone(model, model)
 
 
 def _hint() -> str:

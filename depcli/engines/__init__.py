@@ -1,19 +1,23 @@
 """Engines: SoftPrompts in, Completions out. All of them are used alike; they differ in what they need and how fast they are.
 
-An engine has `name`, `width` (H), `chat`, `context` (positions), `count(text)`, `generate(requests, on_text)`, `close()`, and is
-a context manager.
+An engine has `name`, `width` (H, None where soft tokens cannot go in), `chat`, `context` (positions), `count(text)`,
+`generate(requests, on_text)`, `close()`, and is a context manager.
 """
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 from depcli.backbones.catalogue import Backbone
 from depcli.errors import MissingDependency, NotFound
 
-NAMES = ("llamacpp", "transformers")
+NAMES = ("llamacpp", "transformers", "openai")
 
 
 def load(name: str, backbone: Backbone, *, offline: bool = False, device: str = "auto", exact: bool = False):
     """The engine called `name` with `backbone` loaded. `exact` trades speed for float32 everywhere, for comparisons.
+
+    `device` and `exact` mean nothing to an endpoint, which is what OPENAI_BASE_URL and OPENAI_API_KEY say.
 
     Raises NotFound, NeedsNetwork, MissingDependency, BadInput, Incompatible.
     """
@@ -29,4 +33,10 @@ def load(name: str, backbone: Backbone, *, offline: bool = False, device: str = 
                 f"llama-cpp-python cannot be used: {error}", "pip install llama-cpp-python, or use --engine transformers"
             ) from error
         return LlamaCppEngine(backbone, offline=offline, device=device, exact=exact)
+    if name == "openai":
+        if find_spec("openai") is None:
+            raise MissingDependency("the engine openai needs the package openai", 'pip install "depcli[openai]"')
+        from depcli.engines.openai import OpenAIEngine
+
+        return OpenAIEngine(backbone, offline=offline)
     raise NotFound(f"no engine {name!r}", f"give one of {', '.join(NAMES)}")
