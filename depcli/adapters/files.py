@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
-import tempfile
 from dataclasses import asdict
 from pathlib import Path
 
+from depcli.atomic import write_atomically
 from depcli.errors import BadInput, Incompatible, NotFound
 from depcli.records import EmbedderIdentity
 
@@ -32,21 +31,6 @@ def folder_of(profiles: str, name: str) -> Path:
 def names(profiles: str) -> list[str]:
     """The finished adapters of a profiles folder."""
     return sorted(path.parent.name for path in (Path(profiles) / "adapters").glob(f"*/{CONFIG}"))
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write beside, flush to the disk, then replace: the file is the old one or the new one, never half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name + ".")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 def save(folder: Path, adapter, config: dict) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from depcli.adapters.files import CARD, write_atomically
+from depcli.adapters.files import CARD
+from depcli.atomic import write_atomically
 from depcli.personal.history import moment_text
 
 _CARD = """# DEP adapter for {backbone_name}

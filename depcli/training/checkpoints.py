@@ -9,7 +9,8 @@ from pathlib import Path
 
 import torch
 
-from depcli.adapters.files import CHECKPOINTS, METRICS, write_atomically
+from depcli.adapters.files import CHECKPOINTS, METRICS
+from depcli.atomic import write_atomically
 from depcli.errors import Incompatible
 
 _STATE = "last.pt"

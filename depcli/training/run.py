@@ -13,6 +13,7 @@ from depcli import backbones, methods
 from depcli.adapters import files
 from depcli.adapters.dep import DepAdapter, DepShape
 from depcli.adapters.project import project
+from depcli.atomic import write_atomically
 from depcli.backbones.catalogue import Backbone
 from depcli.engines.transformers import TransformersEngine
 from depcli.errors import BadInput, DepError
@@ -125,7 +126,7 @@ def train(
     write_card(folder, config)
     (folder / files.TEMPLATE).unlink(missing_ok=True)
     if not template.bundled:
-        files.write_atomically(folder / files.TEMPLATE, template.source.encode())
+        write_atomically(folder / files.TEMPLATE, template.source.encode())
     files.save(folder, adapter, config)
     shutil.rmtree(folder / files.CHECKPOINTS)
     return TrainReport(folder, len(prepared), len(checked), parameters, progress.best_epoch, losses, progress.seconds, config)
