@@ -53,7 +53,7 @@ def of(folder: Path) -> list[Commit]:
         return []
     try:
         return read(lance.open_table(lance.connect(folder), COMMITS))
-    except (OSError, RuntimeError, ValueError):  # a writer may have removed the version that was just opened: there is a newer one
+    except (OSError, RuntimeError, ValueError):  # a writer may have removed this version a moment ago: there is a newer one
         return read(lance.open_table(lance.connect(folder), COMMITS))
 
 

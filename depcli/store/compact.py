@@ -21,7 +21,7 @@ from depcli.store.schema import DATA_TABLES
 from depcli.store.tables import Tables
 
 KEEP_DAYS = 7.0
-_MARGIN_SECONDS = 1.0  # LanceDB rounds ages to milliseconds and asks the clock again
+_MARGIN_SECONDS = 3600.0  # LanceDB asks the clock again when it comes to removing
 
 
 @dataclass(frozen=True)

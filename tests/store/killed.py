@@ -2,7 +2,8 @@
 
 `python -m tests.store.killed PROFILES` writes a line to stdout after each group of reviews, to be killed from outside.
 `python -m tests.store.killed N=PROFILES ...` lets one process per store kill itself right before its Nth write to LanceDB
-(rows added or deleted, pieces joined), and writes each one's exit status.
+(rows added or deleted, pieces joined, indexes made), and writes each one's exit status. After `--forget USER` they forget the
+user instead, after `--compact` they compact and keep the newest commit only.
 """
 
 from __future__ import annotations
@@ -10,10 +11,13 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections.abc import Callable
+from functools import partial
 
 from lancedb.table import LanceTable
 
-from depcli.store import Store
+from depcli.store import Store, erase
+from depcli.store.compact import compact
 from depcli.store.ingest import ingest
 from tests.store.made import MadeEmbedder, entries_for_killing
 
@@ -34,7 +38,7 @@ def count_writes(limit: int) -> None:
 
         return counted
 
-    for name in ("add", "delete", "optimize", "restore"):
+    for name in ("add", "delete", "optimize", "restore", "create_index"):
         setattr(LanceTable, name, wrapped(getattr(LanceTable, name)))
 
 
@@ -45,26 +49,43 @@ def run(path: str) -> None:
         writer.tidy(force=True)
 
 
+def forget(path: str, user: str) -> None:
+    with Store.open(path).writer() as writer:
+        erase.forget(writer.tables, [user], [])
+
+
+def give_space_back(path: str) -> None:
+    with Store.open(path).writer() as writer:
+        compact(writer.tables, keep_days=0)
+
+
 def say(event: dict) -> None:
     sys.stdout.write(f"{event['reviews_committed']}\n")
     sys.stdout.flush()
 
 
-def run_killed(path: str, limit: int) -> int:
+def run_killed(work: Callable[[str], None], path: str, limit: int) -> int:
     """The exit status of a child that dies before its write number `limit`. The fork saves importing LanceDB again."""
     child = os.fork()
     if child == 0:
         sys.stdout = sys.stderr
         count_writes(limit)
-        run(path)
+        work(path)
         os._exit(0)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 if __name__ == "__main__":
-    if "=" not in sys.argv[1]:
-        run(sys.argv[1])
+    arguments = sys.argv[1:]
+    if arguments[0] == "--forget":
+        work, arguments = partial(forget, user=arguments[1]), arguments[2:]
+    elif arguments[0] == "--compact":
+        work, arguments = give_space_back, arguments[1:]
     else:
-        for argument in sys.argv[1:]:
+        work = run
+    if "=" not in arguments[0]:
+        work(arguments[0])
+    else:
+        for argument in arguments:
             number, _, folder = argument.partition("=")
-            sys.stdout.write(f"{run_killed(folder, int(number))}\n")
+            sys.stdout.write(f"{run_killed(work, folder, int(number))}\n")
