@@ -28,6 +28,10 @@ COMMANDS = {
     "status": Entry("status", "Show what the store and its adapters hold."),
     "check": Entry("check", "Compute again what the store derives, and compare."),
     "export": Entry("export", "Write the store as JSON lines."),
+    "backup": Entry("backup", "Copy the profiles while others write."),
+    "log": Entry("log", "Show the commits of the store."),
+    "forget": Entry("forget", "Erase users or items, down to the disk.", "run the same command again: it is all or nothing"),
+    "compact": Entry("compact", "Join files and drop the data of old commits."),
     "path": Entry("path", "Print where the profiles are."),
     "demo": Entry("demo", "See all of it in minutes, on a made-up world.", "run `dep demo` again to start over"),
 }

@@ -48,6 +48,15 @@ def day(timestamp: float | None) -> str:
         return "-"
 
 
+def size(number: float) -> str:
+    """A number of bytes as people read it."""
+    for unit in ("B", "KB", "MB"):
+        if number < 1000:
+            return f"{number:,.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"
+        number /= 1000
+    return f"{number:.1f} GB"
+
+
 def _words(text: str, characters: int) -> list[str]:
     return [visible(word) for word in text[:characters].split()]
 

@@ -4,60 +4,74 @@ from __future__ import annotations
 
 import click
 
-from depcli.cli.options import Setting, every_command
+from depcli.cli.options import Setting, at_commit, every_command
 
 _COMMITS_SHOWN = 5
 
 
 @click.command("status")
+@at_commit
 @every_command
-def command(setting: Setting) -> None:
+def command(setting: Setting, at: str | None) -> None:
     """Show what the store and its adapters hold: counts, embedder, size on disk, the last commits, the adapters.
+
+    With --at the counts and commits are those of then; sizes and adapters are always those of now.
 
     \b
     Examples:
       dep status
+      dep status --at 12
       dep status --profiles ~/profiles --json
     """
     from depcli.profiles import overview
 
-    document = overview(setting.profiles)
+    document = overview(setting.profiles, at)
     setting.sink.result(document, lambda: _show(setting.sink, document))
 
 
 def _show(sink, document: dict) -> None:
-    store, embedder = document["store"], document["store"]["embedder"]
+    from depcli.cli import layout
+    from depcli.cli.log import show_commits
+
+    store, embedder, adapters = document["store"], document["store"]["embedder"], document["adapters"]
     sink.heading(document["profiles"])
-    sink.line(f"{store['reviews']:,} reviews by {store['users']:,} users of {store['items']:,} items, {_size(store['bytes'])}")
+    sink.line(f"{store['reviews']:,} reviews by {store['users']:,} users of {store['items']:,} items")
     sink.line(f"embedder: {embedder['name']}, {embedder['dimension']}-d, {embedder['revision']}")
+    for line in layout.paragraph(_sizes(document), lines=4):
+        sink.line(line)
+    if store["unfinished_erasing"]:
+        sink.line("a forgetting was interrupted: dep check --repair finishes it")
     sink.line()
-    sink.heading(f"Last commits (of {len(store['commits']):,})")
-    newest = store["commits"][: -_COMMITS_SHOWN - 1 : -1]
-    sink.table(("number", "id", "when (UTC)", "what", "changes", "from"), [_commit(commit) for commit in newest])
+    log = store["commits"]
+    sink.heading(f"Last commits (of {len(log):,}, {store['readable_commits']:,} readable)")
+    show_commits(sink, log[: -_COMMITS_SHOWN - 1 : -1])
     sink.line()
     sink.heading("Adapters")
-    if document["adapters"]:
-        sink.table(("name", "backbone", "size", "validation loss", "note"), [_adapter(entry) for entry in document["adapters"]])
+    if adapters:
+        layout.table(
+            sink, ("name", "backbone", "size", "validation loss", "note"), [_adapter(entry) for entry in adapters], flexible=4
+        )
     else:
         sink.line("none yet: dep train makes one")
     for name in document["unfinished_adapters"]:
         sink.line(f"unfinished: {name} (dep train --adapter {name} --resume goes on)")
 
 
-def _commit(commit: dict) -> tuple[str, ...]:
-    changes = ", ".join(f"{count:,} {what}" for what, count in commit["counts"].items() if count)
-    when = commit["created"][:19].replace("T", " ")
-    return str(commit["number"]), commit["id"], when, commit["action"], changes or "-", commit["source"] or "-"
+def _sizes(document: dict) -> str:
+    from depcli.cli.layout import size
+
+    tables = document["store"]["tables"]
+    said = [
+        f"on disk: {size(document['store']['bytes'])}, of which " + ", ".join(f"{size(tables[name])} {name}" for name in tables)
+    ]
+    for name in ("adapters", "evaluations"):
+        if document[name]:
+            said.append(f"{name} {size(sum(entry['bytes'] for entry in document[name]))}")
+    return "; ".join(said)
 
 
 def _adapter(entry: dict) -> tuple[str, ...]:
+    from depcli.cli.layout import size
+
     losses = ", ".join(f"{name} {loss:.3f}" for name, loss in entry.get("validation_losses", {}).items())
-    return entry["name"], entry.get("backbone", "-"), _size(entry["bytes"]), losses or "-", entry.get("problem", "")
-
-
-def _size(number: float) -> str:
-    for unit in ("B", "KB", "MB"):
-        if number < 1000:
-            return f"{number:,.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"
-        number /= 1000
-    return f"{number:.1f} GB"
+    return entry["name"], entry.get("backbone", "-"), size(entry["bytes"]), losses or "-", entry.get("problem", "")
