@@ -11,7 +11,8 @@ from depcli.adapters import files as adapter_files
 from depcli.backbones.catalogue import Backbone
 from depcli.engines.endpoint import find_endpoint, no_soft_tokens
 from depcli.errors import DepError, NotFound
-from depcli.store import Store
+from depcli.store import Store, commits, erase
+from depcli.store.schema import COMMITS, DATA_TABLES
 
 ADAPTERS, EVALUATIONS = "adapters", "evaluations"
 
@@ -32,25 +33,52 @@ def store_to_fill(
     return store, chosen, "the store was made with it"
 
 
-def overview(profiles: Path) -> dict:
-    """What a profiles folder holds, ready for JSON. Raises NotFound when it has no store. Sizes in bytes."""
+def overview(profiles: Path, at: str | None = None) -> dict:
+    """What a profiles folder holds, ready for JSON; with `at` the counts and commits of then. Sizes in bytes, as they are now.
+    Raises NotFound when it has no store."""
     store = Store.open(profiles)
-    log = store.log()
+    snapshot = store.snapshot(at)
+    log = [commit for commit in commit_documents(store) if commit["number"] <= snapshot.commit.number]
     return {
         "profiles": str(profiles.resolve()),
         "store": {
-            **store.snapshot().counts(),
+            **snapshot.counts(),
             "embedder": asdict(store.embedder),
             "bytes": _bytes_under(store.folder),
-            "commits": [
-                {key: getattr(commit, key) for key in ("number", "id", "created", "action", "source", "counts")} for commit in log
-            ],
+            "tables": {name: _bytes_under(store.folder / f"{name}.lance") for name in (*DATA_TABLES, COMMITS)},
+            "readable_commits": sum(commit["readable"] for commit in log),
+            "unfinished_erasing": erase.unfinished(store.folder),
+            "commits": log,
         },
         "adapters": [_adapter(profiles / ADAPTERS / name, asdict(store.embedder)) for name in adapter_files.names(str(profiles))],
         "unfinished_adapters": sorted(
             folder.parent.name for folder in (profiles / ADAPTERS).glob(f"*/{adapter_files.CHECKPOINTS}")
         ),
+        "evaluations": [
+            {"name": folder.name, "bytes": _bytes_under(folder)} for folder in sorted((profiles / EVALUATIONS).glob("*/"))
+        ],
     }  # fmt: skip
+
+
+def commit_documents(store: Store) -> list[dict]:
+    """Every commit of a store, oldest first, ready for JSON. `readable` is whether its data are still there."""
+    log = store.log()
+    there = {commit.id for commit in commits.readable(log)}
+    said = ("number", "id", "created", "action", "source", "counts")
+    return [{**{key: getattr(commit, key) for key in said}, "readable": commit.id in there} for commit in log]
+
+
+def commits_in_use(profiles: Path) -> set[str]:
+    """The ids of the commits that finished adapters are evaluated on and unfinished ones go on with."""
+    adapters = profiles / ADAPTERS
+    configs = [_adapter(adapters / name, {}) for name in adapter_files.names(str(profiles))]
+    used = {config["store_commit"] for config in configs if "store_commit" in config}
+    for folder in adapters.glob(f"*/{adapter_files.CHECKPOINTS}"):
+        from depcli.training import checkpoints  # brings PyTorch, for the few who have such a folder
+
+        if checkpoints.exists(folder.parent):
+            used.add(checkpoints.settings_of(folder.parent)["store_commit"])
+    return used
 
 
 def _adapter(folder: Path, embedder: dict) -> dict:
