@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from depcli import backbones, methods
@@ -49,62 +50,32 @@ class TrainReport:
 
 def train(
     *, store, backbone: Backbone, folder: Path, options: TrainOptions, resume: bool = False, replace: bool = False,
-    offline: bool = False, device: str = "auto", on_event: Callable[[dict], None] = lambda event: None,
+    offline: bool = False, device: str = "auto", at: str | None = None, on_event: Callable[[dict], None] = lambda event: None,
 ) -> TrainReport:  # fmt: skip
-    """Train a DEP adapter into `folder`. Events are plain dicts: {"note": text} or one step or validation.
+    """Train a DEP adapter into `folder`, on the newest commit or the one named by `at` (id or number). Events are plain dicts: {"note": text} or one step or validation.
 
     Raises DepError when the folder is taken, Incompatible when a resumed run was started otherwise, BadInput when the
     store has nothing to learn from.
     """
     _claim(folder, resume, replace)
-    snapshot = store.snapshot(at=checkpoints.settings_of(folder)["store_commit"] if resume else None, as_of=options.as_of)
-    split = leave_last_out(snapshot, targets_per_user=options.targets_per_user)
-    model = backbones.load_model(backbone, device=device, offline=offline)
-    tokenizer = backbones.load_tokenizer(backbone, offline=offline)
-    fingerprint = backbones.fingerprint(backbone, model)
-    before = backbones.weights_digest(model)
-    template = Template(options.template or backbone.template)
-    max_input = options.max_input_tokens or backbone.max_input_tokens
-    rate, reason = options.rate_for(fingerprint["hidden_size"])
-    on_event({"note": f"learning rate {rate:g}: {reason}"})
-    micro_tokens = options.micro_tokens or (32768 if model.device.type == "cuda" else 4096)
+    commit = at or (checkpoints.settings_of(folder)["store_commit"] if resume else None)
+    run = _Run(store, backbone, options, commit, offline=offline, device=device)
+    on_event({"note": f"learning rate {run.rate:g}: {run.rate_reason}"})
 
-    def examples(method: str, targets: list[Target]) -> list[Example]:
-        builder = PromptBuilder(
-            snapshot, methods.find(method), template, backbones.chat_of(tokenizer),
-            lambda text: len(tokenizer(text, add_special_tokens=False)["input_ids"]),
-            k=options.history, max_input_tokens=max_input, held_out=split.held_out,
-            min_peers=options.min_peers,
-        )  # fmt: skip
-        return make_examples(builder, tokenizer, pairs_of(targets, snapshot), options.max_target_tokens)
-
-    prepared = [example for example in examples("dep", list(split.train)) if example.slots]
-    if not prepared:
-        raise BadInput("no review has a history to learn from", "ingest users with four reviews or more")
-    validation = choose(split, "validation", options.validation_limit)
-    checked = examples("dep", validation)
-    without = len(split.train) - len(prepared)
+    learned = run.learned()
+    targets = choose(run.split, "validation", options.validation_limit)
+    checked = run.examples("dep", targets)
+    without = len(run.split.train) - len(learned)
     left_out = f"; {without:,} left out, no history" if without else ""
-    on_event({"note": f"{len(prepared):,} reviews to learn, {len(checked):,} to validate{left_out}"})
+    on_event({"note": f"{len(learned):,} reviews to learn, {len(checked):,} to validate{left_out}"})
 
-    measured = {name: review_losses(model, None, examples(name, validation), micro_tokens) for name in ("nonperso", "rag")}
-    losses = {name: float(nats.sum() / tokens.sum()) for name, (nats, tokens) in measured.items()}
+    text_alone = {name: run.losses(None, run.examples(name, targets)) for name in ("nonperso", "rag")}
+    losses = {name: _per_token(*found) for name, found in text_alone.items()}
     on_event({"note": "validation loss of text alone: " + ", ".join(f"{name} {loss:.4f}" for name, loss in losses.items())})
 
-    torch.manual_seed(options.seed)
-    d = store.embedder.dimension
-    shape = DepShape(d, options.latents or max(1, d // 2), fingerprint["hidden_size"], _token_norm(model))
-    adapter = DepAdapter(shape).to(model.device)
-    parameters = sum(p.numel() for p in adapter.parameters())
-    settings = {
-        "method": "dep", "backbone": fingerprint, "embedder": asdict(store.embedder),
-        "template": template.name if template.bundled else template.source,
-        "store_commit": snapshot.commit.id, "split": _describe(split), "learning_rate": rate, "max_input_tokens": max_input,
-        **{key: value for key, value in asdict(options).items() if key not in _RESOLVED},
-    }  # fmt: skip
-    score = _scorer(model, tokenizer, checked, options, micro_tokens)
-    loop = Loop(model, adapter, prepared, options, rate=rate, micro_tokens=micro_tokens, validate=score, folder=folder,
-                settings=settings, on_event=on_event)  # fmt: skip
+    adapter = run.new_adapter()
+    loop = Loop(run.model, adapter, learned, options, rate=run.rate, micro_tokens=run.micro_tokens, validate=run.scorer(checked),
+                folder=folder, settings=run.settings, on_event=on_event)  # fmt: skip
     if resume:
         loop.resume()
         on_event({"note": f"going on after step {loop.progress.step} of {loop.total_steps}"})
@@ -112,24 +83,99 @@ def train(
         shutil.rmtree(folder / files.CHECKPOINTS, ignore_errors=True)
         (folder / files.METRICS).unlink(missing_ok=True)
     progress = loop.run()
-
-    nats, tokens = review_losses(model, adapter, checked, micro_tokens)
-    losses["dep"] = float(nats.sum() / tokens.sum())
-    gains = {name: asdict(paired_bootstrap(nats / tokens, other / tokens, tokens)) for name, (other, _) in measured.items()}
-    if backbones.weights_digest(model) != before:
+    if backbones.weights_digest(run.model) != run.weights_sha256:
         raise RuntimeError("the backbone's weights changed during training")
+
+    nats, tokens = run.losses(adapter, checked)
+    losses["dep"] = _per_token(nats, tokens)
+    gains = {name: asdict(paired_bootstrap(nats / tokens, other / tokens, tokens)) for name, (other, _) in text_alone.items()}
     config = {
-        **settings, "backbone_weights_sha256": before, "parameters": parameters, "train_reviews": len(prepared),
-        "validation_reviews": len(checked), "best_epoch": progress.best_epoch, "validation_losses": losses, "dep_minus": gains,
-        "validations": progress.validations, "seconds": round(progress.seconds, 1),
+        **run.settings, "backbone_weights_sha256": run.weights_sha256,
+        "parameters": sum(parameter.numel() for parameter in adapter.parameters()),
+        "train_reviews": len(learned), "validation_reviews": len(checked), "best_epoch": progress.best_epoch,
+        "validation_losses": losses, "dep_minus": gains, "validations": progress.validations,
+        "seconds": round(progress.seconds, 1),
     }  # fmt: skip
-    write_card(folder, config)
-    (folder / files.TEMPLATE).unlink(missing_ok=True)
-    if not template.bundled:
-        write_atomically(folder / files.TEMPLATE, template.source.encode())
-    files.save(folder, adapter, config)
-    shutil.rmtree(folder / files.CHECKPOINTS)
-    return TrainReport(folder, len(prepared), len(checked), parameters, progress.best_epoch, losses, progress.seconds, config)
+    _save(folder, run.template, adapter, config)
+    return TrainReport(
+        folder, len(learned), len(checked), config["parameters"], progress.best_epoch, losses, progress.seconds, config
+    )
+
+
+class _Run:
+    """What one training works with: a split of the store, a frozen backbone, and the options with every gap filled.
+
+    `settings` is what a resumed run must have in common with its first part, and what the adapter's configuration begins with.
+    """
+
+    def __init__(self, store, backbone: Backbone, options: TrainOptions, commit: str | None, *, offline: bool, device: str):
+        self.options = options
+        self.snapshot = store.snapshot(at=commit, as_of=options.as_of)
+        self.split = leave_last_out(self.snapshot, targets_per_user=options.targets_per_user)
+        self.model = backbones.load_model(backbone, device=device, offline=offline)
+        self.tokenizer = backbones.load_tokenizer(backbone, offline=offline)
+        self.weights_sha256 = backbones.weights_digest(self.model)
+        self.template = Template(options.template or backbone.template)
+        self.max_input_tokens = options.max_input_tokens or backbone.max_input_tokens
+        self.micro_tokens = options.micro_tokens or (32768 if self.model.device.type == "cuda" else 4096)
+        self.rate, self.rate_reason = options.rate_for(self.model.config.hidden_size)
+        self.settings = {
+            "method": "dep", "backbone": backbones.fingerprint(backbone, self.model), "embedder": asdict(store.embedder),
+            "template": self.template.name if self.template.bundled else self.template.source,
+            "store_commit": self.snapshot.commit.id, "split": _describe(self.split), "learning_rate": self.rate,
+            "max_input_tokens": self.max_input_tokens,
+            **{key: value for key, value in asdict(options).items() if key not in _RESOLVED},
+        }  # fmt: skip
+
+    def learned(self) -> list[Example]:
+        """The examples to learn from: those with a history. Raises BadInput when there are none."""
+        examples = [example for example in self.examples("dep", self.split.train) if example.slots]
+        if not examples:
+            raise BadInput("no review has a history to learn from", "ingest users with four reviews or more")
+        return examples
+
+    def examples(self, method: str, targets: Sequence[Target]) -> list[Example]:
+        """What a method makes of these targets."""
+        builder = PromptBuilder(
+            self.snapshot, methods.find(method), self.template, backbones.chat_of(self.tokenizer),
+            lambda text: len(self.tokenizer(text, add_special_tokens=False)["input_ids"]),
+            k=self.options.history, max_input_tokens=self.max_input_tokens, held_out=self.split.held_out,
+            min_peers=self.options.min_peers,
+        )  # fmt: skip
+        return make_examples(builder, self.tokenizer, pairs_of(targets, self.snapshot), self.options.max_target_tokens)
+
+    def losses(self, adapter, examples: Sequence[Example]) -> tuple[np.ndarray, np.ndarray]:
+        """(nats (n,), target tokens (n,)) of each example; `adapter` None for text alone."""
+        return review_losses(self.model, adapter, examples, self.micro_tokens)
+
+    def new_adapter(self) -> DepAdapter:
+        """Untrained, the same for the same seed."""
+        torch.manual_seed(self.options.seed)
+        d, hidden = self.snapshot.embedder.dimension, self.model.config.hidden_size
+        shape = DepShape(d, self.options.latents or max(1, d // 2), hidden, _token_norm(self.model))
+        return DepAdapter(shape).to(self.model.device)
+
+    def scorer(self, checked: Sequence[Example]) -> Callable[[DepAdapter], dict]:
+        """What is measured after each epoch, on the validation examples: the loss, and METEOR when it decides."""
+        if self.options.select_by == "loss":
+            return lambda adapter: self._score_by_loss(adapter, checked)
+        meteor_mean(["a word"], ["a word"])  # without WordNet, fail now and not after an epoch
+        return lambda adapter: self._score_by_meteor(adapter, checked)
+
+    def _score_by_loss(self, adapter: DepAdapter, checked: Sequence[Example]) -> dict:
+        loss = mean_loss(self.model, adapter, checked, self.micro_tokens)
+        return {"score": -loss, "loss": loss}
+
+    def _score_by_meteor(self, adapter: DepAdapter, checked: Sequence[Example]) -> dict:
+        engine = TransformersEngine(self.model, self.tokenizer, "the backbone")
+        longest = max(len(example.encoded.ids) - example.encoded.targets for example in checked)
+        room = min(self.options.max_target_tokens, engine.context - longest)
+        requests = (
+            (project(adapter, example.prompt), Sampling(max_new_tokens=room, seed=i)) for i, example in enumerate(checked)
+        )
+        texts = [completion.text for completion in engine.generate(requests)]
+        score = meteor_mean(texts, [example.answer for example in checked])
+        return {**self._score_by_loss(adapter, checked), "score": score, "meteor": score}
 
 
 def _claim(folder: Path, resume: bool, replace: bool) -> None:
@@ -165,26 +211,15 @@ def _token_norm(model) -> float:
     return model.get_input_embeddings().weight.float().norm(dim=1).mean().item()
 
 
-def _scorer(model, tokenizer, checked: list[Example], options: TrainOptions, micro_tokens: int) -> Callable[[object], dict]:
-    """What is measured after each epoch, on the validation reviews: the loss, and METEOR when it decides."""
-    if options.select_by == "meteor":
-        meteor_mean(["a word"], ["a word"])  # without WordNet, fail now and not after an epoch
+def _per_token(nats: np.ndarray, tokens: np.ndarray) -> float:
+    return float(nats.sum() / tokens.sum())
 
-    def by_loss(adapter) -> dict:
-        loss = mean_loss(model, adapter, checked, micro_tokens)
-        return {"score": -loss, "loss": loss}
 
-    def by_meteor(adapter) -> dict:
-        engine = TransformersEngine(model, tokenizer, "the backbone")
-        room = min(
-            options.max_target_tokens,
-            engine.context - max(len(example.encoded.ids) - example.encoded.targets for example in checked),
-        )
-        requests = (
-            (project(adapter, example.prompt), Sampling(max_new_tokens=room, seed=i)) for i, example in enumerate(checked)
-        )
-        texts = [completion.text for completion in engine.generate(requests)]
-        score = meteor_mean(texts, [example.answer for example in checked])
-        return {**by_loss(adapter), "score": score, "meteor": score}
-
-    return by_loss if options.select_by == "loss" else by_meteor
+def _save(folder: Path, template: Template, adapter: DepAdapter, config: dict) -> None:
+    """The adapter with its card and, where it is not a bundled one, its template; the checkpoints go once it is whole."""
+    write_card(folder, config)
+    (folder / files.TEMPLATE).unlink(missing_ok=True)
+    if not template.bundled:
+        write_atomically(folder / files.TEMPLATE, template.source.encode())
+    files.save(folder, adapter, config)
+    shutil.rmtree(folder / files.CHECKPOINTS)
