@@ -8,7 +8,7 @@ The outcome does not depend on how the reviews are cut into batches.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -16,27 +16,32 @@ from depcli.records import Review
 from depcli.store.schema import content_hash, review_key, text_hash
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Version:
-    """The version of a review that stands. `review` is None for one in the store whose text was not fetched; `rows` is whether
-    the store has a row of this key, and `stored_text` the text_hash in it."""
+    """The version of a review that stands. With `stored` it is the store's, and its text may be missing from `review`.
+    `text` is the text_hash; `stored_text` the one in the store's row of this key, None when it has no such row."""
 
-    timestamp: float | None
+    review: Review
     text: bytes
-    content: bytes
-    superseded: tuple[bytes, ...]
-    review: Review | None = None
+    superseded: tuple[bytes, ...] = ()
     stored_text: bytes | None = None
+    stored: bool = False
+
+    @property
+    def content(self) -> bytes:
+        return content_hash(self.text, self.review.title, self.review.rating)
 
 
 class Batch:
     """Reviews on their way into the store: per key the version that stands so far.
 
     `lookup(keys)` returns the versions in the store. `vectors` maps text_hash to the (d,) float32 vectors that are known.
+    `before` is a batch that is being written: what it holds counts as stored.
     """
 
-    def __init__(self, lookup: Callable[[Sequence[bytes]], dict[bytes, Version]]):
+    def __init__(self, lookup: Callable[[Sequence[bytes]], dict[bytes, Version]], before: Batch | None = None):
         self._lookup = lookup
+        self.before = before
         self._standing: dict[bytes, Version | None] = {}
         self._texts: dict[bytes, str] = {}  # that have no vector yet
         self.vectors: dict[bytes, np.ndarray] = {}
@@ -45,39 +50,54 @@ class Batch:
 
     def add(self, reviews: Iterable[Review]) -> None:
         keyed = [(review_key(review.user_id, review.asin), review) for review in reviews]
-        unseen = list({key for key, _ in keyed} - self._standing.keys())
-        known = self._lookup(unseen)
-        self._standing.update((key, known.get(key)) for key in unseen)
+        standing = self._standing
+        unseen = list({key for key, _ in keyed} - standing.keys())
+        standing.update(dict.fromkeys(unseen))
+        standing.update(self._known(unseen))
         for key, review in keyed:
-            text = text_hash(review.text)
-            content = content_hash(text, review.title, review.rating)
-            self._standing[key] = _later(self._standing[key], review, text, content)
-        for version in (self._standing[key] for key, _ in keyed):
-            if version.review is not None and version.text not in self.vectors and version.text != version.stored_text:
+            text, before = text_hash(review.text), standing[key]
+            standing[key] = Version(review, text, review.superseded) if before is None else _later(before, review, text)
+            self.characters += len(review.text)
+        written = {} if self.before is None else self.before.vectors
+        for version in (standing[key] for key, _ in keyed):
+            if version.stored or version.text in self.vectors or version.text == version.stored_text:
+                continue
+            if version.text in written:
+                self.vectors[version.text] = written[version.text]
+            else:
                 self._texts[version.text] = version.review.text
         self.read += len(keyed)
-        self.characters += sum(len(review.text) for _, review in keyed)
 
     def changed(self) -> dict[bytes, Version]:
         """The versions that the store does not have, by key."""
-        return {key: version for key, version in self._standing.items() if version is not None and version.review is not None}
+        return {key: version for key, version in self._standing.items() if version is not None and not version.stored}
 
     def missing(self) -> dict[bytes, str]:
         """The texts that need a vector, by text_hash: neither given in `vectors` nor in the store under the same key."""
         self._texts = {text: words for text, words in self._texts.items() if text not in self.vectors}
         return self._texts
 
+    def _known(self, keys: Sequence[bytes]) -> dict[bytes, Version]:
+        """The versions that are in the store or will be once `before` is."""
+        if self.before is None:
+            return self._lookup(keys)
+        ahead = {key: version for key in keys if (version := self.before._standing.get(key)) is not None}
+        settled = {key: replace(version, stored=True, stored_text=version.text) for key, version in ahead.items()}
+        return {**settled, **self._lookup([key for key in keys if key not in settled])}
 
-def _later(standing: Version | None, review: Review, text: bytes, content: bytes) -> Version:
+
+def _later(standing: Version, review: Review, text: bytes) -> Version:
     """The one of the two that stands."""
-    if standing is None:
-        return Version(review.timestamp, text, content, review.superseded, review)
-    older, newer = _rank(standing.timestamp), _rank(review.timestamp)
-    if newer < older or (newer == older and (content == standing.content or content in standing.superseded)):
+    older, newer = _rank(standing.review.timestamp), _rank(review.timestamp)
+    if newer < older:
         return standing
-    before = (*standing.superseded, standing.content) if newer == older else ()
-    superseded = tuple(dict.fromkeys((*before, *review.superseded)))
-    return Version(review.timestamp, text, content, superseded, review, standing.stored_text)
+    superseded = review.superseded
+    if newer == older:
+        content = content_hash(text, review.title, review.rating)
+        if content == standing.content or content in standing.superseded:
+            return standing
+        superseded = tuple(dict.fromkeys((*standing.superseded, standing.content, *superseded)))
+    return Version(review, text, superseded, standing.stored_text)
 
 
 def _rank(timestamp: float | None) -> float:

@@ -1,12 +1,17 @@
-"""From a reader into the store: embed what is new, commit every few seconds, go on after a kill by running again."""
+"""From a reader into the store: embed what is new, commit every few seconds, go on after a kill by running again.
+
+While one thread writes a batch, the next one is read and embedded.
+"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 from depcli.errors import BadInput, DepError, Incompatible
+from depcli.interrupts import uninterrupted
 from depcli.readers import BadLine
 from depcli.records import Item, Review
 from depcli.store.batch import Batch
@@ -14,8 +19,8 @@ from depcli.store.store import Store
 from depcli.store.writer import Counts, Writer
 
 READ_AHEAD = 512  # reviews looked up and embedded together
-COMMIT_REVIEWS = 16_384  # a commit holds at most about this many reviews,
-COMMIT_CHARACTERS = 64_000_000  # this much text,
+COMMIT_REVIEWS = 65_536  # a commit holds at most about this many reviews,
+COMMIT_BYTES = 64 * 2**20  # this much text and vectors,
 COMMIT_SECONDS = 5.0  # and this much work that a kill could lose
 _BAD_LINES_KEPT = 5
 _TIDY_REVIEWS = 1000  # after a run that wrote as many, pieces are joined and indexes brought up to date
@@ -52,8 +57,7 @@ def ingest(
     if embedder.identity != store.embedder:
         message = f"the store was made with {store.embedder}, not with {embedder.identity}"
         raise Incompatible(message, f"use --embedder {store.embedder.name}, or another folder with --profiles")
-    with store.writer(wait, on_wait) as writer:
-        run = _Run(writer, embedder, source)
+    with store.writer(wait, on_wait) as writer, _Run(writer, embedder, source) as run:
         for group in run.groups(entries, min(READ_AHEAD, chunk), strict):
             run.take(group)
             if run.due(chunk):
@@ -61,6 +65,7 @@ def ingest(
             if on_progress is not None:
                 on_progress(run.progress())
         run.commit()
+        run.settle()
         writer.tidy(force=run.added + run.replaced >= _TIDY_REVIEWS)
     if run.failure is not None:
         raise run.failure
@@ -80,7 +85,16 @@ class _Run:
         self.first_bad: list[BadLine] = []
         self.failure: DepError | None = None
         self.started = time.monotonic()
-        self._start_batch()
+        self._thread = ThreadPoolExecutor(1)
+        self._writing: Future[Counts] | None = None
+        self._start_batch(None)
+
+    def __enter__(self) -> _Run:
+        return self
+
+    def __exit__(self, *_) -> None:
+        with uninterrupted():  # the lock must not be dropped while a batch is being written
+            self._thread.shutdown()
 
     def groups(self, entries: Iterable[Review | Item | BadLine], size: int, strict: bool) -> Iterator[list[Review | Item]]:
         """Good entries, `size` at a time. An end with an error is remembered in `failure`, after the entries before it."""
@@ -120,17 +134,31 @@ class _Run:
 
     def due(self, chunk: int) -> bool:
         entries = self._batch.read + len(self._batch_items)
+        size = self._batch.characters + self._batch.read * 4 * self._embedder.identity.dimension
         late = time.monotonic() - self._batch_started > COMMIT_SECONDS
-        return entries >= chunk or self._batch.characters >= COMMIT_CHARACTERS or late
+        return entries >= chunk or size >= COMMIT_BYTES or late
 
     def commit(self) -> None:
-        counts: Counts = self._writer.commit(self._batch, self._batch_items, source=self._source)
+        """Let the batch be written, once the one before it is, and begin another."""
+        self.settle()
+        self._batch.before = None
+        self._writing = self._thread.submit(self._write, self._batch, self._batch_items)
+        self._start_batch(self._batch)
+
+    def settle(self) -> None:
+        """Wait for the batch that is being written."""
+        if self._writing is None:
+            return
+        counts, self._writing = self._writing.result(), None
         self.added += counts.added
         self.replaced += counts.replaced
         self.unchanged += counts.unchanged
         self.items += counts.items
+
+    def _write(self, batch: Batch, items: list[Item]) -> Counts:
+        counts = self._writer.commit(batch, items, source=self._source)
         self._writer.tidy()
-        self._start_batch()
+        return counts
 
     def progress(self) -> dict:
         seconds = time.monotonic() - self.started
@@ -140,7 +168,7 @@ class _Run:
             "reviews_per_second": self.reviews / seconds if seconds > 0 else 0.0,
         }  # fmt: skip
 
-    def _start_batch(self) -> None:
-        self._batch: Batch = self._writer.batch()
+    def _start_batch(self, before: Batch | None) -> None:
+        self._batch: Batch = self._writer.batch(before)
         self._batch_items: list[Item] = []
         self._batch_started = time.monotonic()

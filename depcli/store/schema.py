@@ -72,11 +72,7 @@ def schemas(dimension: int) -> dict[str, pa.Schema]:
 
 def _digest(*parts: bytes) -> bytes:
     """128 bits over parts that cannot run into each other, whatever they contain."""
-    hasher = hashlib.sha256()
-    for part in parts:
-        hasher.update(len(part).to_bytes(8, "big"))
-        hasher.update(part)
-    return hasher.digest()[:16]
+    return hashlib.sha256(b"".join([piece for part in parts for piece in (len(part).to_bytes(8, "big"), part)])).digest()[:16]
 
 
 def review_key(user_id: str, asin: str) -> bytes:

@@ -17,8 +17,12 @@ from depcli.store import lance, schema
 from depcli.store.batch import Batch, Version
 from depcli.store.commits import Commit
 from depcli.store.failures import storage_errors
+from depcli.store.known import Known
 from depcli.store.schema import ITEMS, REVIEWS, SUMS
+from depcli.store.sums import RunningSums
 from depcli.store.tables import Tables
+
+_PIECE_ROWS = 8192  # pieces of that many rows on average are not small: joining them would cost as much as writing them again
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,9 @@ class Writer:
     def __init__(self, tables: Tables):
         self.tables = tables
         self._folder, self._dimension = tables.folder, tables.embedder.dimension
+        self._keys, self._texts = Known(tables[REVIEWS], "key"), Known(tables[REVIEWS], "text_hash")
+        self._items = Known(tables[ITEMS], "asin")
+        self._sums = RunningSums(tables[SUMS], self._dimension)
 
     @property
     def head(self) -> Commit:
@@ -52,17 +59,17 @@ class Writer:
         batch.vectors.update((schema.text_hash(review.text), vector) for review, vector in zip(reviews, vectors, strict=True))
         return self.commit(batch, items, source=source)
 
-    def batch(self) -> Batch:
-        """An empty batch, for filling step by step before commit()."""
-        return Batch(self._versions)
+    def batch(self, before: Batch | None = None) -> Batch:
+        """An empty batch, for filling step by step before commit(). It may be filled in another thread than the one that commits
+        the batch `before`; it must not be committed earlier."""
+        return Batch(self._versions, before)
 
     def reuse_vectors(self, batch: Batch) -> None:
         """Give the batch the vectors of texts that the store knows under other users or items."""
-        hashes = list(batch.missing())
-        if hashes:
-            with storage_errors(self._folder):
+        with storage_errors(self._folder):
+            if hashes := self._texts.possible(batch.missing()):
                 rows = lance.rows(self.tables[REVIEWS], "text_hash", hashes, ("text_hash", "vector"))
-            batch.vectors.update(zip(rows.column("text_hash").to_pylist(), schema.matrix(rows, "vector"), strict=True))
+                batch.vectors.update(zip(rows.column("text_hash").to_pylist(), schema.matrix(rows, "vector"), strict=True))
 
     def commit(self, batch: Batch, items: Sequence[Item] = (), *, source: str) -> Counts:
         """Write what the batch changes. Every text in batch.missing() must have got its vector."""
@@ -74,38 +81,38 @@ class Writer:
             if changed:
                 self._write_reviews(changed, batch.vectors)
             if new_items:
-                self._replace(ITEMS, "asin", list(new_items), schema.item_rows(new_items.values()))
+                self._replace(ITEMS, "asin", self._items.possible(new_items), schema.item_rows(new_items.values()))
+                self._items.add(list(new_items))
             if changed or new_items:
                 self.tables.commit("ingest", source, asdict(counts))
+                self._sums.written()
             return counts
 
     def tidy(self, *, force: bool = False) -> None:
         """Join the small pieces that writes leave and bring indexes up to date, where there are enough of them to matter
-        (with `force`: wherever there is anything to do)."""
+        (with `force`: wherever there is anything to do). Pieces of thousands of rows stay as they are."""
         with storage_errors(self._folder), uninterrupted():
             self.tables.roll_back()
             for table in self.tables.all:
-                if lance.fragments(table) > (1 if force else 16 + table.count_rows() // 20_000):
+                rows = table.count_rows()
+                if lance.fragments(table) > (1 + rows // _PIECE_ROWS if force else 16 + rows // 20_000):
                     lance.optimize(table)
+                elif force and lance.unindexed_rows(table):
+                    lance.index_anew(table)
             if self.tables.changed:
                 self.tables.commit("compact", "", {})
 
     def _versions(self, keys: Sequence[bytes]) -> dict[bytes, Version]:
+        columns = ("key", "user_id", "asin", "rating", "title", "timestamp", "text_hash", "superseded")
         with storage_errors(self._folder):
-            columns = ("key", "rating", "title", "timestamp", "text_hash", "superseded")
-            rows = lance.rows(self.tables[REVIEWS], "key", keys, columns).to_pylist()
-        return {
-            row["key"]: Version(
-                row["timestamp"], row["text_hash"], schema.content_hash(row["text_hash"], row["title"], row["rating"]),
-                tuple(row["superseded"] or ()), stored_text=row["text_hash"],
-            )
-            for row in rows
-        }  # fmt: skip
+            possible = self._keys.possible(keys)
+            rows = lance.rows(self.tables[REVIEWS], "key", possible, columns).to_pylist() if possible else []
+        return {row["key"]: _stored_version(row) for row in rows}
 
     def _changed_items(self, items: Sequence[Item]) -> dict[str, Item]:
         latest: dict[str, Item] = {}
-        table, asins = self.tables[ITEMS], list({item.asin for item in items})
-        stored = schema.items_of(lance.rows(table, "asin", asins, ("asin", "title", "description")))
+        asins = self._items.possible({item.asin for item in items})
+        stored = schema.items_of(lance.rows(self.tables[ITEMS], "asin", asins, ("asin", "title", "description")))
         for item in items:  # an empty field takes nothing away
             before = latest.get(item.asin) or stored.get(item.asin) or item
             latest[item.asin] = Item(item.asin, item.title or before.title, item.description or before.description)
@@ -122,32 +129,20 @@ class Writer:
         if not np.isfinite(after).all():
             name = self.tables.embedder.name
             raise DepError(f"the embedder {name} returned NaN or infinity", "nothing of this batch was stored")
-        self._write_sums(versions, after, [before.get(key) for key in changed])
-        rows = schema.review_rows(
-            [version.review for version in versions], list(changed), [version.text for version in versions],
-            [version.superseded for version in versions], after,
-        )  # fmt: skip
+        reviews = [version.review for version in versions]
+        rows, stored = self._sums.changed([review.asin for review in reviews], after, [before.get(key) for key in changed])
+        self._replace(SUMS, "asin", stored, rows)
+        superseded = [version.superseded for version in versions]
+        rows = schema.review_rows(reviews, list(changed), [version.text for version in versions], superseded, after)
         self._replace(REVIEWS, "key", replaced, rows)
-
-    def _write_sums(self, versions: Sequence[Version], after: np.ndarray, before: Sequence[np.ndarray | None]) -> None:
-        """Add to each item's sum what its new vectors bring and what its replaced ones take away."""
-        place: dict[str, int] = {}
-        of = np.array([place.setdefault(version.review.asin, len(place)) for version in versions])
-        table, asins = self.tables[SUMS], list(place)
-        stored = schema.sums_of(lance.rows(table, "asin", asins, ("asin", "reviews", "total")))
-        counts, totals = np.zeros(len(place), np.int64), np.zeros((len(place), after.shape[1]))
-        for asin, item_sum in stored.items():
-            counts[place[asin]], totals[place[asin]] = item_sum.reviews, item_sum.total
-        order = np.argsort(of, kind="stable")  # sorted and reduced: several times quicker than np.add.at
-        starts = np.flatnonzero(np.diff(of[order], prepend=-1))
-        totals += np.add.reduceat(after[order].astype(np.float64), starts, axis=0)
-        for i, vector in enumerate(before):
-            if vector is None:
-                counts[of[i]] += 1
-            else:
-                totals[of[i]] -= vector
-        self._replace(SUMS, "asin", list(stored), schema.sum_rows(asins, counts, totals))
+        self._keys.add(list(changed))
+        self._texts.add([version.text for version in versions])
 
     def _replace(self, name: str, column: str, values: Sequence[str | bytes], rows) -> None:
         lance.delete(self.tables[name], column, values)
         self.tables[name].add(rows)
+
+
+def _stored_version(row: dict) -> Version:
+    review = Review(row["user_id"], row["asin"], "", row["rating"], row["title"], row["timestamp"])
+    return Version(review, row["text_hash"], tuple(row["superseded"] or ()), row["text_hash"], stored=True)
