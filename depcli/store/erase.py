@@ -42,8 +42,8 @@ def forget(tables: Tables, users: Collection[str], asins: Collection[str]) -> Er
     with storage_errors(tables.folder), uninterrupted():
         tables.roll_back()
         theirs = lance.rows(tables[REVIEWS], "user_id", users, ("user_id", "asin", "vector"))
-        _refuse_unknown("user", users, theirs.column("user_id").to_pylist())
-        _refuse_unknown("item", asins, [asin for name in (ITEMS, SUMS) for asin in _known(tables[name], asins)])
+        refuse_unknown("user", users, theirs.column("user_id").to_pylist())
+        refuse_unknown("item", asins, [asin for name in (ITEMS, SUMS) for asin in _known(tables[name], asins)])
         before = tables[REVIEWS].count_rows()
         rewrite(tables, REVIEWS, _without(scan(tables, REVIEWS), user_id=users, asin=asins))
         rewrite(tables, SUMS, _without(_less(scan(tables, SUMS), theirs), asin=asins))
@@ -98,10 +98,11 @@ def _known(table, asins: Collection[str]) -> list[str]:
     return lance.rows(table, "asin", asins, ("asin",)).column("asin").to_pylist()
 
 
-def _refuse_unknown(what: str, asked: Collection[str], known: Collection[str]) -> None:
-    unknown = [repr(name) for name in asked if name not in set(known)]
+def refuse_unknown(what: str, asked: Collection[str], known: Collection[str]) -> None:
+    """Raise NotFound when one of the users or items asked for is not among the known ones."""
+    unknown = sorted(set(asked) - set(known))
     if unknown:
-        names = ", ".join(unknown)
+        names = ", ".join(map(repr, unknown))
         raise NotFound(f"the store has no {what} {names}", "nothing was removed; ids are compared letter by letter")
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from depcli import backbones, methods
-from depcli.adapters import files
+from depcli.adapters import files, seen
 from depcli.adapters.dep import DepAdapter, DepShape
 from depcli.adapters.project import project
 from depcli.atomic import write_atomically
@@ -95,6 +95,7 @@ def train(
         "train_reviews": len(learned), "validation_reviews": len(checked), "best_epoch": progress.best_epoch,
         "validation_losses": losses, "dep_minus": gains, "validations": progress.validations,
         "seconds": round(progress.seconds, 1),
+        seen.KEY: seen.record(target.user_id for target in (*run.split.train, *targets)),
     }  # fmt: skip
     _save(folder, run.template, adapter, config)
     return TrainReport(

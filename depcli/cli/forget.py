@@ -1,0 +1,69 @@
+"""`dep forget`: people and items out of the store, down to the disk."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import click
+
+from depcli.cli.options import Setting, every_command
+
+
+@click.command("forget")
+@click.option("--user", "users", multiple=True, metavar="USER", help="Everything that this user wrote. May be repeated.")
+@click.option("--item", "items", multiple=True, metavar="ITEM", help="Everything about this item. May be repeated.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@click.option("--no-wait", is_flag=True, help="Fail at once when another process writes to the store.")
+@every_command
+def command(setting: Setting, users: tuple[str, ...], items: tuple[str, ...], no_wait: bool) -> None:
+    """Erase users or items: their reviews, what these added to the item sums, and every trace in the files of the store.
+
+    Earlier commits would still show them, so these go too: --at reaches only what comes after. What this command cannot
+    reach is named: input files, adapters that were trained on these people, evaluations. Interrupted, it is finished by
+    the same command, or by whatever writes to the store next.
+
+    \b
+    Examples:
+      dep forget --user A3SGXH7AUHU8GW
+      dep forget --item B00X4WHP5E --item B00YQ6X8EO --yes
+    """
+    from depcli import forgetting
+    from depcli.errors import DepError
+
+    if not users and not items:
+        raise click.UsageError("say whom or what: --user USER, --item ITEM")
+    sink = setting.sink
+    plan = forgetting.plan(setting.profiles, tuple(dict.fromkeys(users)), tuple(dict.fromkeys(items)))
+    if plan.unfinished:
+        sink.note("an earlier erasing was interrupted: it is finished first")
+    what = f"{plan.reviews:,} reviews by {plan.people:,} users" + (f", {len(plan.items):,} items" if plan.items else "")
+    nothing_left = plan.unfinished and not plan.reviews
+    if not nothing_left and not sink.ask(f"Erase {what} from {setting.profiles}, and every earlier commit, for good?"):
+        raise DepError("nothing was erased", "say yes to the question (--yes where nobody is asked)")
+    erased = forgetting.forget(
+        setting.profiles, plan, wait=not no_wait,
+        on_wait=lambda holder: sink.note(f"waiting for process {holder}, which is writing to the store"),
+    )  # fmt: skip
+    document = {
+        "profiles": str(setting.profiles), "users": plan.users, "items": plan.items, "reviews_removed": erased.reviews,
+        "commits_dropped": erased.commits, "finished_earlier": plan.unfinished, "beyond_reach": asdict(plan.beyond),
+    }  # fmt: skip
+    sink.result(document, lambda: _show(sink, document))
+
+
+_BEYOND = {
+    "inputs": ("input", "was read into the store"),
+    "adapters": ("adapter", "was trained on them: train it again, or delete it"),
+    "adapters_unknown": ("adapter", "does not tell whom it was trained on"),
+    "evaluations": ("evaluation", "holds texts by them or about them"),
+    "evaluations_unknown": ("evaluation", "cannot be read"),
+}
+
+
+def _show(sink, document: dict) -> None:
+    sink.line(f"erased: {document['reviews_removed']:,} reviews, and {document['commits_dropped']:,} earlier commits")
+    rows = [(what, name, why) for kind, (what, why) in _BEYOND.items() for name in document["beyond_reach"][kind]]
+    if rows:
+        sink.line("beyond reach:")
+        sink.table(("what", "name", "why"), rows)
+    sink.note("copies elsewhere are beyond reach too: backups, exports, evaluations made with --out")

@@ -1,0 +1,104 @@
+"""`dep forget` as a whole: people and items out of a profiles folder, and what is beyond its reach named."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+from depcli.adapters import files, seen
+from depcli.errors import DepError, NotFound
+from depcli.evaluation import predictions
+from depcli.profiles import ADAPTERS, EVALUATIONS
+from depcli.store import Snapshot, Store, erase
+from depcli.store.erase import Erased
+
+
+@dataclass(frozen=True)
+class Beyond:
+    """What may hold the same words and is not the store: input files, as they were named; adapters that were trained on these
+    people, and those that do not tell; evaluations with texts about them, and those that cannot be read."""
+
+    inputs: tuple[str, ...]
+    adapters: tuple[str, ...]
+    adapters_unknown: tuple[str, ...]
+    evaluations: tuple[str, ...]
+    evaluations_unknown: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What will be erased. `people` wrote it: the users asked for and whoever reviewed the items. When `unfinished`, an earlier
+    erasing was killed before the last traces were gone, and will be finished first; what was asked for may be gone already."""
+
+    users: tuple[str, ...]
+    items: tuple[str, ...]
+    reviews: int
+    people: int
+    unfinished: bool
+    beyond: Beyond
+
+
+def plan(profiles: Path, users: Collection[str], items: Collection[str]) -> Plan:
+    """Look what there is. Raises NotFound when nothing is known of one of them, unless an erasing is unfinished."""
+    store = Store.open(profiles)
+    snapshot, unfinished = store.snapshot(), erase.unfinished(store.folder)
+    authors = [author for author, _ in _reviews(snapshot, users, items)]
+    if not unfinished:
+        erase.refuse_unknown("user", users, [user for user in users if snapshot.has_user(user)])
+        erase.refuse_unknown("item", items, {**snapshot.items(list(items)), **snapshot.sums(list(items))})
+    beyond = _beyond(profiles, store, {*users, *authors}, items)
+    return Plan(tuple(users), tuple(items), len(authors), len(set(authors)), unfinished, beyond)
+
+
+def forget(profiles: Path, planned: Plan, wait: bool = True, on_wait: Callable[[str], None] | None = None) -> Erased:
+    """Do it. Raises NotFound when what was planned is not there, unless an unfinished erasing was finished instead."""
+    with Store.open(profiles).writer(wait, on_wait) as writer:
+        try:
+            return erase.forget(writer.tables, planned.users, planned.items)
+        except NotFound:
+            if planned.unfinished and not planned.reviews:
+                return Erased(0, 0)
+            raise
+
+
+def _reviews(snapshot: Snapshot, users: Collection[str], items: Collection[str]) -> set[tuple[str, str]]:
+    """The (user, item) of every review that goes."""
+    theirs = {(stored.review.user_id, stored.review.asin) for h in snapshot.histories(list(users)).values() for stored in h}
+    of_items = {
+        (user, asin) for asin in items for rows in snapshot.review_rows(("user_id",), asin)
+        for user in rows.column("user_id").to_pylist()
+    }  # fmt: skip
+    return theirs | of_items
+
+
+def _beyond(profiles: Path, store: Store, people: Collection[str], items: Collection[str]) -> Beyond:
+    inputs = dict.fromkeys(commit.source for commit in store.log() if commit.source)
+    adapters = {name: _was_trained_on(files.folder_of(str(profiles), name), people) for name in files.names(str(profiles))}
+    adapters |= {f"{folder.parent.name} (unfinished)": None for folder in (profiles / ADAPTERS).glob(f"*/{files.CHECKPOINTS}")}
+    evaluations = {
+        str(file.parent.relative_to(profiles)): _mentions(file, people, items)
+        for file in (profiles / EVALUATIONS).rglob(predictions.PREDICTIONS)
+    }
+    return Beyond(
+        tuple(inputs), *(_names(found, answer) for found in (adapters, evaluations) for answer in (True, None))
+    )  # fmt: skip
+
+
+def _names(found: dict[str, bool | None], answer: bool | None) -> tuple[str, ...]:
+    return tuple(sorted(name for name, said in found.items() if said is answer))
+
+
+def _was_trained_on(adapter: Path, people: Collection[str]) -> bool | None:
+    try:
+        return seen.has_seen(files.read_config(adapter), people)
+    except DepError:
+        return None
+
+
+def _mentions(file: Path, people: Collection[str], items: Collection[str]) -> bool | None:
+    """Whether a prediction is by one of these people or about one of these items; None when the file cannot be read."""
+    try:
+        return any(line.get("user_id") in people or line.get("asin") in items for line in predictions.read_lines(file))
+    except DepError:
+        return None
