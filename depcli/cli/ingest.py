@@ -45,6 +45,7 @@ def command(
         inputs += [(file, stack.enter_context(readers.open_reviews(file, form))) for file in files]
         store, chosen, reason = profiles.store_to_fill(setting.profiles, embedder, offline=setting.offline, ask=sink.ask)
         sink.note(f"embedder: {embedders.describe(chosen.identity)}: {reason}")
+        in_use = profiles.commits_in_use(setting.profiles)
         for file, reader in inputs:
             sink.note(f"{file}: read as {reader.format}: {reader.reason}")
             with sink.progress("reading and embedding", "reviews") as update:
@@ -56,6 +57,7 @@ def command(
                 report = ingest(
                     store, reader, chosen, source=file, strict=strict, wait=not no_wait, on_progress=show,
                     on_wait=lambda holder: sink.note(f"waiting for process {holder}, which is writing to the store"),
+                    in_use=in_use,
                 )  # fmt: skip
             for line in report.first_bad:
                 sink.note(f"{file}, line {line.line_number}: {line.reason}: {line.excerpt}")

@@ -55,6 +55,12 @@ def compact(tables: Tables, keep_days: float = KEEP_DAYS, needed: Collection[str
     return Compacted(before, _size(tables.folder), len(dropped), len(left))
 
 
+def drop_outdated(tables: Tables, needed: Collection[str]) -> None:
+    """compact(), where it would drop commits. Where not, it would only copy rows to join pieces that are large enough."""
+    if _outdated(commits.readable(tables.log), KEEP_DAYS, needed):
+        compact(tables, needed=needed)
+
+
 def _outdated(log: list[Commit], keep_days: float, needed: Collection[str]) -> list[Commit]:
     """The oldest commits, up to the first that is recent or needed."""
     since = datetime.now(UTC) - timedelta(days=keep_days)

@@ -6,7 +6,7 @@ While one thread writes a batch, the next one is read and embedded.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -15,6 +15,7 @@ from depcli.interrupts import uninterrupted
 from depcli.readers import BadLine
 from depcli.records import Item, Review
 from depcli.store.batch import Batch
+from depcli.store.compact import drop_outdated
 from depcli.store.store import Store
 from depcli.store.writer import Counts, Writer
 
@@ -46,12 +47,13 @@ class IngestReport:
 def ingest(
     store: Store, entries: Iterable[Review | Item | BadLine], embedder, *, source: str, chunk: int = COMMIT_REVIEWS,
     strict: bool = False, wait: bool = True, on_wait: Callable[[str], None] | None = None,
-    on_progress: Callable[[dict], None] | None = None,
+    on_progress: Callable[[dict], None] | None = None, in_use: Collection[str] | None = None,
 ) -> IngestReport:  # fmt: skip
     """Bring entries into the store, at most `chunk` reviews per commit, memory flat.
 
     Bad lines are counted and left out; with `strict` the first one ends the run with BadInput. When the input itself breaks off
     (a truncated file), what was read before is committed and then the reader's error is raised.
+    After bulk work old commits are dropped as by compact(), but for those `in_use` (ids); None drops nothing.
     `on_progress` gets a dict with reviews_done, reviews_committed, embedded, skipped, bad_lines, reviews_per_second.
     """
     if embedder.identity != store.embedder:
@@ -66,7 +68,10 @@ def ingest(
                 on_progress(run.progress())
         run.commit()
         run.settle()
-        writer.tidy(force=run.added + run.replaced >= _TIDY_REVIEWS)
+        bulk = run.added + run.replaced >= _TIDY_REVIEWS
+        writer.tidy(force=bulk)
+        if bulk and in_use is not None:
+            drop_outdated(writer.tables, in_use)
     if run.failure is not None:
         raise run.failure
     return IngestReport(
