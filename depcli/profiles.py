@@ -8,6 +8,7 @@ from pathlib import Path
 
 from depcli import backbones, embedders, methods
 from depcli.adapters import files as adapter_files
+from depcli.adapters import trained_for
 from depcli.backbones.catalogue import Backbone
 from depcli.engines.endpoint import find_endpoint, no_soft_tokens
 from depcli.errors import DepError, NotFound
@@ -158,10 +159,12 @@ def writing_parts(
         wanted = backbones.find(backbone).name if backbone else None
         folder, why = choose_adapter(profiles, adapter, wanted)
         reasons.append(f"adapter {folder.name}: {why}")
-    if backbone is None:
-        backbone = adapter_files.read_config(folder)["backbone"]["name"] if folder else "mini"
-        reasons.append(f"backbone {backbone}: " + ("the adapter was trained for it" if folder else "the bundled one"))
-    found = backbones.find(backbone)
+    if backbone is not None:
+        found = backbones.find(backbone)
+    else:
+        bundled = backbones.find("mini"), "the bundled one"
+        found, why = trained_for.backbone_of(folder, adapter_files.read_config(folder)) if folder else bundled
+        reasons.append(f"backbone {found.name}: {why}")
     if engine is None:
         engine = "llamacpp" if found.gguf else "transformers"
         reasons.append(f"engine {engine}: " + ("the local default" if found.gguf else f"no GGUF of {found.name} is known"))

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from depcli import backbones, methods
-from depcli.adapters import files, seen
+from depcli.adapters import files, seen, trained_for
 from depcli.adapters.dep import DepAdapter, DepShape
 from depcli.adapters.project import project
 from depcli.atomic import write_atomically
@@ -52,7 +52,8 @@ def train(
     *, store, backbone: Backbone, folder: Path, options: TrainOptions, resume: bool = False, replace: bool = False,
     offline: bool = False, device: str = "auto", at: str | None = None, on_event: Callable[[dict], None] = lambda event: None,
 ) -> TrainReport:  # fmt: skip
-    """Train a DEP adapter into `folder`, on the newest commit or the one named by `at` (id or number). Events are plain dicts: {"note": text} or one step or validation.
+    """Train a DEP adapter into `folder`, on the newest commit or on the one that `at` names (id or number). Events are plain
+    dicts: {"note": text} or one step or validation.
 
     Raises DepError when the folder is taken, Incompatible when a resumed run was started otherwise, BadInput when the
     store has nothing to learn from.
@@ -90,7 +91,7 @@ def train(
     losses["dep"] = _per_token(nats, tokens)
     gains = {name: asdict(paired_bootstrap(nats / tokens, other / tokens, tokens)) for name, (other, _) in text_alone.items()}
     config = {
-        **run.settings, "backbone_weights_sha256": run.weights_sha256,
+        **run.settings, **trained_for.record(backbone), "backbone_weights_sha256": run.weights_sha256,
         "parameters": sum(parameter.numel() for parameter in adapter.parameters()),
         "train_reviews": len(learned), "validation_reviews": len(checked), "best_epoch": progress.best_epoch,
         "validation_losses": losses, "dep_minus": gains, "validations": progress.validations,

@@ -101,6 +101,13 @@ def test_write_without_an_adapter_about_an_item_nobody_knows(profiles, folder, c
     assert document["method"] == "rag" and len(document["reviews_used"]) == 5
 
 
+def test_a_backbone_folder_is_found_again_by_the_adapter(profiles, folder, capsys):
+    ask = ["write", "--user", "bea", "--item", "i1", "--max-new-tokens", "4", "--profiles", profiles]
+    alone = run(capsys, *ask)
+    assert f"backbone tiny: in {folder / 'tiny'}, with the weights that the adapter was trained for" in alone.err
+    assert run(capsys, *ask, "--backbone", str(folder / "tiny")).out == alone.out
+
+
 def test_write_as_of_a_moment_reads_nothing_later(profiles, folder, capsys):
     ask = ["write", "--user", "bea", "--item", "i3", "--profiles", profiles, "--backbone", str(folder / "tiny")]
     ask += ["--max-new-tokens", "4"]
