@@ -32,6 +32,7 @@ def evaluate_store(
     engine_name: str = "llamacpp",
     role: Literal["validation", "test"] = "test",
     limit: int | None = None,
+    at: str | None = None,
     as_of: float | None = None,
     min_peers: int | None = None,
     offline: bool = False,
@@ -41,16 +42,17 @@ def evaluate_store(
     """Write and score the last (or second last) review of every user by each method; see evaluation.run.evaluate.
 
     An adapter is evaluated on the store commit, the moment and the split that it was trained on, so that nothing it learned is
-    tested; a store that has grown since is noted, another `as_of`, `min_peers` or split raises Incompatible. Without an adapter
-    only the reviews up to `as_of` (unix seconds) exist. Likelihoods are computed by transformers.
+    tested; a store that has grown since is noted, another `as_of`, `min_peers` or split raises Incompatible: also that of
+    another commit asked for with `at` (id or number). Without an adapter only the reviews up to `as_of` (unix seconds) exist.
+    Likelihoods are computed by transformers.
     """
     config = None
     if any(find(name).needs_adapter for name in method_names) and adapter_folder is not None:
         config = files.read_config(adapter_folder)
         as_of = _moment(adapter_folder, config, as_of)
         min_peers = files.min_peers_of(adapter_folder, config, min_peers)
-    snapshot = store.snapshot(at=config["store_commit"] if config else None, as_of=as_of)
-    if config and snapshot.commit.id != store.snapshot().commit.id:
+    snapshot = store.snapshot(at or (config["store_commit"] if config else None), as_of=as_of)
+    if config and at is None and snapshot.commit.id != store.snapshot().commit.id:
         on_event({"note": f"evaluating commit {snapshot.commit.id}, which the adapter was trained on; the store has grown since"})
     split = leave_last_out(snapshot, targets_per_user=config["targets_per_user"] if config else 1)
     if config and split.digest != config["split"]["digest"]:

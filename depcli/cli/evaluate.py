@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from depcli.cli.moment import as_of_moment, tell_moment
-from depcli.cli.options import BACKBONE_HELP, Finite, Setting, agree_to_download, every_command, may_download
+from depcli.cli.options import BACKBONE_HELP, Finite, Setting, agree_to_download, at_commit, every_command, may_download
 
 _PHASES = {"write": "writing", "likelihood": "likelihood of the real reviews", "score": "scoring"}
 
@@ -42,12 +42,13 @@ class _Methods(click.ParamType):
 @click.option("--max-new-tokens", type=click.IntRange(min=1), default=2048, show_default=True, metavar="N")
 @as_of_moment
 @click.option("--min-peers", type=click.IntRange(min=1), metavar="N", help="As the adapter was trained: it refuses another N.")
+@at_commit
 @may_download
 @every_command
 def command(
     setting: Setting, methods: tuple[str, ...], split: str, limit: int | None, seed: int, out: Path | None, adapter: str | None,
     backbone: str | None, engine: str | None, temperature: float, top_p: float, max_new_tokens: int,
-    as_of: float | None, min_peers: int | None,
+    at: str | None, as_of: float | None, min_peers: int | None,
 ) -> None:  # fmt: skip
     """Compare methods on held-out reviews: each is written again by each method and compared with what the person wrote.
 
@@ -88,7 +89,7 @@ def command(
         results = evaluate_store(
             store=store, backbone=parts.backbone, method_names=methods, adapter_folder=parts.adapter, out=out,
             sampling=Sampling(temperature, top_p, max_new_tokens, seed), engine_name=parts.engine, role=split, limit=limit,
-            as_of=as_of, min_peers=min_peers, offline=setting.offline, on_event=show,
+            at=at, as_of=as_of, min_peers=min_peers, offline=setting.offline, on_event=show,
         )  # fmt: skip
     sink.result({"out": str(out), **results}, lambda: _show(sink, results))
 

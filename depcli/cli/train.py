@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from depcli.cli.moment import as_of_moment, tell_moment
-from depcli.cli.options import BACKBONE_HELP, Finite, Setting, agree_to_download, every_command, may_download
+from depcli.cli.options import BACKBONE_HELP, Finite, Setting, agree_to_download, at_commit, every_command, may_download
 
 _NO_LOSS = {"step", "steps", "epoch", "seconds", "tokens_per_second", "grad_norm", "learning_rate"}
 _AT_LEAST_1 = click.IntRange(min=1)
@@ -28,9 +28,12 @@ _AT_LEAST_1 = click.IntRange(min=1)
 @as_of_moment
 @click.option("--seed", type=click.IntRange(min=0), help="[default: 0]")
 @click.option("--device", default="auto", show_default=True, metavar="NAME", help="auto, cpu or cuda.")
+@at_commit
 @may_download
 @every_command
-def command(setting: Setting, backbone: str, adapter: str | None, resume: bool, replace: bool, device: str, **values) -> None:
+def command(
+    setting: Setting, backbone: str, adapter: str | None, resume: bool, replace: bool, device: str, at: str | None, **values,
+) -> None:  # fmt: skip
     """Train an adapter on the reviews in the store. The backbone stays as it is.
 
     Of each user the last review is kept for testing, the one before for validation, and what comes before is learned.
@@ -58,7 +61,7 @@ def command(setting: Setting, backbone: str, adapter: str | None, resume: bool, 
     with sink.progress("training", "steps") as update:
         report = train(
             store=store, backbone=found, folder=folder, options=options, resume=resume, replace=replace, offline=setting.offline,
-            device=device, on_event=lambda event: show_event(sink, update, event),
+            device=device, at=at, on_event=lambda event: show_event(sink, update, event),
         )  # fmt: skip
     document = {
         "adapter": folder.name, "folder": str(folder), "train_reviews": report.train_reviews,

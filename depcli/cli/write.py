@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from depcli.cli.moment import as_of_moment, tell_moment
-from depcli.cli.options import BACKBONE_HELP, Finite, Setting, agree_to_download, every_command, may_download
+from depcli.cli.options import BACKBONE_HELP, Finite, Setting, agree_to_download, at_commit, every_command, may_download
 
 
 @click.command("write")
@@ -27,6 +27,7 @@ from depcli.cli.options import BACKBONE_HELP, Finite, Setting, agree_to_download
 @click.option("--item-title", metavar="TEXT", help="Title of the item, instead of the store's.")
 @click.option("--item-description", metavar="TEXT", help="Description of the item, instead of the store's.")
 @click.option("--template", metavar="NAME", help="full, compact, or a .jinja file of yours; with dep it is the adapter's.")
+@at_commit
 @as_of_moment
 @click.option("--min-peers", type=click.IntRange(min=1), metavar="N", help="As the adapter was trained: it refuses another N.")
 @click.option("--show-prompt", is_flag=True, help="Show on stderr what the model reads; soft tokens appear as «his», «diff».")
@@ -35,7 +36,7 @@ from depcli.cli.options import BACKBONE_HELP, Finite, Setting, agree_to_download
 def command(
     setting: Setting, user: str, item: str, rating: float | None, title: str | None, method: str, engine: str | None,
     adapter: str | None, backbone: str | None, seed: int, temperature: float, top_p: float, max_new_tokens: int | None,
-    item_title: str | None, item_description: str | None, template: str | None, as_of: float | None,
+    item_title: str | None, item_description: str | None, template: str | None, at: str | None, as_of: float | None,
     min_peers: int | None, show_prompt: bool,
 ) -> None:  # fmt: skip
     """Write the review that a user would write about an item.
@@ -58,7 +59,7 @@ def command(
 
     sink = setting.sink
     store = Store.open(setting.profiles)
-    snapshot = store.snapshot(as_of=as_of)
+    snapshot = store.snapshot(at, as_of=as_of)
     tell_moment(sink, as_of)
     request = writing.find_request(
         snapshot, user, item, rating=rating, title=title, item_title=item_title, item_description=item_description
