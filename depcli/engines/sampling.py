@@ -35,8 +35,9 @@ class Sampler:
 
 def nucleus(logits: np.ndarray, temperature: float, top_p: float) -> tuple[np.ndarray, np.ndarray]:
     """The smallest set of likeliest tokens whose probability reaches `top_p`: ids, likeliest first, and cumulated probability."""
-    scaled = logits.astype(np.float64) / temperature
-    weights = np.exp(scaled - scaled.max())
+    behind = logits.astype(np.float64) - float(logits.max())
+    with np.errstate(over="ignore"):  # near temperature 0 all but the likeliest are infinitely far behind
+        weights = np.exp(behind / temperature)
     probabilities = weights / weights.sum()
     size = len(logits)
     count = min(_FIRST_CANDIDATES, size)

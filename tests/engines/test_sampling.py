@@ -46,6 +46,14 @@ def test_draws_follow_the_distribution():
     assert counts[3] == 0
 
 
+@pytest.mark.parametrize("temperature", [5e-324, 1e-320, 1e-300, 1e-30])
+def test_hardly_any_temperature_is_greedy_and_draws_among_equals(temperature):
+    logits = np.array([1.0, -np.inf, 3.5, 3.0, -3e38], np.float32)
+    sampler = Sampler(Sampling(temperature=temperature, top_p=1.0))
+    assert {sampler.pick(logits) for _ in range(50)} == {Sampler(Sampling(temperature=0)).pick(logits)} == {2}
+    assert {sampler.pick(np.array([2.0, 0.0, 2.0], np.float32)) for _ in range(50)} == {0, 2}
+
+
 def test_greedy_takes_the_first_of_equals():
     assert Sampler(Sampling(temperature=0)).pick(np.array([1, 3, 3, -np.inf], np.float32)) == 1
 
