@@ -183,3 +183,16 @@ def test_eval_compares_methods_and_goes_on_where_it_stopped(profiles, folder, ca
     assert human.startswith("method") and "NLL/token" in human and "\x1b" not in human
     assert main([*ask, "--temperature", "0"]) == 1
     assert "temperature" in capsys.readouterr().err
+
+
+def test_forgetting_names_the_adapter_that_saw_the_user(profiles, folder, tmp_path, capsys):
+    place = str(shutil.copytree(profiles, tmp_path / "copy"))
+    newcomer = folder / "newcomer.jsonl"
+    newcomer.write_text('{"user_id": "zoe", "asin": "i1", "text": "after the training"}\n')
+    run(capsys, "ingest", str(newcomer), "--profiles", place)
+    for user, adapters in (("zoe", []), (USER, ["one"]), ("bea", ["one"])):
+        out = run(capsys, "forget", "--user", user, "--yes", "--profiles", place, "--json").out
+        beyond = json.loads(out)["beyond_reach"]
+        assert (beyond["adapters"], beyond["adapters_unknown"]) == (adapters, [])
+        assert str(newcomer) in beyond["inputs"]
+    assert json.loads(run(capsys, "status", "--profiles", place, "--json").out)["store"]["users"] == 1

@@ -1,0 +1,128 @@
+"""`dep forget` from the command line: what goes, what is asked, and what is said to be beyond reach."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from depcli.adapters import seen
+from depcli.cli import main
+from depcli.store import Store, erase
+from tests.store.made import IDENTITY, contents, some_reviews, upsert
+
+
+@pytest.fixture
+def place(tmp_path) -> str:
+    """A profiles folder with a store, three adapters (one trained on user1, one on others, one of before there were records),
+    an unfinished one, and an evaluation about user2 and item4."""
+    profiles = tmp_path / "profiles"
+    store = Store.create(profiles, IDENTITY)
+    upsert(store, some_reviews()[:40], source="first.jsonl")
+    upsert(store, some_reviews()[40:], source="more/second.jsonl")
+    needed = ("shape", "backbone", "embedder", "split", "validation_losses")
+    config = {"format": 1, "type": "dep", **{key: {} for key in needed}, "weights_sha256": "", "template": "t", "history": 8,
+              "max_input_tokens": 1, "store_commit": store.log()[1].id, "targets_per_user": 1}  # fmt: skip
+    config["backbone"]["name"] = config["embedder"]["name"] = "made"
+    for name, record in (("of-user1", ["user1", "user9"]), ("of-others", ["user0"]), ("old", None)):
+        folder = profiles / "adapters" / name
+        folder.mkdir(parents=True)
+        (folder / "adapter_config.json").write_text(
+            json.dumps(config if record is None else {**config, "seen_users": seen.record(record)})
+        )
+    (profiles / "adapters" / "half" / "checkpoints").mkdir(parents=True)
+    for name, lines in (("about", '{"user_id": "user2", "asin": "item4"}\n'), ("damaged", "not JSON\n"), ("empty", "")):
+        folder = profiles / "evaluations" / name
+        folder.mkdir(parents=True)
+        (folder / "predictions.jsonl").write_text(lines)
+    return str(profiles)
+
+
+def forget(capsys, place: str, *arguments: str) -> dict:
+    capsys.readouterr()
+    assert main(["forget", *arguments, "--yes", "--json", "--profiles", place]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_it_names_what_it_cannot_reach(place, capsys):
+    document = forget(capsys, place, "--user", "user1")
+    assert document["reviews_removed"] == 6 and document["commits_dropped"] == 3
+    assert document["beyond_reach"] == {
+        "inputs": ["first.jsonl", "more/second.jsonl"], "adapters": ["of-user1"],
+        "adapters_unknown": ["half (unfinished)", "old"], "evaluations": [], "evaluations_unknown": ["evaluations/damaged"],
+    }  # fmt: skip
+    document = forget(capsys, place, "--user", "user2")
+    assert document["beyond_reach"]["adapters"] == [] and document["beyond_reach"]["evaluations"] == ["evaluations/about"]
+    document = forget(capsys, place, "--item", "item4")  # user0 and user9 reviewed it
+    assert document["beyond_reach"]["adapters"] == ["of-others", "of-user1"]
+    assert document["beyond_reach"]["evaluations"] == ["evaluations/about"]
+
+
+def test_several_users_and_items_are_counted_once(place, capsys):
+    wanted = [r for r in some_reviews() if r.user_id in ("user1", "user2") or r.asin in ("item2", "item4")]
+    options = ["--user", "user1", "--user", "user2", "--user", "user1", "--item", "item2", "--item", "item4"]
+    assert main(["forget", *options, "--profiles", place]) == 1  # nobody sits here to be asked
+    assert "--yes" in capsys.readouterr().err
+    document = forget(capsys, place, *options)
+    assert document["reviews_removed"] == len(wanted) and document["users"] == ["user1", "user2"]
+    left = Store.open(place).snapshot()
+    assert left.counts()["reviews"] == len(some_reviews()) - len(wanted)
+    assert main(["forget", "--user", "user0", "--yes", "--profiles", place]) == 0
+    captured = capsys.readouterr()
+    assert "erased: " in captured.out and "does not tell whom it was trained on" in captured.out
+    assert f"{len({r.asin for r in some_reviews() if r.user_id == 'user0'} - {'item2', 'item4'})} reviews" in captured.err
+
+
+@pytest.mark.parametrize("options", [["--user", "nobody"], ["--item", "nothing"], ["--user", "user1", "--user", "\udcff"]])
+def test_who_is_not_there_is_an_error_and_nobody_goes(place, capsys, options):
+    before = contents(Store.open(place).snapshot())
+    assert main(["forget", *options, "--yes", "--profiles", place]) == 3
+    captured = capsys.readouterr()
+    assert captured.out == "" and "the store has no" in captured.err and "nothing was removed" in captured.err
+    assert contents(Store.open(place).snapshot()) == before
+
+
+def test_nothing_asked_for_is_a_mistake(place, capsys):
+    assert main(["forget", "--profiles", place]) == 2
+    assert "--user" in capsys.readouterr().err
+
+
+def test_the_same_command_finishes_what_was_killed(place, tmp_path, capsys):
+    numbers = {n: shutil.copytree(place, tmp_path / str(n)) for n in (16, 17)}  # at the end: only bytes are left to remove
+    command = [sys.executable, "-m", "tests.store.killed", "--forget", "user1", *(f"{n}={path}" for n, path in numbers.items())]
+    assert subprocess.run(command, capture_output=True, text=True).stdout.split() == ["-9", "-9"]
+    for path in numbers.values():
+        assert erase.unfinished(path / "store") and not Store.open(path).snapshot().has_user("user1")
+        document = forget(capsys, str(path), "--user", "user1")
+        assert document["finished_earlier"] and document["reviews_removed"] == 0
+        assert not erase.unfinished(path / "store")
+        assert main(["forget", "--user", "user1", "--yes", "--profiles", str(path)]) == 3
+
+
+@pytest.mark.parametrize(("answer", "code"), [(b"n\n", 1), (b"y\n", 0)])
+def test_a_person_at_a_terminal_is_asked(place, answer, code):
+    master, slave = os.openpty()
+    source = "import sys; from depcli.cli import main; sys.exit(main())"
+    command = [sys.executable, "-c", source, "forget", "--user", "user1", "--profiles", place]
+    with subprocess.Popen(command, stdin=slave, stdout=subprocess.PIPE, stderr=slave) as process:
+        os.close(slave)
+        os.write(master, answer)
+        out = process.stdout.read()
+        said = os.read(master, 65536).decode()
+    os.close(master)
+    assert process.returncode == code and "Erase 6 reviews by 1 users" in said
+    assert Store.open(place).snapshot().has_user("user1") == (code == 1) and (out == b"") == (code == 1)
+
+
+def test_commits_of_adapters_are_not_compacted_away(place, capsys):
+    shutil.rmtree(os.path.join(place, "adapters", "half"))
+    for days, dropped in (("0.0000001", 1), ("0", 3)):
+        assert main(["compact", "--keep", days, "--profiles", place, "--json"]) == 0
+        document = json.loads(capsys.readouterr().out)
+        assert document["dropped"] == dropped and document["bytes_after"] > 0
+    assert document["readable"] == 1
+    assert main(["compact", "--keep", "-1", "--profiles", place]) == 2
