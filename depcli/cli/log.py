@@ -13,7 +13,7 @@ from depcli.cli.options import Setting, every_command
 def command(setting: Setting, limit: int) -> None:
     """Show the commits of the store, newest first: when, what, how much, and from where.
 
-    Commands take one with --at COMMIT and read the store as it was. Those marked gone were erased or compacted away.
+    Commands take one with --at COMMIT and read the store as it was. The data of those marked gone were erased or compacted away.
     --json has all commits, whatever --limit says.
 
     \b
@@ -39,19 +39,19 @@ def show_commits(sink, commits: list[dict]) -> None:
     """A table of commits, newest first, 80 columns wide."""
     from depcli.cli import layout
 
-    rows = [
-        (str(commit["number"]), commit["id"], commit["created"][:16].replace("T", " "), commit["action"], _changes(commit),
-         _end_of(commit["source"]))
-        for commit in commits
-    ]  # fmt: skip
-    layout.table(sink, ("number", "id", "when (UTC)", "what", "changes", "from"), rows, flexible=5)
+    rows = [(str(commit["number"]), commit["id"], commit["created"][:16].replace("T", " "), _said(commit)) for commit in commits]
+    layout.table(sink, ("no.", "id", "when (UTC)", "what"), rows, flexible=3)
 
 
-def _changes(commit: dict) -> str:
-    counted = ", ".join(f"{count:,} {what.replace('_', ' ')}" for what, count in commit["counts"].items() if count)
-    return (counted or "-") + ("" if commit["readable"] else " (gone)")
+def _said(commit: dict) -> str:
+    """What a commit did. Of the source the file name, which tells more than the folders before it."""
+    changes = ", ".join(
+        f"{count:,} {what.replace('_', ' ')}" for what, count in commit["counts"].items() if _is_change(what, count)
+    )
+    said = commit["action"] + ("" if commit["readable"] else " (gone)") + (f": {changes}" if changes else "")
+    source = commit["source"]
+    return said + (f"; {source.rpartition('/')[2] or source}" if source else "")
 
 
-def _end_of(source: str) -> str:
-    """The name of a file tells more than the folders before it."""
-    return source.rpartition("/")[2] or source or "-"
+def _is_change(what: str, count: int) -> bool:
+    return bool(count) and what != "unchanged"

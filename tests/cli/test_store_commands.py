@@ -1,0 +1,163 @@
+"""show, log, status, export, backup and path as a person and as a program see them; nothing here needs an embedder."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import pty
+import subprocess
+import sys
+from contextlib import closing
+
+import pytest
+from rich.cells import cell_len
+
+from depcli.cli import main
+from depcli.records import Item, Review
+from depcli.store import Store, erase
+from depcli.store.backup import backup
+from tests.store.made import IDENTITY, contents, some_reviews, upsert
+
+NASTY = "a\x1b[2J [b]bold[/b] \u202eturned\u2028" + "漢" * 300 + " word" * 2000
+USER = "o'neil\" OR 1=1 \x1b]0;x\x07 漢字"
+
+
+@pytest.fixture(scope="module")
+def profiles(tmp_path_factory):
+    store = Store.create(tmp_path_factory.mktemp("commands") / "profiles", IDENTITY)
+    upsert(store, some_reviews(), [Item("item1", NASTY, NASTY), Item("item2", "Two")])
+    many = [Review(USER, f"item{i}", f"{i} {NASTY}", 2.5, NASTY, 1e9 + i) for i in range(30)]
+    upsert(store, many, source="/a/very/long/way/to/a/file/that/does/not/fit/into/eighty/columns/reviews.jsonl.gz")
+    return str(store.path)
+
+
+def told(capsys, *arguments: str):
+    """(stdout, stderr) of a command that succeeds."""
+    capsys.readouterr()
+    assert main([*arguments]) == 0
+    return capsys.readouterr()
+
+
+def fits(text: str) -> bool:
+    return all(cell_len(line) <= 80 for line in text.splitlines())
+
+
+def test_a_user_is_shown_80_wide_with_differences_beside_peers(profiles, capsys):
+    out = told(capsys, "show", "--user", USER, "--profiles", profiles).out
+    assert fits(out) and "30 reviews; 2001-09-09; mean rating 2.50" in out and "(the newest 20 of 30)" in out
+    assert out.count("the nearest peer") == 3 == out.count("the farthest peer") and "\\x1b[2J [b]bold[/b] \\u202eturned" in out
+    assert not {"\x1b", "\x07", "\u202e", "\u2028"} & set(out)
+    short = told(capsys, "show", "--user", USER, "--profiles", profiles, "--limit", "0", "--most", "1").out
+    assert "History" not in short and short.count("the nearest peer") == 1 and "more unusual than" in short
+
+
+def test_json_has_everything_and_vectors_on_request(profiles, capsys):
+    ask = ["show", "--user", USER, "--profiles", profiles, "--json", "--limit", "1"]
+    document = json.loads(told(capsys, *ask).out)
+    assert document["user_id"] == USER and len(document["history"]) == 30 and document["history"][3]["text"] == f"3 {NASTY}"
+    assert "vector" not in document["history"][0]
+    assert len(json.loads(told(capsys, *ask, "--vectors").out)["history"][0]["vector"]) == IDENTITY.dimension
+    assert main(["show", "--user", USER, "--profiles", profiles, "--vectors"]) == 2
+
+
+def test_an_item_is_shown_80_wide(profiles, capsys):
+    out = told(capsys, "show", "--item", "item1", "--profiles", profiles).out
+    assert fits(out) and "Ratings" in out and "Most like the others" in out and "Least like the others" in out
+    lines = out.splitlines()
+    counts = [int(line.split()[-1]) for line in lines[lines.index("Ratings") + 1 :][:6] if line]
+    assert sum(counts) == json.loads(told(capsys, "show", "--item", "item1", "--profiles", profiles, "--json").out)["reviews"]
+    alone = told(capsys, "show", "--item", "item29", "--profiles", profiles).out
+    assert alone.startswith("item29\n1 review; 2001-09-09") and "like the others" not in alone
+
+
+def test_show_wants_one_of_both_and_says_who_is_not_there(profiles, capsys):
+    for options in ([], ["--user", "a", "--item", "b"]):
+        assert main(["show", *options, "--profiles", profiles]) == 2
+    for options in (["--user", "nobody"], ["--item", "nothing"]):
+        assert main(["show", *options, "--profiles", profiles]) == 3
+        assert "ids are case-sensitive" in capsys.readouterr().err
+
+
+def test_log_and_status_fit_and_say_what_is_gone(profiles, capsys, tmp_path):
+    backup(Store.open(profiles), tmp_path / "copy")
+    store = Store.open(tmp_path / "copy")
+    out = told(capsys, "log", "--profiles", str(store.path)).out
+    assert (
+        fits(out)
+        and out.splitlines()[1].split()[0] == "2"
+        and "ingest: 30 added; reviews.jsonl.gz" in out
+        and "(gone)" not in out
+    )
+    limited = told(capsys, "log", "--profiles", str(store.path), "--limit", "1")
+    assert len(limited.out.splitlines()) == 2 and "2 older ones: --limit 3" in limited.err
+    with store.writer() as writer:
+        erase.forget(writer.tables, ["user1"], [])
+    out = told(capsys, "log", "--profiles", str(store.path)).out
+    assert out.count("(gone)") == 3 and "reviews removed" in out and "user1" not in out
+    document = json.loads(told(capsys, "log", "--profiles", str(store.path), "--json").out)
+    assert [commit["readable"] for commit in document["commits"]] == [False, False, False, True]
+    assert [commit["number"] for commit in document["commits"]] == [0, 1, 2, 3]
+    out = told(capsys, "status", "--profiles", str(store.path)).out
+    assert "Last commits (of 4, 1 readable)" in out and "on disk: " in out
+    status = json.loads(told(capsys, "status", "--profiles", str(store.path), "--json").out)["store"]
+    assert sum(status["tables"].values()) <= status["bytes"] and status["readable_commits"] == 1
+    assert main(["status", "--profiles", str(store.path), "--at", "1"]) == 3
+    assert "dep log" in capsys.readouterr().err
+
+
+def test_export_to_stdout_and_to_files(profiles, capfdbinary, tmp_path):
+    def run(*arguments: str) -> bytes:
+        capfdbinary.readouterr()
+        assert main(["export", *arguments, "--profiles", profiles, "-q"]) == 0
+        return capfdbinary.readouterr().out
+
+    lines = run()
+    store = Store.open(profiles)
+    assert len(lines.split(b"\n")) - 1 == store.snapshot().counts()["reviews"] + 2
+    file = tmp_path / "reviews.jsonl.gz"
+    assert b"reviews and 2 items in" in run(str(file)) and gzip.decompress(file.read_bytes()) == lines
+    assert main(["export", str(file), "--profiles", profiles]) == 1
+    assert json.loads(run(str(file), "--replace", "--json"))["bytes"] == file.stat().st_size
+    assert main(["export", "--json", "--profiles", profiles]) == 2
+
+
+def test_on_a_terminal_the_export_is_the_same_json_escaped(profiles):
+    controller, terminal = pty.openpty()
+    command = [sys.executable, "-c", "import sys; from depcli.cli import main; sys.exit(main())"]
+    arguments = ["export", "--profiles", profiles, "--at", "1", "-q"]
+    with closing(os.fdopen(controller, "rb", 0)) as screen:
+        with subprocess.Popen([*command, *arguments], stdout=terminal, stderr=subprocess.DEVNULL) as child:
+            os.close(terminal)
+            shown = b""
+            while piece := _read(screen):
+                shown += piece
+        assert child.returncode == 0
+    assert b"\x1b" not in shown and shown.isascii()
+    assert json.loads(shown.splitlines()[0]) == {"asin": "item1", "title": NASTY, "description": NASTY}
+
+
+def _read(screen) -> bytes:
+    try:
+        return screen.read(65536)
+    except OSError:  # the other end is closed
+        return b""
+
+
+def test_backup_says_what_it_holds_and_overwrites_nothing(profiles, capsys, tmp_path):
+    ask = ["backup", str(tmp_path / "copy"), "--profiles", profiles]
+    document = json.loads(told(capsys, *ask, "--json").out)
+    store = Store.open(profiles)
+    assert (document["store_commit"], document["store"]) == (store.log()[-1].id, store.snapshot().counts())
+    assert contents(Store.open(tmp_path / "copy").snapshot()) == contents(store.snapshot())
+    assert main(ask) == 1
+    assert "overwrites nothing" in capsys.readouterr().err
+
+
+def test_path_prints_the_folder_and_nothing_else(capsys, tmp_path, monkeypatch):
+    assert told(capsys, "path", "--profiles", str(tmp_path)) == (f"{tmp_path}\n", "")
+    monkeypatch.setenv("DEP_PROFILES", str(tmp_path / "not there"))
+    assert told(capsys, "path") == (f"{tmp_path}/not there\n", "")
+    monkeypatch.delenv("DEP_PROFILES")
+    monkeypatch.chdir(tmp_path)
+    assert json.loads(told(capsys, "path", "--json").out) == {"profiles": f"{tmp_path}/profiles"}
