@@ -46,3 +46,5 @@ def _show(sink, document: dict) -> None:
     before, after = size(document["bytes_before"]), size(document["bytes_after"])
     sink.line(f"{document['profiles']}: {before} before, {after} now")
     sink.line(f"{document['dropped']:,} earlier commits dropped, {document['readable']:,} can be read")
+    if document["bytes_after"] > document["bytes_before"]:
+        sink.note("what was joined is there twice, since recent commits need the pieces too: --keep 0 gives these commits up")

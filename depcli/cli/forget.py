@@ -18,9 +18,9 @@ from depcli.cli.options import Setting, every_command
 def command(setting: Setting, users: tuple[str, ...], items: tuple[str, ...], no_wait: bool) -> None:
     """Erase users or items: their reviews, what these added to the item sums, and every trace in the files of the store.
 
-    Earlier commits would still show them, so these go too: --at reaches only what comes after. What this command cannot
-    reach is named: input files, adapters that were trained on these people, evaluations. Interrupted, it is finished by
-    the same command, or by whatever writes to the store next.
+    Earlier commits would still show them, so these go too: --at reaches only what comes after, and `dep eval` needs adapters
+    that were trained after it. What this command cannot reach is named: input files, adapters that were trained on these
+    people, evaluations. Interrupted, it is finished by the same command, or by whatever writes to the store next.
 
     \b
     Examples:

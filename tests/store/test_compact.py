@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import lancedb
@@ -15,7 +16,8 @@ from depcli.errors import NotFound
 from depcli.records import Item, Review
 from depcli.store import Store
 from depcli.store.compact import compact
-from tests.store.made import contents, some_reviews, upsert, worst_difference
+from depcli.store.ingest import ingest
+from tests.store.made import MadeEmbedder, contents, some_reviews, upsert, worst_difference
 
 TABLES = ("reviews", "items", "item_sums")
 
@@ -147,6 +149,18 @@ def test_a_clock_that_went_backwards_takes_nothing(store):
     compacted(store)
     assert unreadable(store) == []
     assert [contents(store.snapshot(str(number))) for number in range(4)] == before
+
+
+def test_bulk_ingest_drops_what_is_old_unless_it_is_in_use(store):
+    bulk = [Review(f"user{n}", f"item{n % 50}", f"text {n}") for n in range(2000)]
+    ingest(store, some_reviews(), MadeEmbedder(), source="first")
+    make_older(store, 30)
+    ingest(store, bulk[:999], MadeEmbedder(), source="little", in_use=())  # too little to tidy after it
+    ingest(store, bulk[999:], MadeEmbedder(), source="bulk", in_use={store.log()[0].id})
+    ingest(store, [replace(review, timestamp=1.0) for review in bulk], MadeEmbedder(), source="a library that says nothing")
+    assert unreadable(store) == []
+    ingest(store, [replace(review, timestamp=2.0) for review in bulk], MadeEmbedder(), source="bulk", in_use=())
+    assert unreadable(store) == [0, 1]
 
 
 def test_pieces_are_joined_and_every_row_is_indexed(store):
