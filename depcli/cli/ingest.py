@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from dataclasses import asdict
+from functools import partial
 
 import click
 
@@ -48,14 +49,10 @@ def command(
         in_use = profiles.commits_in_use(setting.profiles)
         for file, reader in inputs:
             sink.note(f"{file}: read as {reader.format}: {reader.reason}")
-            with sink.progress("reading and embedding", "reviews") as update:
-
-                def show(event: dict, update=update) -> None:
-                    speed = f"{event['reviews_per_second']:,.0f}/s"
-                    update(event["reviews_done"], detail=f"{speed}, {event['bad_lines']:,} bad lines")
-
+            with sink.progress("reading and embedding", "reviews" if reader.position is None else "kB") as update:
                 report = ingest(
-                    store, reader, chosen, source=file, strict=strict, wait=not no_wait, on_progress=show,
+                    store, reader, chosen, source=file, strict=strict, wait=not no_wait,
+                    on_progress=partial(_show_progress, update, reader),
                     on_wait=lambda holder: sink.note(f"waiting for process {holder}, which is writing to the store"),
                     in_use=in_use,
                 )  # fmt: skip
@@ -67,6 +64,16 @@ def command(
         "files": reports,
     }  # fmt: skip
     sink.result(document, lambda: _show(sink, document))
+
+
+def _show_progress(update, reader, event: dict) -> None:
+    """One step of the bar, which tells the time left where it is known how long the file is."""
+    detail = f"{event['reviews_per_second']:,.0f}/s, {event['bad_lines']:,} bad lines"
+    if reader.position is None:
+        update(event["reviews_done"], detail=detail)
+    else:
+        done, total = reader.position
+        update(done / 1000, total / 1000, detail=f"{event['reviews_done']:,} reviews, {detail}")
 
 
 def _show(sink, document: dict) -> None:

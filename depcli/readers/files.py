@@ -36,6 +36,7 @@ class Source:
 
     def __init__(self, name: str, raw: BinaryIO, *, owned: bool):
         self.name, self._raw, self._owned = name, raw, owned
+        self._size = os.fstat(raw.fileno()).st_size if owned else 0
         self._stream = raw if isinstance(raw, BufferedReader) else BufferedReader(raw)
         self._check()
 
@@ -54,6 +55,13 @@ class Source:
     def entries(self) -> Iterator[tuple[int, str | None, str]]:
         """(number from 1, JSON text or None, reason if None): one per line that is not blank, or per element of the array."""
         return self._elements() if self._is_array() else self._lines()
+
+    @property
+    def position(self) -> tuple[int, int] | None:
+        """(bytes read, bytes in all) of the file as it lies on the disk; None for a pipe, whose end is not known."""
+        if not self._size:
+            return None
+        return (self._size if self._raw.closed else self._raw.tell()), self._size
 
     def close(self) -> None:
         """Let go of the file; standard input stays open."""

@@ -40,6 +40,11 @@ class Reader:
         finally:
             self.close()
 
+    @property
+    def position(self) -> tuple[int, int] | None:
+        """(bytes read, bytes in all) of the file as it lies on the disk; None when the end is not known."""
+        return self._source.position
+
     def close(self) -> None:
         """Let go of the file. Reading to the end does that too; twice is fine."""
         self._source.close()

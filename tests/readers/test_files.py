@@ -41,6 +41,20 @@ def test_standard_input(monkeypatch, compress):
     assert not sys.stdin.buffer.closed
 
 
+@pytest.mark.parametrize("compress", [bytes, gzip.compress])
+def test_how_far_a_file_is_read(tmp_path, monkeypatch, compress):
+    content = compress("".join(line(n, title=f"{n**9} {n**7}") + "\n" for n in range(20_000)).encode())
+    (tmp_path / "a").write_bytes(content)
+    reader = open_reviews(tmp_path / "a")
+    positions = [reader.position for _ in reader]
+    assert {size for _, size in positions} == {len(content)}
+    read = [done for done, _ in positions]
+    assert read == sorted(read) and 0 < read[0] < read[10_000] < read[-1] == len(content)
+    assert len(content) * 0.3 < read[10_000] < len(content) * 0.7 and reader.position == (len(content), len(content))
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BufferedReader(io.BytesIO(content))))
+    assert open_reviews("-").position is None
+
+
 @pytest.mark.parametrize("space", ["", " ", "\n  "])
 def test_json_array(tmp_path, space):
     rows = [line(number) for number in range(5)]

@@ -5,14 +5,16 @@ from __future__ import annotations
 import gzip
 import json
 
+import lancedb
+import numpy as np
 import pytest
 
-from depcli.errors import BadInput, Incompatible
+from depcli.errors import BadInput, DepError, Incompatible
 from depcli.readers import BadLine, open_reviews
 from depcli.records import EmbedderIdentity, Item, Review
 from depcli.store import Store
 from depcli.store.ingest import ingest
-from tests.store.made import MadeEmbedder, contents, some_reviews
+from tests.store.made import D, MadeEmbedder, contents, some_reviews, worst_difference
 
 
 def run(store, entries, **options):
@@ -52,6 +54,47 @@ def test_a_text_that_another_user_wrote_too_is_embedded_once(store):
     assert (first.added, first.embedded, second.added, second.embedded) == (2, 1, 2, 1)
     histories = store.snapshot().histories(["a", "b", "c"])
     assert len({history[0].vector.tobytes() for history in histories.values()}) == 1 and len(histories) == 3
+
+
+@pytest.mark.parametrize("chunk", [1, 2, 3])
+def test_a_text_in_the_batch_that_is_being_written_is_not_embedded_again(store, chunk):
+    reviews = [Review(f"u{n}", f"i{n % 3}", f"words {n // 4}") for n in range(12)]
+    report, embedder = run(store, reviews, chunk=chunk)
+    assert sorted(embedder.texts) == ["words 0", "words 1", "words 2"] and report.embedded == 3
+    assert worst_difference(store.snapshot()) < 1e-12
+
+
+def test_versions_that_follow_each_other_into_batches_of_their_own(store):
+    versions = [Review("u", "i", f"version {n}", timestamp=float(n)) for n in range(6)]
+    report, _ = run(store, [*versions, *versions[::-1]], chunk=1)
+    assert (report.added, report.replaced, report.unchanged) == (1, 5, 6)
+    assert [entry.review for entry in store.snapshot().histories(["u"])["u"]] == versions[-1:]
+
+
+def test_an_error_while_a_batch_is_written_ends_the_run_and_the_batches_before_it_stay(store):
+    class BrokenLate(MadeEmbedder):
+        def encode(self, texts):
+            vectors = super().encode(texts)
+            return vectors * np.float32("nan") if len(self.texts) > 40 else vectors
+
+    with pytest.raises(DepError, match="NaN"):
+        ingest(store, some_reviews(), BrokenLate(), source="test", chunk=20)
+    assert store.snapshot().counts()["reviews"] == 40
+    run(store, some_reviews())
+    assert worst_difference(store.snapshot()) < 1e-12
+
+
+def test_large_pieces_are_indexed_and_left_where_they_are(store):
+    random = np.random.default_rng(0)
+    for part in range(2):
+        reviews = [Review(f"u{n % 900}", f"i{part}.{n // 900}", f"{part} {n}") for n in range(9000)]
+        with store.writer() as writer:
+            writer.upsert(reviews, random.normal(size=(9000, D)).astype(np.float32), source="test")
+            writer.tidy(force=True)
+    table = lancedb.connect(str(store.folder)).open_table("reviews")
+    assert table.stats()["fragment_stats"]["num_fragments"] == 2
+    assert all(index.num_unindexed_rows == 0 for index in table.list_indices())
+    assert len(store.snapshot().histories(["u7"])["u7"]) == 20
 
 
 def test_how_it_is_cut_into_chunks_does_not_matter(store, tmp_path):
