@@ -20,6 +20,8 @@ import lancedb  # noqa: E402
 from lancedb.expr import Expr, col, lit  # noqa: E402
 from lancedb.index import BTree  # noqa: E402
 
+from depcli.store.whole import whole_files  # noqa: E402
+
 _VALUES_PER_QUERY = 2048
 _ROWS_PER_BATCH = 4096
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -77,10 +79,17 @@ def unindexed_rows(table) -> int:
     return max((index.num_unindexed_rows for index in table.list_indices()), default=0)
 
 
+def add(table, rows: pa.Table) -> None:
+    """Add these rows."""
+    with whole_files(table):
+        table.add(rows)
+
+
 def delete(table, column: str, values: Iterable[str | bytes]) -> None:
     """Delete the rows whose `column` is one of `values`."""
-    for given in _one_of(column, values):
-        table.delete(given)
+    with whole_files(table):
+        for given in _one_of(column, values):
+            table.delete(given)
 
 
 def _one_of(column: str, values: Iterable[str | bytes]) -> Iterator[Expr]:
@@ -97,7 +106,8 @@ def _storable(value: str | bytes) -> bool:
 
 def add_index(table, column: str) -> None:
     """A B-tree on one column: lookups stay quick however long the table grows."""
-    table.create_index(column, config=BTree())
+    with whole_files(table):
+        table.create_index(column, config=BTree())
 
 
 def index_anew(table) -> None:
@@ -113,7 +123,8 @@ def fragments(table) -> int:
 
 def optimize(table) -> None:
     """Join small pieces and bring the indexes up to date. Every version stays readable."""
-    table.optimize(cleanup_older_than=_KEEP)
+    with whole_files(table):
+        table.optimize(cleanup_older_than=_KEEP)
 
 
 def settle(table) -> None:
@@ -139,7 +150,8 @@ def rewrite(table, rows: Iterable[pa.Table], indexed_columns: Iterable[str]) -> 
             raise
 
     try:
-        table.add(pa.RecordBatchReader.from_batches(schema, batches()), mode="overwrite")
+        with whole_files(table):
+            table.add(pa.RecordBatchReader.from_batches(schema, batches()), mode="overwrite")
     except RuntimeError as error:
         raise failed[0] if failed else error from None  # LanceDB passes on what went wrong with the rows as text
     for column in indexed_columns:

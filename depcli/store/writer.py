@@ -140,7 +140,7 @@ class Writer:
 
     def _replace(self, name: str, column: str, values: Sequence[str | bytes], rows) -> None:
         lance.delete(self.tables[name], column, values)
-        self.tables[name].add(rows)
+        lance.add(self.tables[name], rows)
 
 
 def _stored_version(row: dict) -> Version:

@@ -1,0 +1,50 @@
+"""Are the files that were just written whole?
+
+LanceDB 0.40 does not notice when the very last piece of a file finds no room: it names the file in a new version of the
+table, which nobody can read. Whoever writes therefore looks at the ends of the new files.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+_ENDS = {".lance": b"LANC", ".arrow": b"ARROW1"}  # rows and indexes; deletions
+
+
+@contextmanager
+def whole_files(table) -> Iterator[None]:
+    """When a file that the block adds to this LanceDB table is cut short, the block is undone, and OSError raised (no space
+    left). Nobody else may be writing."""
+    folder, version = Path(table.uri), table.version
+    before = _files(folder)
+    try:
+        yield
+    finally:  # LanceDB may have come upon the file itself, and not know why it is cut
+        cut = [path for path in _files(folder) - before if not _is_whole(path)]
+        if cut:
+            _take_back(table, version)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(cut[0]))
+
+
+def _files(folder: Path) -> set[Path]:
+    return {path for part in ("data/*", "_deletions/*", "_indices/*/*") for path in folder.glob(part) if path.suffix in _ENDS}
+
+
+def _is_whole(path: Path) -> bool:
+    end = _ENDS[path.suffix]
+    with open(path, "rb") as file:
+        file.seek(-min(len(end), path.stat().st_size), os.SEEK_END)
+        return file.read() == end
+
+
+def _take_back(table, version: int) -> None:
+    """Remove what makes the versions after this one. LanceDB's restore() would need room for one more."""
+    folder = Path(table.uri) / "_versions"
+    for newer in range(version + 1, table.version + 1):
+        (folder / f"{2**64 - 1 - newer:020}.manifest").unlink()
+    (folder / "latest_version_hint.json").unlink(missing_ok=True)
+    table.checkout_latest()
