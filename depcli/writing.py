@@ -100,9 +100,15 @@ def make_writer(
             raise Incompatible(f"adapter {adapter_folder.name!r} brings its own template", "leave --template out")
         template, history = files.template_of(adapter_folder, config), config["history"]
         max_input_tokens, min_peers = config["max_input_tokens"], files.min_peers_of(adapter_folder, config, min_peers)
+    budget = max_input_tokens or backbone.prompt_budget(engine.context)
+    if budget >= engine.context:
+        raise Incompatible(
+            f"prompts of {budget:,} tokens leave no room for a review: {backbone.name} holds {engine.context:,}",
+            "train an adapter with shorter prompts: dep train --max-input-tokens N",
+        )
     builder = PromptBuilder(
-        snapshot, chosen, Template(template or backbone.template), engine.chat, engine.count, k=history,
-        max_input_tokens=max_input_tokens or backbone.max_input_tokens, held_out=held_out, min_peers=min_peers or 1,
+        snapshot, chosen, Template(template or backbone.template), engine.chat, engine.count, k=history, max_input_tokens=budget,
+        held_out=held_out, min_peers=min_peers or 1,
     )  # fmt: skip
     return Writer(builder, engine, adapter, config)
 

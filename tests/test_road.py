@@ -229,6 +229,25 @@ def test_weights_of_another_run_do_not_load(trained, store, tmp_path):
         files.load(folder)
 
 
+def test_prompts_that_leave_no_room_for_a_review_are_refused(store, tiny_backbone, tmp_path):
+    plain = backbones.find(str(tiny_backbone))  # as a model folder from anywhere: 3,072 tokens of prompt, a context of 2,048
+    with engines.load("transformers", plain) as engine:
+        assert writer(store, plain, engine, "rag").builder.max_input_tokens == 1024
+        with pytest.raises(Incompatible, match="2,048 tokens leave no room for a review: tiny holds 2,048"):
+            make_writer(
+                store=store, snapshot=store.snapshot(), method="rag", backbone=plain, engine=engine, max_input_tokens=2048
+            )
+    with pytest.raises(BadInput, match="2,048 tokens leave no room") as error:
+        train(store=store, backbone=plain, folder=tmp_path / "x", options=replace(OPTIONS, max_input_tokens=2048))
+    assert error.value.hint == "--max-input-tokens 1024"
+
+
+def test_reviews_are_learned_as_far_as_the_context_goes(store, backbone, tmp_path):
+    options = replace(OPTIONS, epochs=1, max_input_tokens=2028, max_target_tokens=60)
+    report = train(store=store, backbone=backbone, folder=tmp_path / "short", options=options)
+    assert report.config["max_target_tokens"] == 20
+
+
 def test_a_template_cannot_run_code(tmp_path, store, backbone):
     evil = tmp_path / "evil.jinja"
     evil.write_text(

@@ -25,7 +25,7 @@ class Sampler:
         """A token id for `logits` (V,) float32, -inf where a token is not allowed. Ties go to the lower id."""
         best = int(np.argmax(logits))
         if not np.isfinite(logits[best]):
-            raise DepError("the backbone's output is not a number", "try another --dtype or --device, or fetch the weights again")
+            raise DepError("the backbone's output is not a number", "fetch the weights again, or use another --engine")
         if self.sampling.temperature <= 0:
             return best
         ids, mass = nucleus(logits, self.sampling.temperature, self.sampling.top_p)

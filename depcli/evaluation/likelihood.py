@@ -67,7 +67,7 @@ def _encode(scorer: Scorer, prompt: SoftPrompt, text: str) -> tuple[Encoded, boo
     if context and len(encoded.ids) > context:
         raise Incompatible(
             f"a prompt and its real review have {len(encoded.ids):,} tokens; the backbone's context has {context:,}",
-            "lower --max-input-tokens",
+            "use a backbone that holds more, or train with shorter prompts: dep train --max-input-tokens N",
         )
     return encoded, bool(encoded.ids[-1] != scorer.tokenizer.eos_token_id)
 

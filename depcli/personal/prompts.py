@@ -71,7 +71,8 @@ class PromptBuilder:
         if room < 0:
             raise BadInput(
                 f"the prompt for item {request.item.asin!r} has {self.tokens(bare):,} tokens without any history; "
-                f"{self.max_input_tokens:,} fit", "shorten the item's description, or raise --max-input-tokens",
+                f"{self.max_input_tokens:,} fit",
+                "shorten the item's description, or train with longer prompts: dep train --max-input-tokens N",
             )  # fmt: skip
         shown = [past for past in history if self._count(past.review.text) < room]
         while shown:

@@ -31,7 +31,8 @@ from depcli.training.loop import Loop
 from depcli.training.options import TrainOptions
 from depcli.training.step import mean_loss, review_losses
 
-_RESOLVED = {"learning_rate", "max_input_tokens", "micro_tokens", "template"}  # options whose chosen value is recorded instead
+# options whose chosen value is recorded instead
+_RESOLVED = {"learning_rate", "max_input_tokens", "max_target_tokens", "micro_tokens", "template"}
 
 
 @dataclass(frozen=True)
@@ -118,14 +119,19 @@ class _Run:
         self.tokenizer = backbones.load_tokenizer(backbone, offline=offline)
         self.weights_sha256 = backbones.weights_digest(self.model)
         self.template = Template(options.template or backbone.template)
-        self.max_input_tokens = options.max_input_tokens or backbone.max_input_tokens
+        context = self.model.config.max_position_embeddings
+        self.max_input_tokens = options.max_input_tokens or backbone.prompt_budget(context)
+        self.max_target_tokens = min(options.max_target_tokens, context - self.max_input_tokens)
+        if self.max_target_tokens < 1:
+            message = f"prompts of {self.max_input_tokens:,} tokens leave no room for a review: {backbone.name} holds {context:,}"
+            raise BadInput(message, f"--max-input-tokens {context // 2}")
         self.micro_tokens = options.micro_tokens or (32768 if self.model.device.type == "cuda" else 4096)
         self.rate, self.rate_reason = options.rate_for(self.model.config.hidden_size)
         self.settings = {
             "method": "dep", "backbone": backbones.fingerprint(backbone, self.model), "embedder": asdict(store.embedder),
             "template": self.template.name if self.template.bundled else self.template.source,
             "store_commit": self.snapshot.commit.id, "split": _describe(self.split), "learning_rate": self.rate,
-            "max_input_tokens": self.max_input_tokens,
+            "max_input_tokens": self.max_input_tokens, "max_target_tokens": self.max_target_tokens,
             **{key: value for key, value in asdict(options).items() if key not in _RESOLVED},
         }  # fmt: skip
 
@@ -144,7 +150,7 @@ class _Run:
             k=self.options.history, max_input_tokens=self.max_input_tokens, held_out=self.split.held_out,
             min_peers=self.options.min_peers,
         )  # fmt: skip
-        return make_examples(builder, self.tokenizer, pairs_of(targets, self.snapshot), self.options.max_target_tokens)
+        return make_examples(builder, self.tokenizer, pairs_of(targets, self.snapshot), self.max_target_tokens)
 
     def losses(self, adapter, examples: Sequence[Example]) -> tuple[np.ndarray, np.ndarray]:
         """(nats (n,), target tokens (n,)) of each example; `adapter` None for text alone."""
@@ -171,7 +177,7 @@ class _Run:
     def _score_by_meteor(self, adapter: DepAdapter, checked: Sequence[Example]) -> dict:
         engine = TransformersEngine(self.model, self.tokenizer, "the backbone")
         longest = max(len(example.encoded.ids) - example.encoded.targets for example in checked)
-        room = min(self.options.max_target_tokens, engine.context - longest)
+        room = min(self.max_target_tokens, engine.context - longest)
         requests = (
             (project(adapter, example.prompt), Sampling(max_new_tokens=room, seed=i)) for i, example in enumerate(checked)
         )

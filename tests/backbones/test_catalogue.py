@@ -58,6 +58,13 @@ def test_a_folder_says_how_it_wants_to_be_asked(tmp_path):
     assert (find(str(tmp_path)).template, find(str(tmp_path)).max_input_tokens) == ("compact", 99)
 
 
+def test_a_prompt_leaves_room_for_a_review(tiny_backbone):
+    tiny = find(str(tiny_backbone))
+    assert tiny.max_input_tokens == 3072 > tiny.context == 2048
+    assert [tiny.prompt_budget(context) for context in (2048, 3072, 3073, 32768)] == [1024, 1536, 3072, 3072]
+    assert find("mini").prompt_budget(find("mini").context) == find("mini").max_input_tokens
+
+
 @pytest.mark.parametrize("name", ["no-such", "./no/such", "a/b/c", "../x", "", "a b/c", "owner/", "[red]x", "\U0001f389"])
 def test_unknown_names_are_not_found_and_the_known_ones_listed(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
