@@ -58,13 +58,6 @@ class PastSnapshot(Snapshot):
         for rows in super().review_rows(_with_time(columns), asin):
             yield self._known(rows).select(list(columns))
 
-    def mean_vector(self) -> np.ndarray:
-        reviews, total = 0, np.zeros(self.embedder.dimension)
-        for rows in self.review_rows(("vector",)):
-            reviews += rows.num_rows
-            total += matrix(rows, "vector").sum(axis=0, dtype=np.float64)
-        return total / reviews
-
     @cached_property
     def _reviews(self) -> int:
         return sum(rows.num_rows for rows in self.review_rows(("timestamp",)))

@@ -7,7 +7,6 @@ from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -92,15 +91,6 @@ class Snapshot:
         """The reviews of these (user_id, asin), without their vectors; those that are not there are absent."""
         rows = self._find(REVIEWS, "key", [review_key(*key) for key in keys], REVIEW_COLUMNS[:-1])
         return {(review.user_id, review.asin): review for review in reviews_of(rows)}
-
-    def mean_vector(self) -> np.ndarray:
-        """Mean (d,) float64 of the vectors of all reviews, from the item sums. There must be a review."""
-        reviews, total = 0, np.zeros(self.embedder.dimension)
-        with reading(self._folder, self.commit):
-            for rows in lance.scan(self._table(SUMS), ("reviews", "total")):
-                reviews += sum(rows.column("reviews").to_pylist())
-                total += matrix(rows, "total").sum(axis=0)
-        return total / reviews
 
     def items(self, asins: Sequence[str]) -> dict[str, Item]:
         """Title and description of these items; unknown ones are absent."""
