@@ -83,6 +83,7 @@ class _Run:
         self.checked: dict[str, int] = {}
         self.findings: list[Finding] = []
         self.notes: list[str] = []
+        self._unread: set[str] = set()
 
     @contextmanager
     def part(self, what: str, remedy: str = BACKUP) -> Iterator[None]:
@@ -91,6 +92,7 @@ class _Run:
             with storage_errors(self._store.folder):
                 yield
         except DepError as error:
+            self._unread.add(what)
             self.findings.append(Finding(what, f"cannot be read: {error.message}", remedy=remedy))
 
     def tables(self) -> None:
@@ -113,11 +115,12 @@ class _Run:
         if ITEMS in tables:
             with self.part(ITEMS):
                 self._items(tables[ITEMS])
-        for name, table in tables.items():
+        readable = {name: table for name, table in tables.items() if name not in self._unread}
+        for name, table in readable.items():
             with self.part("indexes", remedy=""):
                 self._indexes(name, table)
-        with self.part("indexes"):
-            newer = {name: rows for name, table in tables.items() if (rows := lance.unindexed_rows(table))}
+        with self.part("indexes", remedy=""):
+            newer = {name: rows for name, table in readable.items() if (rows := lance.unindexed_rows(table))}
             if newer:
                 said = ", ".join(f"{rows:,} rows of {name}" for name, rows in newer.items())
                 self.notes.append(f"newer than their index, and found without it until dep compact: {said}")
