@@ -74,7 +74,8 @@ def run(
         sampling = Sampling(max_new_tokens=_MAX_NEW_TOKENS, seed=seed)
         written = {method: next(writer(method, engine).write([request], sampling)).completion.text for method in METHODS}
     losses = {method: sum(one.nats for one in each) / sum(one.tokens for one in each) for method, each in found_by.items()}
-    behind = {method: _behind(found_by[method], found_by["dep"]) for method in METHODS if method != "dep"}
+    users = [asked.user_id for asked, _ in pairs]
+    behind = {method: _behind(found_by[method], found_by["dep"], users) for method in METHODS if method != "dep"}
     return DemoReport(profiles, ingested, trained, request, real, written, losses, behind, seed)
 
 
@@ -96,7 +97,7 @@ def _likelihoods(writer: writing.Writer, engine, pairs: list[tuple[Request, str]
     return list(nll(Scorer(engine.model, engine.tokenizer), asked))
 
 
-def _behind(method: list[Likelihood], dep: list[Likelihood]) -> Interval:
-    """How many nats per token more a method needs than DEP, on the same reviews."""
+def _behind(method: list[Likelihood], dep: list[Likelihood], users: list[str]) -> Interval:
+    """How many nats per token more a method needs than DEP, on the same reviews of these users."""
     per_token = [[one.nats / one.tokens for one in each] for each in (method, dep)]
-    return paired_bootstrap(*per_token, [one.tokens for one in dep])
+    return paired_bootstrap(*per_token, [one.tokens for one in dep], users)

@@ -44,7 +44,7 @@ def notes(results: dict) -> list[str]:
     if results["differences"]:
         one = results["differences"][0]
         drawn = f"{one['resamples']:,} resamples, seed {one['seed']}"
-        lines.append(f"intervals: paired bootstrap over requests, {drawn}, not corrected for several comparisons")
+        lines.append(f"intervals: paired bootstrap over users, {drawn}, not corrected for several comparisons")
     for name, found in results["methods"].items():
         if found["stopped_by_length"]:
             lines.append(f"{name}: {found['stopped_by_length']:,} texts ended at the token limit")

@@ -38,7 +38,8 @@ def score_files(
         each[name] = {"nll": likelihoods, **{metric: score.each for metric, score in scores.items()}}
         notes |= dict.fromkeys(score.note for score in scores.values() if score.note)
     files.write_lines(out / files.SCORES, _lines(ids, each))
-    return {"methods": summaries, "differences": _differences(methods, each), "notes": list(notes)}
+    users = [written[methods[0], key]["user_id"] for key in ids]
+    return {"methods": summaries, "differences": _differences(methods, each, users), "notes": list(notes)}
 
 
 def _summary(entries: list[dict], scores: dict[str, Score], likelihoods: list[dict] | None) -> dict:
@@ -66,8 +67,8 @@ def _nll(likelihoods: list[dict]) -> dict:
     }
 
 
-def _differences(methods: Sequence[str], each: dict[str, dict]) -> list[dict]:
-    """Method minus `against`, over the same requests, for each pair of methods: NLL per token and METEOR."""
+def _differences(methods: Sequence[str], each: dict[str, dict], users: Sequence[str]) -> list[dict]:
+    """Method minus `against`, over the same requests of these users, for each pair of methods: NLL per token and METEOR."""
     found = []
     for metric in COMPARED:
         for against, method in combinations(methods, 2):
@@ -75,7 +76,7 @@ def _differences(methods: Sequence[str], each: dict[str, dict]) -> list[dict]:
             if a is None or b is None:
                 continue
             values = _paired_nll(a, b) if metric == "nll" else (a, b)
-            interval = paired_bootstrap(*values, seed=_BOOTSTRAP_SEED)
+            interval = paired_bootstrap(*values, groups=users, seed=_BOOTSTRAP_SEED)
             found.append({"metric": metric, "method": method, "against": against, **asdict(interval), "clear": interval.clear})
     return found
 

@@ -23,7 +23,7 @@ tokens for the frozen backbone **{backbone_name}** (revision `{revision}`, hidde
 | training time | {seconds:.0f} s |
 
 Validation loss per token of {validation} real reviews (nats, lower is better), and how far DEP is from each (paired bootstrap
-over reviews, 95 %; the same reviews chose the best epoch, which flatters DEP a little):
+over users, 95 %; the same reviews chose the best epoch, which flatters DEP a little):
 
 | method | loss | DEP minus it |
 |---|---|---|

@@ -90,7 +90,10 @@ def train(
 
     nats, tokens = run.losses(adapter, checked)
     losses["dep"] = _per_token(nats, tokens)
-    gains = {name: asdict(paired_bootstrap(nats / tokens, other / tokens, tokens)) for name, (other, _) in text_alone.items()}
+    users = [target.user_id for target in targets]
+    gains = {
+        name: asdict(paired_bootstrap(nats / tokens, other / tokens, tokens, users)) for name, (other, _) in text_alone.items()
+    }
     config = {
         **run.settings, **trained_for.record(backbone), "backbone_weights_sha256": run.weights_sha256,
         "parameters": sum(parameter.numel() for parameter in adapter.parameters()),

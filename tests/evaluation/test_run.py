@@ -16,6 +16,7 @@ from depcli.evaluation import report
 from depcli.evaluation.likelihood import Scorer
 from depcli.evaluation.run import evaluate, request_id
 from depcli.evaluation.scoring import score_files
+from depcli.evaluation.significance import paired_bootstrap
 from depcli.evaluation.split import choose, leave_last_out
 from depcli.records import Sampling
 from tests.evaluation.world import USERS, make_store, make_writers, reviews
@@ -207,16 +208,16 @@ def test_nothing_to_evaluate_is_said(evaluation, engine, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def plant(out: Path, texts: dict[str, list[str]], references: list[str]) -> list[str]:
-    """A predictions file of planted methods; the ids."""
+def plant(out: Path, texts: dict[str, list[str]], references: list[str], users: list[str] | None = None) -> list[str]:
+    """A predictions file of planted methods, of one user each where none are named; the ids."""
     ids = [f"{i:016x}" for i in range(len(references))]
     files.write_lines(
         out / files.PREDICTIONS,
         (
-            {"id": key, "method": name, "prediction": text, "reference": reference, "prompt_tokens": 1, "generated_tokens": 1,
-             "finish": "stop", "shown": []}
+            {"id": key, "method": name, "user_id": user, "prediction": text, "reference": reference, "prompt_tokens": 1,
+             "generated_tokens": 1, "finish": "stop", "shown": []}
             for name, column in texts.items()
-            for key, text, reference in zip(ids, column, references, strict=True)
+            for key, user, text, reference in zip(ids, users or ids, column, references, strict=True)
         ),
     )  # fmt: skip
     return ids
@@ -249,6 +250,21 @@ def test_empty_texts_are_counted(tmp_path):
     assert scored["methods"]["m"]["empty"] == 2
     assert scored["methods"]["m"]["metrics"]["rouge1"]["value"] == pytest.approx(1 / 3)
     assert scored["methods"]["m"]["nll"] is None
+
+
+def test_intervals_are_over_users(tmp_path):
+    references = [f"A film that {word}s on you." for word in ("grow", "fall", "turn", "dawn", "call", "count")]
+    likelihoods = [
+        {"id": f"{i:016x}", "method": name, "nats": 10.0 + (i * 7 % 5) * (name == "b"), "tokens": 4 + i, "cut": False}
+        for name in "ab" for i in range(6)
+    ]  # fmt: skip
+    files.write_lines(tmp_path / files.NLL, likelihoods)
+    ids = plant(tmp_path, {"a": references, "b": references}, references, ["u", "v", "u", "u", "v", "w"])
+    (found, *_) = score_files(tmp_path, ["a", "b"], ids)["differences"]
+    a, b = ([entry["nats"] / entry["tokens"] for entry in likelihoods if entry["method"] == name] for name in "ab")
+    slow = paired_bootstrap(b, a, [4 + i for i in range(6)], ["u", "v", "u", "u", "v", "w"])
+    assert (found["metric"], found["requests"], found["groups"]) == ("nll", 6, 3)
+    assert (found["low"], found["high"]) == (slow.low, slow.high)
 
 
 def test_damaged_predictions_are_named(tmp_path):

@@ -23,6 +23,39 @@ def test_equals_a_plain_loop_over_the_same_draws():
     assert (found.low, found.high) == (pytest.approx(low, abs=1e-12), pytest.approx(high, abs=1e-12))
 
 
+def test_users_are_drawn_with_all_their_requests():
+    rng = np.random.default_rng(4)
+    users = ["b", "a", "b", "c", "", "a", "b", "d", "d", "a"]
+    a, b, w = rng.normal(size=10), rng.normal(size=10), rng.integers(1, 40, size=10)
+    found = paired_bootstrap(a, b, w, users, resamples=300, seed=7)
+    order = ["b", "a", "c", "", "d"]  # as they come
+    means = []
+    for draw in np.random.default_rng(7).integers(5, size=(300, 5)).tolist():
+        taken = [i for user in draw for i in range(10) if users[i] == order[user]]
+        top = sum(float(w[i]) * (float(a[i]) - float(b[i])) for i in taken)
+        means.append(top / sum(float(w[i]) for i in taken))
+    means.sort()
+    assert (found.requests, found.groups) == (10, 5)
+    assert found.difference == pytest.approx(sum(w * (a - b)) / sum(w), abs=1e-12)
+    assert found.low == pytest.approx(quantile(means, 0.025), abs=1e-12)
+    assert found.high == pytest.approx(quantile(means, 0.975), abs=1e-12)
+
+
+def test_one_request_of_each_user_is_as_without_users():
+    a, b = np.random.default_rng(2).normal(size=(2, 40))
+    w = np.arange(1, 41)
+    assert paired_bootstrap(a, b, w, [f"user {i}" for i in range(40)]) == paired_bootstrap(a, b, w)
+
+
+def test_requests_counted_thrice_say_no_more_than_once():
+    a, b = np.random.default_rng(6).normal(size=(2, 30))
+    once = paired_bootstrap(a, b)
+    thrice = paired_bootstrap(np.repeat(a, 3), np.repeat(b, 3), groups=np.repeat(np.arange(30), 3).tolist())
+    assert (thrice.low, thrice.high) == (pytest.approx(once.low), pytest.approx(once.high))
+    naive = paired_bootstrap(np.repeat(a, 3), np.repeat(b, 3))
+    assert naive.high - naive.low < 0.7 * (once.high - once.low)
+
+
 def quantile(ordered: list[float], share: float) -> float:
     """By linear interpolation between neighbours."""
     at = share * (len(ordered) - 1)
@@ -56,6 +89,17 @@ def test_same_values_never_differ_and_a_shift_always_does():
     assert shifted.clear and shifted.low == pytest.approx(0.5) and shifted.high == pytest.approx(0.5)
 
 
+def test_users_with_habits_are_called_different_about_as_often_as_promised():
+    rng = np.random.default_rng(8)
+    trials, users = 300, np.repeat(np.arange(60), 4)
+    clear = {"users": 0, "requests": 0}
+    for i in range(trials):
+        a = np.repeat(rng.normal(size=60), 4) + 0.5 * rng.normal(size=240)  # in truth there is no difference
+        clear["users"] += paired_bootstrap(a, np.zeros(240), None, users.tolist(), resamples=400, seed=i).clear
+        clear["requests"] += paired_bootstrap(a, np.zeros(240), resamples=400, seed=i).clear
+    assert clear["users"] <= trials * 0.06 + 4 * (trials * 0.06 * 0.94) ** 0.5 < clear["requests"]
+
+
 def test_two_copies_of_one_method_are_called_different_about_as_often_as_promised():
     rng = np.random.default_rng(5)
     trials = 400
@@ -71,3 +115,8 @@ def test_two_copies_of_one_method_are_called_different_about_as_often_as_promise
 def test_values_that_are_no_pairs_are_refused(a, b, weights):
     with pytest.raises(ValueError, match="paired values"):
         paired_bootstrap(a, b, weights)
+
+
+def test_every_request_must_be_somebodys():
+    with pytest.raises(ValueError, match="paired values need one and the same length"):
+        paired_bootstrap([1.0, 2.0], [1.0, 1.0], groups=["u"])
