@@ -1,0 +1,78 @@
+"""`dep check` as a shell sees it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from depcli.cli import main
+from depcli.store import Store
+from tests.store.damage import DAMAGES, commit_as_it_is, fill
+from tests.store.made import IDENTITY
+
+
+@pytest.fixture
+def store(tmp_path):
+    store = Store.create(tmp_path / "profiles", IDENTITY)
+    fill(store)
+    return store
+
+
+def damaged(store, what: str) -> None:
+    DAMAGES[what][0](store)
+    commit_as_it_is(store)
+
+
+def test_a_sound_store(store, capsys):
+    assert main(["check"]) == 0
+    out, err = capsys.readouterr()
+    assert "item sums             9      0" in out and "repaired" not in out and err == ""
+    assert main(["check", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["ok"] and document["findings"] == [] and document["repaired"] == {} and document["checked"]["reviews"] == 72
+
+
+def test_damage_is_said_and_mended(store, capsys):
+    damaged(store, "a sum is off")
+    assert main(["check"]) == 1
+    out, err = capsys.readouterr()
+    assert "item sums: 1 not the sum of the reviews' vectors" in out and "\n  item item1: 8 reviews in the sum, 8 found" in out
+    assert err == "dep check --repair mends what can be computed again\n"
+    assert main(["check", "--json"]) == 1
+    (finding,) = json.loads(capsys.readouterr().out)["findings"]
+    assert (finding["what"], finding["count"], finding["remedy"]) == ("item sums", 1, "")
+    assert main(["check", "--repair", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["ok"] and document["repaired"] == {"item sums": 1} and document["findings"] == []
+    assert store.log()[-1].action == "repair"
+    assert main(["check", "--repair"]) == 0
+    assert "repaired" not in capsys.readouterr().out
+
+
+def test_the_table_says_what_was_repaired(store, capsys):
+    damaged(store, "a key is wrong")
+    assert main(["check", "--repair"]) == 0
+    table = [line.split()[-3:] for line in capsys.readouterr().out.splitlines()]
+    assert table[1] == ["checked", "wrong", "repaired"] and table[4] == ["72", "0", "1"]
+
+
+def test_vectors_need_the_embedder_of_the_store(store, capsys):
+    damaged(store, "a vector of zeros")
+    number = store.log()[-1].number
+    assert main(["check", "--repair"]) == 3
+    assert "no embedder 'made'" in capsys.readouterr().err
+    assert store.log()[-1].number == number
+
+
+def test_what_cannot_be_mended_has_a_remedy_and_stays_a_failure(store, capsys):
+    for file in (store.folder / "items.lance" / "data").iterdir():
+        file.write_bytes(b"noise")
+    assert main(["check"]) == 1
+    out, err = capsys.readouterr()
+    assert "items: 1 cannot be read" in out and "\n  restore a backup" in out and err == ""
+
+
+def test_a_folder_without_a_store(tmp_path, capsys):
+    assert main(["check", "--profiles", str(tmp_path / "none")]) == 3
+    assert "dep ingest" in capsys.readouterr().err
