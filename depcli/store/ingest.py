@@ -19,7 +19,7 @@ from depcli.store.compact import drop_outdated
 from depcli.store.store import Store
 from depcli.store.writer import Counts, Writer
 
-READ_AHEAD = 512  # reviews looked up and embedded together
+READ_AHEAD = 512  # reviews looked up and embedded together, fewer when that takes longer than COMMIT_SECONDS
 COMMIT_REVIEWS = 65_536  # a commit holds at most about this many reviews,
 COMMIT_BYTES = 64 * 2**20  # this much text and vectors,
 COMMIT_SECONDS = 5.0  # and this much work that a kill could lose
@@ -60,7 +60,7 @@ def ingest(
         message = f"the store was made with {store.embedder}, not with {embedder.identity}"
         raise Incompatible(message, f"use --embedder {store.embedder.name}, or another folder with --profiles")
     with store.writer(wait, on_wait) as writer, _Run(writer, embedder, source) as run:
-        for group in run.groups(entries, min(READ_AHEAD, chunk), strict):
+        for group in run.groups(entries, chunk, strict):
             run.take(group)
             if run.due(chunk):
                 run.commit()
@@ -89,6 +89,7 @@ class _Run:
         self.added = self.replaced = self.unchanged = self.items = 0
         self.first_bad: list[BadLine] = []
         self.failure: DepError | None = None
+        self._read_ahead = READ_AHEAD // 8
         self.started = time.monotonic()
         self._thread = ThreadPoolExecutor(1)
         self._writing: Future[Counts] | None = None
@@ -101,8 +102,8 @@ class _Run:
         with uninterrupted():  # the lock must not be dropped while a batch is being written
             self._thread.shutdown()
 
-    def groups(self, entries: Iterable[Review | Item | BadLine], size: int, strict: bool) -> Iterator[list[Review | Item]]:
-        """Good entries, `size` at a time. An end with an error is remembered in `failure`, after the entries before it."""
+    def groups(self, entries: Iterable[Review | Item | BadLine], most: int, strict: bool) -> Iterator[list[Review | Item]]:
+        """Good entries, at most `most` at a time. An end with an error is remembered in `failure`, after the entries before it."""
         group: list[Review | Item] = []
         try:
             for entry in entries:
@@ -110,7 +111,7 @@ class _Run:
                     self._bad(entry, strict)
                     continue
                 group.append(entry)
-                if len(group) == size:
+                if len(group) >= min(self._read_ahead, most):
                     yield group
                     group = []
         except DepError as error:
@@ -127,6 +128,7 @@ class _Run:
 
     def take(self, group: list[Review | Item]) -> None:
         """Add a group to the batch, with a vector for every text that has none."""
+        began = time.monotonic()
         reviews = [entry for entry in group if isinstance(entry, Review)]
         self._batch_items += [entry for entry in group if isinstance(entry, Item)]
         self._batch.add(reviews)
@@ -136,6 +138,11 @@ class _Run:
         if missing:
             self._batch.vectors.update(zip(missing, self._embedder.encode(list(missing.values())), strict=True))
             self.embedded += len(missing)
+        seconds = time.monotonic() - began
+        if seconds > COMMIT_SECONDS:
+            self._read_ahead = max(self._read_ahead // 2, 1)
+        elif seconds < COMMIT_SECONDS / 2:
+            self._read_ahead = min(self._read_ahead * 2, READ_AHEAD)
 
     def due(self, chunk: int) -> bool:
         entries = self._batch.read + len(self._batch_items)
@@ -162,7 +169,7 @@ class _Run:
 
     def _write(self, batch: Batch, items: list[Item]) -> Counts:
         counts = self._writer.commit(batch, items, source=self._source)
-        self._writer.tidy()
+        self._writer.join_pieces()
         return counts
 
     def progress(self) -> dict:

@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 import re
 import warnings
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import timedelta
+from functools import reduce
+from operator import or_
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 os.environ.setdefault("LANCEDB_LOG", "error")  # before the import: it warns on stderr about every table it makes
 
@@ -24,6 +28,7 @@ from depcli.store.whole import whole_files  # noqa: E402
 
 _VALUES_PER_QUERY = 2048
 _ROWS_PER_BATCH = 4096
+_ROW_BITS = 32  # of a row id, that number the row within its piece
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _KEEP = timedelta(days=36500)  # optimize() drops versions after 7 days unless told otherwise: the newest commit may be older
 
@@ -119,6 +124,31 @@ def index_anew(table) -> None:
 def fragments(table) -> int:
     """How many pieces the table is in: each write adds one."""
     return table.stats()["fragment_stats"]["num_fragments"]
+
+
+def fragment_rows(table) -> dict[int, int]:
+    """Rows per piece, by its number: the upper 32 bits of the row ids in it."""
+    sizes: Counter[int] = Counter()
+    for rows in scan(table, (table.schema.names[0],), row_ids=True):
+        for found in pc.value_counts(pc.shift_right(rows.column("_rowid"), pa.scalar(_ROW_BITS, pa.uint64()))).to_pylist():
+            sizes[found["values"]] += found["counts"]
+    return dict(sizes)
+
+
+def rows_in(table, fragments: Sequence[int]) -> pa.Table:
+    """All columns of the rows in these pieces."""
+    return table.search().where(_in(fragments)).select(table.schema.names).limit(None).to_arrow()
+
+
+def delete_in(table, fragments: Sequence[int]) -> None:
+    """Delete these pieces."""
+    with whole_files(table):
+        table.delete(_in(fragments))
+
+
+def _in(fragments: Sequence[int]) -> Expr:
+    row, spans = col("_rowid"), ((lit(number << _ROW_BITS), lit((number + 1) << _ROW_BITS)) for number in fragments)
+    return reduce(or_, ((row >= start) & (row < end) for start, end in spans))
 
 
 def optimize(table) -> None:

@@ -13,16 +13,16 @@ import numpy as np
 from depcli.errors import DepError
 from depcli.interrupts import uninterrupted  # LanceDB would go on writing in its own thread while the lock is dropped
 from depcli.records import Item, Review
-from depcli.store import lance, schema
+from depcli.store import lance, pieces, schema
 from depcli.store.batch import Batch, Version
 from depcli.store.commits import Commit
 from depcli.store.failures import storage_errors
 from depcli.store.known import Known
-from depcli.store.schema import ITEMS, REVIEWS, SUMS
+from depcli.store.schema import DATA_TABLES, ITEMS, REVIEWS, SUMS
 from depcli.store.sums import RunningSums
 from depcli.store.tables import Tables
 
-_PIECE_ROWS = 8192  # pieces of that many rows on average are not small: joining them would cost as much as writing them again
+_SPARE_PIECES, _SPARE_ROWS = 16, 20_000  # so many small pieces, and rows without index, slow nobody down
 
 
 @dataclass(frozen=True)
@@ -90,17 +90,24 @@ class Writer:
 
     def tidy(self, *, force: bool = False) -> None:
         """Join the small pieces that writes leave and bring indexes up to date, where there are enough of them to matter
-        (with `force`: wherever there is anything to do). Pieces of thousands of rows stay as they are."""
+        (with `force`: wherever there is anything to do)."""
+        self._tidy(1 if force else _SPARE_PIECES, 0 if force else _SPARE_ROWS)
+
+    def join_pieces(self) -> None:
+        """The part of tidy() that should not wait for the end of a long run."""
+        self._tidy(_SPARE_PIECES, None)
+
+    def _tidy(self, spare_pieces: int, spare_rows: int | None) -> None:
         with storage_errors(self._folder), uninterrupted():
             self.tables.roll_back()
-            for table in self.tables.all:
-                rows = table.count_rows()
-                if lance.fragments(table) > (1 + rows // _PIECE_ROWS if force else 16 + rows // 20_000):
-                    lance.optimize(table)
-                elif force and lance.unindexed_rows(table):
+            for table in (self.tables[name] for name in DATA_TABLES):
+                pieces.join(table, spare_pieces)
+                if spare_rows is not None and lance.unindexed_rows(table) > spare_rows:
                     lance.index_anew(table)
             if self.tables.changed:
                 self.tables.commit("compact", "", {})
+            if lance.fragments(self.tables.commits) > spare_pieces:
+                lance.optimize(self.tables.commits)  # it is never rolled back, so this has to be one step
 
     def _versions(self, keys: Sequence[bytes]) -> dict[bytes, Version]:
         columns = ("key", "user_id", "asin", "rating", "title", "timestamp", "text_hash", "superseded")
