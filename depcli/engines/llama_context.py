@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import warnings
 from collections import deque
 from functools import cached_property
 from pathlib import Path
@@ -194,6 +195,15 @@ class LlamaContext:
             if count >= 0:
                 return buffer.raw[:count]
             room = -count
+
+    def grammar_tokenizer(self):
+        """The vocabulary as llguidance reads it. It points into the model: not to be used after `close`."""
+        from llguidance.llamacpp import lltokenizer_from_vocab
+
+        ends = [token for token in range(self.vocabulary_size) if self.ends(token)]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # it asks llama_cpp for attributes by an older name
+            return lltokenizer_from_vocab(self._vocabulary, eos_token=ends)
 
     # -- the file
 

@@ -29,6 +29,7 @@ class LlamaCppEngine:
         self.backbone = backbone
         self._llama = LlamaContext(gguf_file(backbone, offline=offline), device=device, exact=exact)
         self.width, self.context = self._llama.width, self._llama.positions
+        self._grammar = None  # made when a schema is asked for: it takes a second with a large vocabulary
         self._composed = self._llama.metadata("tokenizer.ggml.pre") in _COMPOSED
         try:
             self.chat = self._chat()
@@ -66,13 +67,14 @@ class LlamaCppEngine:
     def _write(self, prompt: SoftPrompt, sampling: Sampling, on_text: Callable[[str], None] | None) -> Completion:
         started = time.perf_counter()
         length = self._read(prompt, sampling.max_new_tokens)
-        sampler, tokens, pieces, finish = Sampler(sampling), [], [], "length"
+        sampler, tokens, pieces, finish = self._sampler(prompt, sampling), [], [], "length"
         characters = codecs.getincrementaldecoder("utf-8")("replace")
         while len(tokens) < sampling.max_new_tokens:
             token = sampler.pick(self._llama.logits())
             if self._llama.ends(token):
                 finish = "stop"
                 break
+            sampler.take(token)
             tokens.append(token)
             pieces.append(characters.decode(self._llama.piece(token)))
             if on_text and pieces[-1]:
@@ -83,6 +85,15 @@ class LlamaCppEngine:
         if on_text and pieces[-1]:
             on_text(pieces[-1])
         return Completion("".join(pieces), finish, length, len(tokens), time.perf_counter() - started, tuple(tokens))
+
+    def _sampler(self, prompt: SoftPrompt, sampling: Sampling) -> Sampler:
+        if sampling.schema is None:
+            return Sampler(sampling)
+        from depcli.engines.constraint import Constraint, opens_thought
+
+        if self._grammar is None:
+            self._grammar = self._llama.grammar_tokenizer()
+        return Sampler(sampling, Constraint(self._grammar, sampling.schema, thinking=opens_thought(prompt)))
 
     def _read(self, prompt: SoftPrompt, max_new_tokens: int) -> int:
         """Evaluate a prompt so that the next token can be picked; returns its length in positions."""
@@ -103,6 +114,7 @@ class LlamaCppEngine:
 
     def close(self) -> None:
         """Free the model. Twice is fine."""
+        self._grammar = None  # it points into the model's vocabulary
         self._llama.close()
 
     def __enter__(self):

@@ -14,15 +14,20 @@ _FIRST_CANDIDATES = 256
 
 
 class Sampler:
-    """Picks the tokens of one completion. Holds its own random stream, seeded by `sampling.seed`."""
+    """Picks the tokens of one completion. Holds its own random stream, seeded by `sampling.seed`.
 
-    def __init__(self, sampling: Sampling):
-        self.sampling = sampling
+    `constraint` says which tokens keep to `sampling.schema`; see engines.constraint.
+    """
+
+    def __init__(self, sampling: Sampling, constraint=None):
+        self.sampling, self._constraint = sampling, constraint
         # Named, not default_rng: NumPy may change its default, never the stream of a named generator.
         self._random = np.random.Generator(np.random.PCG64(sampling.seed))
 
     def pick(self, logits: np.ndarray) -> int:
         """A token id for `logits` (V,) float32, -inf where a token is not allowed. Ties go to the lower id."""
+        if self._constraint:
+            logits = self._constraint.narrow(logits)
         best = int(np.argmax(logits))
         if not np.isfinite(logits[best]):
             raise DepError("the backbone's output is not a number", "fetch the weights again, or use another --engine")
@@ -31,6 +36,11 @@ class Sampler:
         ids, mass = nucleus(logits, self.sampling.temperature, self.sampling.top_p)
         drawn = np.searchsorted(mass, self._random.random() * mass[-1], side="right")
         return int(ids[min(int(drawn), len(ids) - 1)])
+
+    def take(self, token: int) -> None:
+        """Note a token that was written; one that ends the text is not."""
+        if self._constraint:
+            self._constraint.take(token)
 
 
 def nucleus(logits: np.ndarray, temperature: float, top_p: float) -> tuple[np.ndarray, np.ndarray]:

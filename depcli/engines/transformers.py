@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import islice
 
 import numpy as np
@@ -79,7 +80,21 @@ class TransformersEngine:
         check_width(prompt, self.width, self._name)
         encoded = encode(prompt.parts, self.tokenizer)
         check_room(len(encoded.ids), sampling.max_new_tokens, self.context, self._name)
-        return _Draft(encoded, sampling.max_new_tokens, Sampler(sampling))
+        return _Draft(encoded, sampling.max_new_tokens, self._sampler(prompt, sampling))
+
+    def _sampler(self, prompt: SoftPrompt, sampling: Sampling) -> Sampler:
+        if sampling.schema is None:
+            return Sampler(sampling)
+        from depcli.engines.constraint import Constraint, opens_thought
+
+        return Sampler(sampling, Constraint(self._grammar, sampling.schema, thinking=opens_thought(prompt)))
+
+    @cached_property
+    def _grammar(self):
+        """The vocabulary as llguidance reads it."""
+        from llguidance.hf import from_tokenizer
+
+        return from_tokenizer(self.tokenizer, eos_token=sorted(self._ends))
 
     def _steps(self, drafts: Sequence[_Draft], rows: list[np.ndarray]) -> Iterator[np.ndarray]:
         """Logits (drafts not finished, vocabulary) of the next token, again and again until all are finished."""
@@ -140,6 +155,7 @@ class _Draft:
         if token in ends:
             self.finish = "stop"
             return
+        self.sampler.take(token)
         self.tokens.append(token)
         if len(self.tokens) == self.max_new_tokens:
             self.finish = "length"
