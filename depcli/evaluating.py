@@ -8,6 +8,7 @@ from typing import Literal
 
 from depcli import backbones, engines
 from depcli.adapters import files
+from depcli.analysts.choose import analyst as asked_analyst
 from depcli.backbones.catalogue import Backbone
 from depcli.errors import Incompatible
 from depcli.evaluation.likelihood import Scorer
@@ -35,6 +36,7 @@ def evaluate_store(
     at: str | None = None,
     as_of: float | None = None,
     min_peers: int | None = None,
+    analyst: str | None = None,
     offline: bool = False,
     device: str = "auto",
     on_event: Callable[[dict], None] = lambda event: None,
@@ -44,7 +46,7 @@ def evaluate_store(
     An adapter is evaluated on the store commit, the moment and the split that it was trained on, so that nothing it learned is
     tested; a store that has grown since is noted, another `as_of`, `min_peers` or split raises Incompatible: also that of
     another commit asked for with `at` (id or number). Without an adapter only the reviews up to `as_of` (unix seconds) exist.
-    Likelihoods are computed by transformers.
+    Likelihoods are computed by transformers. `analyst` (ENGINE:MODEL) makes the profiles where the writer itself shall not.
     """
     config = None
     if any(find(name).needs_adapter for name in method_names) and adapter_folder is not None:
@@ -61,7 +63,10 @@ def evaluate_store(
             "evaluate the store that it was trained on, or train an adapter on this one",
         )
     targets = choose(split, role, limit, sampling.seed)
-    with engines.load(engine_name, backbone, offline=offline, device=device) as engine:
+    with (
+        engines.load(engine_name, backbone, offline=offline, device=device) as engine,
+        asked_analyst(analyst, engine, backbone, sampling, offline=offline, device=device) as asked,
+    ):
         if engine_name == "transformers":
             model, tokenizer = engine.model, engine.tokenizer
         else:
@@ -79,6 +84,7 @@ def evaluate_store(
                 held_out=split.held_out,
                 history=history,
                 min_peers=min_peers,
+                analyst=asked,
             )
             for name in method_names
         }
@@ -91,6 +97,7 @@ def evaluate_store(
             "history": history,
             "as_of": as_of,
             "min_peers": min_peers,
+            "analyst": asked.name if analyst else None,
             "adapter": config
             and {key: config[key] for key in ("store_commit", "split", "seed", "best_epoch", "validation_losses")},
         }

@@ -6,13 +6,16 @@ import statistics
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict
+from pathlib import Path
 
 import numpy as np
 
+from depcli.analysts.cache import ProfileCache
 from depcli.errors import NotFound
 from depcli.personal.difference import Peers
+from depcli.personal.history import unknown_user
 from depcli.personal.unusual import standing
-from depcli.records import Item, Review, Stored, stable_order
+from depcli.records import Item, Profile, Review, Stored, stable_order
 from depcli.store import Snapshot
 from depcli.store.schema import matrix, reviews_of
 from depcli.store.snapshot import REVIEW_COLUMNS
@@ -74,6 +77,29 @@ def of_item(snapshot: Snapshot, asin: str, *, vectors: bool = False) -> dict:
         "asin": asin, "title": described.title, "description": described.description, **_counted(review for review, _ in found),
         "store_commit": snapshot.commit.id, "reviewers": [document for _, document in found],
     }  # fmt: skip
+
+
+def profiles_of(profiles: Path, snapshot: Snapshot, user_id: str, method: str) -> dict:
+    """The profiles that a method has made of a user, newest first. Raises NotFound when there is none."""
+    if not snapshot.has_user(user_id):
+        raise unknown_user(snapshot, user_id)
+    kept = ProfileCache(profiles).of_user(user_id, method)
+    if not kept:
+        raise NotFound(
+            f"{method} has made no profile of {user_id!r} yet", f"dep write --user {user_id} --item ITEM --method {method}"
+        )
+    return {
+        "user_id": user_id, "method": method,
+        "profiles": [{**entry, "profile": profile_document(entry["profile"])} for entry in kept],
+    }  # fmt: skip
+
+
+def profile_document(profile: Profile) -> dict:
+    """A profile as plain values; how often each dimension was seen stands beside it."""
+    document = asdict(profile)
+    for dimension, said in zip(profile.dimensions, document["dimensions"], strict=True):
+        said["seen"] = dimension.seen
+    return document
 
 
 def _counted(reviews: Iterable[Review]) -> dict:

@@ -10,6 +10,7 @@ from depcli import backbones, embedders, methods
 from depcli.adapters import files as adapter_files
 from depcli.adapters import trained_for
 from depcli.backbones.catalogue import Backbone
+from depcli.engines import FORMS
 from depcli.engines.endpoint import find_endpoint, no_soft_tokens
 from depcli.errors import DepError, NotFound
 from depcli.store import Store, commits, erase
@@ -141,7 +142,7 @@ class WritingParts:
 
     @property
     def form(self) -> str | None:
-        return {"llamacpp": "gguf", "openai": None}.get(self.engine, "weights")
+        return FORMS[self.engine]
 
 
 def writing_parts(

@@ -120,13 +120,67 @@ class Slot:
     embedding: Vector | None = None
 
 
+@dataclass(frozen=True)
+class Difference:
+    """How a user's review of an item differs from what the peers wrote about it, in an analyst's words."""
+
+    asin: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Dimension:
+    """One respect in which a user differs: what it is, and how they differ in each review where it was found, newest first."""
+
+    name: str
+    definition: str
+    differences: tuple[Difference, ...]
+
+    @property
+    def seen(self) -> int:
+        return len(self.differences)
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """What the intermediate texts of a profile took, and what became of them: `failures` counts answers that could not be used by
+    kind, `dropped` the questions that were left without an answer. Counts in tokens, time in seconds."""
+
+    calls: int = 0
+    prompt_tokens: int = 0
+    generated_tokens: int = 0
+    seconds: float = 0.0
+    failures: dict[str, int] = field(default_factory=dict)
+    dropped: int = 0
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What an analyst made of a user's reviews. `text` stands in the prompt; it is empty when there was nothing to use.
+
+    `anchors` counts the reviews that were compared with peers, `rejected` the dimensions that did not stand the second look,
+    `commanding` the reviews that seem to give a model orders. `reused`: made earlier, for nothing now.
+    """
+
+    text: str = ""
+    differences: tuple[Difference, ...] = ()
+    dimensions: tuple[Dimension, ...] = ()
+    anchors: int = 0
+    rejected: int = 0
+    commanding: int = 0
+    analysis: Analysis = Analysis()
+    reused: bool = field(default=False, compare=False)
+
+
 @dataclass(frozen=True, eq=False)
 class Prompt:
-    """What a method builds for one request, with the past reviews that made it into the budget (oldest first)."""
+    """What a method builds for one request, with the past reviews that made it into the budget (oldest first), and what an
+    analyst wrote about the user, where the method asks one."""
 
     parts: tuple[Text | Slot, ...]
     shown: tuple[PastReview, ...] = ()
     dropped: int = 0
+    profile: Profile | None = None
 
     @property
     def text_only(self) -> bool:
@@ -176,7 +230,7 @@ class SoftPrompt:
 class Sampling:
     """How to sample. Temperature 0 is greedy. The paper's values are the defaults (DEP, section 4.1).
 
-    `schema` is a JSON schema as JSON text, under which the text has to parse; None for free text.
+    `schema` is a JSON schema as JSON text, under which the text has to parse, a thought before it aside; None for free text.
     """
 
     temperature: float = 0.8

@@ -10,8 +10,11 @@ from pathlib import Path
 from depcli import backbones, methods
 from depcli.adapters import files
 from depcli.adapters.project import plain, project
+from depcli.analysts.analyst import Analyst
+from depcli.analysts.cache import ProfileCache
 from depcli.backbones.catalogue import Backbone
 from depcli.errors import Incompatible, NotFound
+from depcli.methods.profiler import Profiler
 from depcli.personal.history import store_text, unknown_user
 from depcli.personal.prompts import PromptBuilder
 from depcli.personal.template import Template
@@ -80,11 +83,12 @@ def seed_of(seed: int, request: Request) -> int:
 def make_writer(
     *, store, snapshot, method: str, backbone: Backbone, engine, adapter_folder: Path | None = None,
     held_out: Iterable[tuple[str, str]] = (), max_input_tokens: int | None = None, history: int = 8, template: str | None = None,
-    min_peers: int | None = None,
+    min_peers: int | None = None, analyst: Analyst | None = None, on_profile: Callable[[int], None] = lambda reviews: None,
 ) -> Writer:  # fmt: skip
     """Put the parts together. `template`, `max_input_tokens` and `history` are for methods without an adapter: an adapter
     brings its own, as it was trained. Unset, the first two are the backbone's. `min_peers` is the adapter's too, and 1 without
-    one: no method without an adapter uses a difference.
+    one: no method without an adapter uses a difference. Methods with a profile need an `analyst`; `on_profile` is called with the
+    number of reviews before one is made.
 
     Raises NotFound for an unknown method or adapter, Incompatible when adapter, store and backbone do not belong together or
     another `template` or `min_peers` is given than the adapter was trained with.
@@ -106,9 +110,13 @@ def make_writer(
             f"prompts of {budget:,} tokens leave no room for a review: {backbone.name} holds {engine.context:,}",
             "train an adapter with shorter prompts: dep train --max-input-tokens N",
         )
+    profiler = None
+    if chosen.profile:
+        cache = ProfileCache(Path(store.path))
+        profiler = Profiler(chosen, snapshot, analyst, cache, held_out=held_out, on_make=on_profile)
     builder = PromptBuilder(
         snapshot, chosen, Template(template or backbone.template), engine.chat, engine.count, k=history, max_input_tokens=budget,
-        held_out=held_out, min_peers=min_peers or 1,
+        held_out=held_out, min_peers=min_peers or 1, profiler=profiler,
     )  # fmt: skip
     return Writer(builder, engine, adapter, config)
 

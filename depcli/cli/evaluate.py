@@ -6,8 +6,9 @@ from pathlib import Path
 
 import click
 
+from depcli.cli.analyst import ask_analyst, prepare_analyst
 from depcli.cli.moment import as_of_moment, tell_moment
-from depcli.cli.options import BACKBONE_HELP, Finite, Setting, agree_to_download, at_commit, every_command, may_download
+from depcli.cli.options import BACKBONE_HELP, METHODS, Finite, Setting, agree_to_download, at_commit, every_command, may_download
 
 _PHASES = {"write": "writing", "likelihood": "likelihood of the real reviews", "score": "scoring"}
 
@@ -16,7 +17,7 @@ class _Methods(click.ParamType):
     """Names with commas between them."""
 
     name = "names"
-    known = ("nonperso", "rag", "dep")
+    known = METHODS
 
     def convert(self, value, param, ctx):
         names = tuple(dict.fromkeys(name.strip() for name in value.split(","))) if isinstance(value, str) else value
@@ -37,6 +38,7 @@ class _Methods(click.ParamType):
 @click.option("--adapter", metavar="NAME", help="[default: the newest one, of the backbone if one is named]")
 @click.option("--backbone", metavar="NAME", help=f"{BACKBONE_HELP} [default: the adapter's, else mini]")
 @click.option("--engine", type=click.Choice(["llamacpp", "transformers"]), help="[default: llamacpp where there is a GGUF]")
+@ask_analyst
 @click.option("--temperature", type=Finite(min=0), default=0.8, show_default=True)
 @click.option("--top-p", type=Finite(0, 1, min_open=True), default=0.95, show_default=True)
 @click.option("--max-new-tokens", type=click.IntRange(min=1), default=2048, show_default=True, metavar="N")
@@ -48,7 +50,7 @@ class _Methods(click.ParamType):
 def command(
     setting: Setting, methods: tuple[str, ...], split: str, limit: int | None, seed: int, out: Path | None, adapter: str | None,
     backbone: str | None, engine: str | None, temperature: float, top_p: float, max_new_tokens: int,
-    at: str | None, as_of: float | None, min_peers: int | None,
+    at: str | None, as_of: float | None, min_peers: int | None, analyst: str | None,
 ) -> None:  # fmt: skip
     """Compare methods on held-out reviews: each is written again by each method and compared with what the person wrote.
 
@@ -59,6 +61,7 @@ def command(
     Examples:
       dep eval --limit 200
       dep eval --methods rag,dep --split validation --out results
+      dep eval --methods rag,pag,dpl,drp --limit 50
     """
     from depcli import profiles as places
     from depcli.evaluating import evaluate_store
@@ -74,6 +77,7 @@ def command(
         sink.note(reason)
     for form in dict.fromkeys((parts.form, "weights")):  # likelihoods are always computed from the weights
         agree_to_download(setting, parts.backbone, form)
+    prepare_analyst(setting, analyst, methods)
     name = parts.adapter.name if parts.adapter else parts.backbone.name.rpartition("/")[2]
     out = out or setting.profiles / places.EVALUATIONS / f"{name}-{split}"
     sink.note(f"results go to {out}")
@@ -89,7 +93,7 @@ def command(
         results = evaluate_store(
             store=store, backbone=parts.backbone, method_names=methods, adapter_folder=parts.adapter, out=out,
             sampling=Sampling(temperature, top_p, max_new_tokens, seed), engine_name=parts.engine, role=split, limit=limit,
-            at=at, as_of=as_of, min_peers=min_peers, offline=setting.offline, on_event=show,
+            at=at, as_of=as_of, min_peers=min_peers, analyst=analyst, offline=setting.offline, on_event=show,
         )  # fmt: skip
     sink.result({"out": str(out), **results}, lambda: _show(sink, results))
 

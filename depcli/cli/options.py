@@ -80,6 +80,8 @@ class Finite(click.FloatRange):
         return number
 
 
+METHODS = ("nonperso", "rag", "pag", "dpl", "drp", "dep")
+
 BACKBONE_HELP = "mini, qwen2.5-0.5b, -1.5b, -7b, -32b, a model folder, or a hub id."
 
 

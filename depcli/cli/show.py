@@ -6,6 +6,7 @@ from collections import Counter
 
 import click
 
+from depcli.cli.analyst import PROFILED, show_profile
 from depcli.cli.options import Setting, at_commit, every_command
 
 _LINES = 6  # of a text that is shown; --json has all of it
@@ -19,10 +20,14 @@ _LINES = 6  # of a text that is shown; --json has all of it
     "--most", type=click.IntRange(min=0), default=3, show_default=True, metavar="N",
     help="So many of the reviews that differ most, each beside the nearest and the farthest peer's.",
 )  # fmt: skip
+@click.option("--profile", type=click.Choice(PROFILED), help="With --user: what this method has made of them so far, instead.")
 @click.option("--vectors", is_flag=True, help="With --json: the vector of each review, and its difference from the peers.")
 @at_commit
 @every_command
-def command(setting: Setting, user: str | None, item: str | None, limit: int, most: int, vectors: bool, at: str | None) -> None:
+def command(
+    setting: Setting, user: str | None, item: str | None, limit: int, most: int, profile: str | None, vectors: bool,
+    at: str | None,
+) -> None:  # fmt: skip
     """Show a user or an item. Peers are the others who reviewed the same item.
 
     "differs" is the distance between a review's vector and the mean of its peers' (0: the same; above 1: far): what DEP
@@ -33,6 +38,7 @@ def command(setting: Setting, user: str | None, item: str | None, limit: int, mo
       dep show --user rt_00000c4be36866a5
       dep show --user U --most 10 --limit 0
       dep show --item rt_1986 --json
+      dep show --user U --profile drp
     """
     from depcli import portraits
     from depcli.store import Store
@@ -41,8 +47,13 @@ def command(setting: Setting, user: str | None, item: str | None, limit: int, mo
         raise click.UsageError("name either --user or --item")
     if vectors and not setting.sink.is_json:
         raise click.UsageError("--vectors needs --json")
+    if profile and user is None:
+        raise click.UsageError("--profile needs --user")
     snapshot = Store.open(setting.profiles).snapshot(at)
-    if user is not None:
+    if profile:
+        document = portraits.profiles_of(setting.profiles, snapshot, user, profile)
+        setting.sink.result(document, lambda: show_profile(setting.sink, document))
+    elif user is not None:
         document = portraits.of_user(snapshot, user, most=most, vectors=vectors)
         setting.sink.result(document, lambda: _show_user(setting.sink, document, limit))
     else:

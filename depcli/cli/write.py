@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import click
 
+from depcli.cli.analyst import ask_analyst, prepare_analyst, tell_profile
 from depcli.cli.moment import as_of_moment, tell_moment
-from depcli.cli.options import BACKBONE_HELP, Finite, Setting, agree_to_download, at_commit, every_command, may_download
+from depcli.cli.options import BACKBONE_HELP, METHODS, Finite, Setting, agree_to_download, at_commit, every_command, may_download
 
 
 @click.command("write")
@@ -13,11 +14,12 @@ from depcli.cli.options import BACKBONE_HELP, Finite, Setting, agree_to_download
 @click.option("--item", required=True, metavar="ID", help="About what: an item of the store, or a new one that you describe.")
 @click.option("--rating", type=Finite(0, 10), help="The rating that the review shall have.")
 @click.option("--title", help="The title that the review shall have.")
-@click.option("--method", default="dep", show_default=True, type=click.Choice(["nonperso", "rag", "dep"]), help="How to write.")
+@click.option("--method", default="dep", show_default=True, type=click.Choice(METHODS), help="How to write.")
 @click.option(
     "--engine", type=click.Choice(["llamacpp", "transformers", "openai"]),
     help="openai asks the endpoint at OPENAI_BASE_URL. [default: llamacpp where there is a GGUF]",
 )  # fmt: skip
+@ask_analyst
 @click.option("--adapter", metavar="NAME", help="[default: the newest one, of the backbone if one is named]")
 @click.option("--backbone", metavar="NAME", help=f"{BACKBONE_HELP} openai: its name there. [default: the adapter's, else mini]")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Another seed, another review.")
@@ -37,7 +39,7 @@ def command(
     setting: Setting, user: str, item: str, rating: float | None, title: str | None, method: str, engine: str | None,
     adapter: str | None, backbone: str | None, seed: int, temperature: float, top_p: float, max_new_tokens: int | None,
     item_title: str | None, item_description: str | None, template: str | None, at: str | None, as_of: float | None,
-    min_peers: int | None, show_prompt: bool,
+    min_peers: int | None, show_prompt: bool, analyst: str | None,
 ) -> None:  # fmt: skip
     """Write the review that a user would write about an item.
 
@@ -51,8 +53,13 @@ def command(
       dep write --user U --item A --method nonperso --json
       dep write --user U --item A --as-of 2009-05-31
       dep write --user U --item A --method rag --engine openai --backbone qwen3-8b
+      dep write --user U --item A --method drp --analyst llamacpp:qwen2.5-7b
     """
+    from dataclasses import replace
+
     from depcli import engines, writing
+    from depcli.analysts.choose import analyst as asked_analyst
+    from depcli.portraits import profile_document
     from depcli.profiles import writing_parts
     from depcli.records import Sampling
     from depcli.store import Store
@@ -69,19 +76,29 @@ def command(
         sink.note(reason)
     if parts.form:
         agree_to_download(setting, parts.backbone, parts.form)
-    with engines.load(parts.engine, parts.backbone, offline=setting.offline) as loaded:
+    prepare_analyst(setting, analyst, [method])
+    drawing = Sampling(temperature, top_p, seed=seed)
+    with (
+        engines.load(parts.engine, parts.backbone, offline=setting.offline) as loaded,
+        asked_analyst(analyst, loaded, parts.backbone, drawing, offline=setting.offline) as asked,
+    ):
         writer = writing.make_writer(
             store=store, snapshot=snapshot, method=method, backbone=parts.backbone, engine=loaded, adapter_folder=parts.adapter,
-            template=template, min_peers=min_peers,
+            template=template, min_peers=min_peers, analyst=asked,
+            on_profile=lambda reviews: sink.note(f"{asked.name} makes a profile from {reviews} reviews"),
         )  # fmt: skip
         room = max_new_tokens or min(Sampling().max_new_tokens, loaded.context - writer.builder.max_input_tokens)
-        sampling = Sampling(temperature, top_p, room, seed)
+        sampling = replace(drawing, max_new_tokens=room)
         on_text = None if sink.is_json else sink.piece
         (written,) = writer.write([request], sampling, on_text)
     document = _document(written, parts, sampling, snapshot, writer, show_prompt)
+    if written.prompt.profile:
+        document |= {"analyst": asked.name, "profile": profile_document(written.prompt.profile)}
     if show_prompt and not sink.is_json:
         sink.aside(document["prompt"])
     sink.result(document, sink.line)  # in the human form the text stands there already, without its last line break
+    if "profile" in document:
+        tell_profile(sink, document["profile"])
     _tell(sink, document)
 
 

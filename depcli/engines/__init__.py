@@ -11,7 +11,9 @@ from importlib.util import find_spec
 from depcli.backbones.catalogue import Backbone
 from depcli.errors import MissingDependency, NotFound
 
-NAMES = ("llamacpp", "transformers", "openai")
+# How each takes a backbone: as a GGUF, as weights, or not at all since it runs elsewhere.
+FORMS = {"llamacpp": "gguf", "transformers": "weights", "openai": None}
+NAMES = tuple(FORMS)
 
 
 def load(name: str, backbone: Backbone, *, offline: bool = False, device: str = "auto", exact: bool = False):

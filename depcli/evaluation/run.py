@@ -13,7 +13,7 @@ from depcli.evaluation import predictions as files
 from depcli.evaluation.likelihood import Scorer, nll
 from depcli.evaluation.scoring import score_files
 from depcli.evaluation.split import Split, Target, by_hash, check_leakage, check_shown, pairs_of
-from depcli.records import Request, Sampling
+from depcli.records import Profile, Request, Sampling
 
 SCHEMA = 1
 Pair = tuple[Target, Request, str]
@@ -81,7 +81,19 @@ def _predictions(name: str, writer, todo: Sequence[tuple[str, Target, Request, s
             "prediction": one.completion.text, "reference": reference, "prompt_tokens": one.completion.prompt_tokens,
             "generated_tokens": one.completion.generated_tokens, "finish": one.completion.finish,
             "shown": [past.review.asin for past in one.prompt.shown], "dropped": one.prompt.dropped,
+            **({"profile": _profile(one.prompt.profile)} if one.prompt.profile else {}),
         }  # fmt: skip
+
+
+def _profile(profile: Profile) -> dict:
+    """What the analyst was asked for this profile, whenever that was, and what became of it. No times and nothing on who made it
+    first: the same run, interrupted or not, leaves the same file."""
+    analysis = profile.analysis
+    return {
+        "calls": analysis.calls, "prompt_tokens": analysis.prompt_tokens, "generated_tokens": analysis.generated_tokens,
+        "failures": analysis.failures, "dropped": analysis.dropped, "empty": not profile.text,
+        "dimensions": len(profile.dimensions), "rejected": profile.rejected, "commanding": profile.commanding,
+    }  # fmt: skip
 
 
 def _weigh(methods: Mapping[str, object], pairs: Mapping[str, Pair], scorer: Scorer, out: Path, on_progress) -> None:

@@ -2,20 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from depcli.records import PastReview, Slot
+from depcli.records import PastReview, Profile, Review, Slot
+
+if TYPE_CHECKING:
+    from depcli.analysts.analyst import Analyst
+
+
+@dataclass(frozen=True, eq=False)
+class Anchor:
+    """A review of the history with the peers' reviews that it is compared with, if any."""
+
+    past: PastReview
+    peers: tuple[Review, ...] = ()
 
 
 @dataclass(frozen=True)
 class Method:
-    """`history`: past reviews stand in the prompt as text. `slots`: the soft tokens after each, None for text-only methods."""
+    """`history`: past reviews stand in the prompt as text. `slots`: the soft tokens after each, None for text-only methods.
+
+    `profile` asks an analyst for a text about the user, which stands in the prompt too; it gets the past reviews as anchors,
+    oldest first, with representative peers if `peers`.
+    """
 
     name: str
     summary: str
     history: bool
     slots: Callable[[PastReview], tuple[Slot, ...]] | None = None
+    profile: Callable[[Analyst, Sequence[Anchor]], Profile] | None = None
+    peers: bool = False
 
     @property
     def needs_adapter(self) -> bool:

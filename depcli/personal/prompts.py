@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from itertools import islice
 
 from depcli.errors import BadInput
 from depcli.methods.base import Method
+from depcli.methods.profiler import Profiler
 from depcli.personal.difference import Peers
 from depcli.personal.history import known_before, most_recent, unknown_user
 from depcli.personal.template import Chat, Template
-from depcli.records import Item, PastReview, Prompt, Request, Text
+from depcli.records import Item, PastReview, Profile, Prompt, Request, Text
 
 _WINDOW = 256  # requests whose store look-ups are made together
 
@@ -20,16 +22,20 @@ class PromptBuilder:
 
     `count` gives the tokens of a text under the backbone's tokenizer; a prompt, soft tokens included, has at most
     `max_input_tokens`. `held_out` reviews (user_id, asin) never count among the peers; a difference from fewer than
-    `min_peers` of these is left out.
+    `min_peers` of these is left out. `profiler` is there for methods with a profile, and has to hold out the same.
     """
 
     def __init__(
         self, snapshot, method: Method, template: Template, chat: Chat, count: Callable[[str], int], *, k: int = 8,
         max_input_tokens: int = 3072, guidance: bool = True, held_out: Iterable[tuple[str, str]] = (), min_peers: int = 1,
+        profiler: Profiler | None = None,
     ):  # fmt: skip
         self.method, self.template, self.chat, self.k = method, template, chat, k
         self.max_input_tokens, self.min_peers = max_input_tokens, min_peers
         self._snapshot, self._count, self._guidance = snapshot, count, guidance
+        self._profiler = profiler
+        if bool(method.profile) != bool(profiler):
+            raise ValueError(f"method {method.name!r} and profiler do not belong together")
         self._peers = Peers(snapshot, held_out, min_peers=min_peers) if method.history else None
 
     def build(self, request: Request) -> Prompt:
@@ -66,7 +72,8 @@ class PromptBuilder:
 
     def _fit(self, request: Request, history: list[PastReview]) -> Prompt:
         """Drop whole entries until the prompt fits: first those that fit nowhere, then the oldest. Never cut the end."""
-        bare = self._render(request, [])
+        profile = self._profile(request, history)
+        bare = self._render(request, [], profile)
         room = self.max_input_tokens - self.tokens(bare)
         if room < 0:
             raise BadInput(
@@ -76,16 +83,25 @@ class PromptBuilder:
             )  # fmt: skip
         shown = [past for past in history if self._count(past.review.text) < room]
         while shown:
-            prompt = self._render(request, shown, dropped=len(history) - len(shown))
+            prompt = self._render(request, shown, profile, dropped=len(history) - len(shown))
             if self.tokens(prompt) <= self.max_input_tokens:
                 return prompt
             shown = shown[1:]
-        return Prompt(bare.parts, (), len(history))
+        return replace(bare, dropped=len(history))
 
-    def _render(self, request: Request, shown: list[PastReview], dropped: int = 0) -> Prompt:
+    def _profile(self, request: Request, history: list[PastReview]) -> Profile | None:
+        """What an analyst makes of the history, without its text where the item alone fills the prompt."""
+        if self._profiler is None:
+            return None
+        profile = self._profiler.profile(history)
+        fits = self.tokens(self._render(request, [], profile)) <= self.max_input_tokens
+        return profile if fits else replace(profile, text="")
+
+    def _render(self, request: Request, shown: list[PastReview], profile: Profile | None, dropped: int = 0) -> Prompt:
         slots = [self.method.slots(past) for past in shown] if self.method.slots else ()
-        parts = self.template.parts(self.chat, request, shown, slots=slots, guidance=self._guidance)
-        return Prompt(parts, tuple(shown), dropped)
+        text = profile.text if profile else ""
+        parts = self.template.parts(self.chat, request, shown, slots=slots, guidance=self._guidance, profile=text)
+        return Prompt(parts, tuple(shown), dropped, profile)
 
     def tokens(self, prompt: Prompt) -> int:
         """Positions that the prompt takes in the backbone."""

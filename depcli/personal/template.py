@@ -21,6 +21,7 @@ from depcli.records import Item, PastReview, Request, Slot, Text
 BUNDLED = Path(__file__).parent / "templates"
 # Unicode noncharacters mark slots while Jinja handles the text; they are removed from user text first.
 _OPEN, _CLOSE = "\ufdd0", "\ufdd1"
+_LONGEST_PROFILE = 1500  # characters
 _SLOT = re.compile(f"{_OPEN}(\\d+){_CLOSE}")
 # What must not reach a tokenizer from user text: controls (but tab and newline), surrogates, noncharacters.
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef]")
@@ -99,9 +100,10 @@ class Template:
 
     def parts(
         self, chat: Chat, request: Request, history: Sequence[PastReview] = (), *, slots: Sequence[Sequence[Slot]] = (),
-        guidance: bool = True,
+        guidance: bool = True, profile: str = "",
     ) -> tuple[Text | Slot, ...]:  # fmt: skip
-        """Render a request as prompt parts. `slots[i]` follow the text of `history[i]`; none when `slots` is empty."""
+        """Render a request as prompt parts. `slots[i]` follow the text of `history[i]`; none when `slots` is empty. `profile` is
+        a text about the user, which becomes one line."""
         flat: list[Slot] = []
 
         def marks(group: Sequence[Slot]) -> str:
@@ -112,7 +114,7 @@ class Template:
         fields = {
             "item": Item(request.item.asin, chat.clean(request.item.title), chat.clean(request.item.description)),
             "rating": request.rating, "title": chat.clean(request.title), "history": past, "embeddings": bool(flat),
-            "guidance": guidance,
+            "guidance": guidance, "profile": clip(" ".join(chat.clean(profile).split()), _LONGEST_PROFILE),
         }  # fmt: skip
         try:
             system, user = ("".join(self._block(block, fields)).strip() for block in ("system", "user"))

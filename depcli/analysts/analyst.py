@@ -1,0 +1,95 @@
+"""One who is asked about a user: an engine, questions, and answers that can be used or are counted as failed."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from depcli.analysts.answers import THINK, THOUGHT, TOO_LONG, Unusable, check_script, without_thought
+from depcli.records import Analysis, Completion, Sampling, SoftPrompt, Text
+
+_ATTEMPTS = 2
+_THOUGHT_TOKENS = 4096  # of room for thinking, where the context has it
+_LEAST_HEAT = 0.6  # of a second attempt: at temperature 0 it would only say the same again
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked, in at most `tokens` tokens of answer. `read` makes a value of the answer's text or raises Unusable; with
+    `schema` (JSON text) an engine that can will keep to it."""
+
+    system: str
+    user: str
+    read: Callable[[str], object]
+    tokens: int
+    schema: str | None = None
+
+
+@dataclass
+class Tally:
+    """What asking took, added up."""
+
+    completions: list[Completion] = field(default_factory=list)
+    failures: Counter = field(default_factory=Counter)
+    dropped: int = 0
+
+    def analysis(self) -> Analysis:
+        done = self.completions
+        return Analysis(
+            len(done), sum(c.prompt_tokens for c in done), sum(c.generated_tokens for c in done),
+            sum(c.seconds for c in done), dict(sorted(self.failures.items())), self.dropped,
+        )  # fmt: skip
+
+
+class Analyst:
+    """Asks `engine`. `name` says which model this is: answers of another name are no substitute for its answers."""
+
+    def __init__(self, engine, name: str, *, temperature: float = 0.6, top_p: float = 0.95):
+        self.engine, self.name, self.temperature, self.top_p = engine, name, temperature, top_p
+        # An endpoint does not say whether its model thinks; one that does not will not use the room.
+        self._thought = _THOUGHT_TOKENS if THOUGHT in engine.chat.template or engine.name == "openai" else 0
+
+    def ask(self, questions: Sequence[Question], tally: Tally) -> list:
+        """The value of each answer, None where there is none. What cannot be used is asked once more with another seed, then
+        dropped; `tally` counts all of it. Raises what the engine raises."""
+        values: list = [None] * len(questions)
+        prompts = [self.engine.chat.render(question.system, question.user) for question in questions]
+        open_ = [i for i, prompt in enumerate(prompts) if self._room(prompt) >= questions[i].tokens]
+        tally.failures[TOO_LONG] += len(questions) - len(open_)
+        for attempt in range(_ATTEMPTS):
+            asked = ((SoftPrompt((Text(prompts[i]),)), self._sampling(questions[i], prompts[i], attempt)) for i in open_)
+            failed = []
+            for i, completion in zip(open_, self.engine.generate(asked), strict=True):
+                tally.completions.append(completion)
+                try:
+                    values[i] = _value(questions[i], prompts[i], completion.text)
+                except Unusable as reason:
+                    tally.failures[reason.kind] += 1
+                    failed.append(i)
+            open_ = failed
+            if not open_:
+                break
+        tally.failures += Counter()  # without zeros
+        tally.dropped += sum(value is None for value in values)
+        return values
+
+    def fits(self, question: Question) -> bool:
+        """Whether question and answer fit the engine's context, thoughts aside."""
+        return self._room(self.engine.chat.render(question.system, question.user)) >= question.tokens
+
+    def _room(self, prompt: str) -> int:
+        return self.engine.context - self.engine.count(prompt)
+
+    def _sampling(self, question: Question, prompt: str, attempt: int) -> Sampling:
+        seed = int.from_bytes(hashlib.sha256(f"{attempt}\0{prompt}".encode("utf-8", "surrogatepass")).digest()[:4], "big") >> 1
+        heat = max(self.temperature, _LEAST_HEAT) if attempt else self.temperature
+        tokens = min(question.tokens + self._thought, self._room(prompt))
+        return Sampling(heat, self.top_p, tokens, seed, question.schema)
+
+
+def _value(question: Question, prompt: str, text: str):
+    said = without_thought(text, opened=prompt.rstrip().endswith(THINK))
+    check_script(said, question.user)
+    return question.read(said)

@@ -1,0 +1,91 @@
+"""`--analyst ENGINE:MODEL`: who is asked about a user, and what a profile is told of."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import click
+
+from depcli.cli.options import Setting, agree_to_download
+
+PROFILED = ("pag", "dpl", "drp")
+_LINES = 16  # of a text that is shown; --json has all of it
+
+ask_analyst = click.option(
+    "--analyst", metavar="ENGINE:MODEL",
+    help="Who makes the profile of pag, dpl, drp, such as llamacpp:qwen2.5-7b or openai:NAME. [default: who writes]",
+)  # fmt: skip
+
+
+def prepare_analyst(setting: Setting, asked: str | None, methods: Collection[str]) -> None:
+    """Refuse an analyst that nobody would ask, and agree to its download. Raises UsageError, NotFound, NeedsNetwork."""
+    from depcli import engines
+    from depcli.analysts.choose import named
+
+    if asked is None:
+        return
+    if not set(methods) & set(PROFILED):
+        raise click.UsageError(f"--analyst is for {', '.join(PROFILED)}")
+    engine, backbone = named(asked)
+    if form := engines.FORMS[engine]:
+        agree_to_download(setting, backbone, form)
+
+
+def cost(analysis: dict) -> str:
+    """What making a profile took, and what failed on the way."""
+    said = [
+        f"{analysis['calls']} calls, {analysis['prompt_tokens']:,} tokens read, {analysis['generated_tokens']:,} written, "
+        f"{analysis['seconds']:.1f} s"
+    ]
+    if analysis["failures"]:
+        said.append("unusable answers: " + ", ".join(f"{kind} {count}" for kind, count in analysis["failures"].items()))
+    if analysis["dropped"]:
+        said.append(f"{analysis['dropped']} questions without an answer")
+    return "; ".join(said)
+
+
+def tell_profile(sink, profile: dict) -> None:
+    """What became of the profile of a text that was just written."""
+    made = "found again, it had taken " if profile["reused"] else ""
+    sink.note(f"profile: {made}{cost(profile['analysis'])}")
+    if profile["commanding"]:
+        sink.note(f"{profile['commanding']} of the reviews read as orders to a model; they were shown as quotations")
+    if not profile["text"]:
+        sink.note("the profile is empty, and the review was written without one")
+
+
+def show_profile(sink, document: dict) -> None:
+    """The newest profile of a user: the text, then what it rests on."""
+    from depcli.cli import layout
+
+    entry = document["profiles"][0]
+    profile = entry["profile"]
+    sink.heading(layout.one_line(document["user_id"], layout.WIDTH))
+    sink.line(f"{document['method']}, by {entry['analyst']}, {entry['created'][:10]}, commit {entry['store_commit']}")
+    for line in layout.paragraph(profile["text"], lines=_LINES):
+        sink.line(line)
+    compared = f"{profile['anchors']} reviews compared with those of peers"
+    for number, dimension in enumerate(profile["dimensions"], 1):
+        if number == 1:
+            sink.line()
+            sink.heading(f"Dimensions ({compared}, {profile['rejected']} proposals did not hold)")
+        sink.line()
+        _paragraphs(sink, f"{number}. {dimension['name']}, seen in {dimension['seen']}: {dimension['definition']}", "")
+        _paragraphs(sink, dimension["differences"][0]["text"], "   ")
+    if profile["differences"]:
+        sink.line()
+        sink.heading(f"Differences ({compared})")
+    for difference in profile["differences"]:
+        sink.line()
+        _paragraphs(sink, difference["asin"], "")
+        _paragraphs(sink, difference["text"], "   ")
+    sink.note(cost(profile["analysis"]))
+    if len(document["profiles"]) > 1:
+        sink.note(f"{len(document['profiles']) - 1} older ones are kept: --json shows all")
+
+
+def _paragraphs(sink, text: str, indent: str) -> None:
+    from depcli.cli import layout
+
+    for line in layout.paragraph(text, indent=indent, lines=_LINES):
+        sink.line(line)

@@ -1,0 +1,75 @@
+"""The questions that PAG, DPL and DRP put to an analyst, from the templates in prompts/."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from depcli.analysts.analyst import Analyst, Question, Tally
+from depcli.analysts.answers import plain_text
+from depcli.methods.base import Anchor
+from depcli.personal.template import Chat, clip
+from depcli.records import Item
+
+PROMPTS = Path(__file__).parent / "prompts"
+_LIMITS = (4000, 2000, 1000, 500, 250, 120)  # characters of a review: the first that lets question and answer fit
+_SUMMARY_TOKENS = 300
+
+
+def question(
+    analyst: Analyst, name: str, *, read: Callable[[str], object], tokens: int, schema: str | None = None, **fields
+) -> Question:  # fmt: skip
+    """The question in prompts/`name`.jinja, with reviews clipped as far as the analyst's context asks for."""
+    template = _environment().get_template(f"{name}.jinja")
+    for limit in _LIMITS:
+        context = template.new_context({**fields, "limit": limit, "quote": _quoter(analyst.engine.chat)})
+        system, user = ("".join(template.blocks[block](context)).strip() for block in ("system", "user"))
+        asked = Question(system, user, read, tokens, schema)
+        if analyst.fits(asked):
+            break
+    return asked
+
+
+def beside(anchor: Anchor) -> dict:
+    """What the templates need to show a review beside those of its peers."""
+    return {"item": title_of(anchor.past.item), "own": anchor.past.review, "peers": anchor.peers}
+
+
+def summary(analyst: Analyst, anchors: Sequence[Anchor], findings: Sequence[str], tally: Tally) -> str:
+    """A profile from the reviews, oldest first, and from findings on how they differ; '' when no usable one was written."""
+    reviews = [
+        {"item": title_of(a.past.item), "rating": a.past.review.rating, "title": a.past.review.title, "text": a.past.review.text}
+        for a in anchors
+    ]
+    asked = question(analyst, "summary", read=plain_text, tokens=_SUMMARY_TOKENS, reviews=reviews, findings=findings)
+    return analyst.ask([asked], tally)[0] or ""
+
+
+def title_of(item: Item) -> str:
+    return item.title or item.description or item.asin
+
+
+@lru_cache(maxsize=1)
+def prompts_digest() -> str:
+    """Changes when a word of any question does."""
+    return hashlib.sha256("\0".join(path.read_text("utf-8") for path in sorted(PROMPTS.glob("*.jinja"))).encode()).hexdigest()
+
+
+@lru_cache(maxsize=1)
+def _environment() -> Environment:
+    environment = Environment(loader=FileSystemLoader(PROMPTS), undefined=StrictUndefined, autoescape=False)
+    environment.filters["number"] = lambda value: f"{value:g}"
+    return environment
+
+
+def _quoter(chat: Chat) -> Callable[[str, int], str]:
+    def quote(text: str, limit: int) -> str:
+        """User text as a quotation that it cannot leave: every line of it begins with the mark."""
+        lines = [line.strip() for line in clip(chat.clean(text), limit).splitlines()]
+        return "\n".join(f"> {line}" for line in lines if line) or "> (nothing)"
+
+    return quote
