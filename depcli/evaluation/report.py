@@ -50,7 +50,23 @@ def notes(results: dict) -> list[str]:
             lines.append(f"{name}: {found['stopped_by_length']:,} texts ended at the token limit")
         if found["nll"] and found["nll"]["cut"]:
             lines.append(f"{name}: likelihood of {found['nll']['cut']:,} long reviews counts their beginning only")
+        if found.get("profiles"):
+            lines.append(f"{name}: {_profiles(found['profiles'])}")
     return [*lines, *results["notes"]]
+
+
+def _profiles(found: dict) -> str:
+    """What the profiles of a method took and what failed."""
+    said = [
+        f"a profile took {found['mean_calls']:.1f} calls, {found['mean_prompt_tokens']:,.0f} tokens read, "
+        f"{found['mean_generated_tokens']:,.0f} written"
+    ]
+    said += [f"{kind}: {count:,} answers" for kind, count in found["failures"].items()]
+    for what, words in (("dropped", "questions without an answer"), ("empty", "empty profiles"),
+                        ("commanding", "reviews read as orders to a model")):  # fmt: skip
+        if found[what]:
+            said.append(f"{found[what]:,} {words}")
+    return "; ".join(said)
 
 
 def signatures(results: dict) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from itertools import combinations
@@ -14,6 +15,7 @@ from depcli.evaluation.significance import paired_bootstrap
 
 COMPARED = ("nll", "meteor")
 _BOOTSTRAP_SEED = 0
+_COSTS = ("calls", "prompt_tokens", "generated_tokens")
 
 
 def score_files(
@@ -53,6 +55,21 @@ def _summary(entries: list[dict], scores: dict[str, Score], likelihoods: list[di
         "mean_words": fmean(len(entry["prediction"].split()) for entry in entries),
         "mean_reference_words": fmean(len(entry["reference"].split()) for entry in entries),
         "mean_shown_reviews": fmean(len(entry["shown"]) for entry in entries),
+        "profiles": _profiles([entry["profile"] for entry in entries if "profile" in entry]),
+    }
+
+
+def _profiles(found: list[dict]) -> dict | None:
+    """What the profiles in the prompts took on average, whenever they were made, and what failed on the way, added up."""
+    if not found:
+        return None
+    failures: Counter = Counter()
+    for profile in found:
+        failures.update(profile["failures"])
+    return {
+        **{f"mean_{what}": fmean(profile[what] for profile in found) for what in _COSTS},
+        **{what: sum(profile[what] for profile in found) for what in ("empty", "dropped", "commanding")},
+        "failures": dict(sorted(failures.items())),
     }
 
 
