@@ -46,7 +46,6 @@ class Batch:
         self._texts: dict[bytes, str] = {}  # that have no vector yet
         self.vectors: dict[bytes, np.ndarray] = {}
         self.read = 0
-        self.characters = 0
 
     def add(self, reviews: Iterable[Review]) -> None:
         keyed = [(review_key(review.user_id, review.asin), review) for review in reviews]
@@ -57,7 +56,6 @@ class Batch:
         for key, review in keyed:
             text, before = text_hash(review.text), standing[key]
             standing[key] = Version(review, text, review.superseded) if before is None else _later(before, review, text)
-            self.characters += len(review.text)
         written = {} if self.before is None else self.before.vectors
         for version in (standing[key] for key, _ in keyed):
             if version.stored or version.text in self.vectors or version.text == version.stored_text:

@@ -103,17 +103,19 @@ class _Run:
             self._thread.shutdown()
 
     def groups(self, entries: Iterable[Review | Item | BadLine], most: int, strict: bool) -> Iterator[list[Review | Item]]:
-        """Good entries, at most `most` at a time. An end with an error is remembered in `failure`, after the entries before it."""
+        """Good entries, at most `most` at a time. An end with an error is remembered in `failure` after the entries before it."""
         group: list[Review | Item] = []
+        characters = 0
         try:
             for entry in entries:
                 if isinstance(entry, BadLine):
                     self._bad(entry, strict)
                     continue
                 group.append(entry)
-                if len(group) >= min(self._read_ahead, most):
+                characters += _characters(entry)
+                if len(group) >= min(self._read_ahead, most) or characters >= COMMIT_BYTES:
                     yield group
-                    group = []
+                    group, characters = [], 0
         except DepError as error:
             self.failure = error
         yield group
@@ -131,6 +133,7 @@ class _Run:
         began = time.monotonic()
         reviews = [entry for entry in group if isinstance(entry, Review)]
         self._batch_items += [entry for entry in group if isinstance(entry, Item)]
+        self._batch_characters += sum(map(_characters, group))
         self._batch.add(reviews)
         self.reviews += len(reviews)
         self._writer.reuse_vectors(self._batch)
@@ -146,7 +149,7 @@ class _Run:
 
     def due(self, chunk: int) -> bool:
         entries = self._batch.read + len(self._batch_items)
-        size = self._batch.characters + self._batch.read * 4 * self._embedder.identity.dimension
+        size = self._batch_characters + self._batch.read * 4 * self._embedder.identity.dimension
         late = time.monotonic() - self._batch_started > COMMIT_SECONDS
         return entries >= chunk or size >= COMMIT_BYTES or late
 
@@ -183,4 +186,9 @@ class _Run:
     def _start_batch(self, before: Batch | None) -> None:
         self._batch: Batch = self._writer.batch(before)
         self._batch_items: list[Item] = []
+        self._batch_characters = 0
         self._batch_started = time.monotonic()
+
+
+def _characters(entry: Review | Item) -> int:
+    return len(entry.title) + len(entry.text if isinstance(entry, Review) else entry.description)
