@@ -42,9 +42,14 @@ def _is_whole(path: Path) -> bool:
 
 
 def _take_back(table, version: int) -> None:
-    """Remove what makes the versions after this one. LanceDB's restore() would need room for one more."""
-    folder = Path(table.uri) / "_versions"
-    for newer in range(version + 1, table.version + 1):
-        (folder / f"{2**64 - 1 - newer:020}.manifest").unlink()
-    (folder / "latest_version_hint.json").unlink(missing_ok=True)
-    table.checkout_latest()
+    """Make this version the newest again."""
+    try:
+        table.restore(version)
+    except RuntimeError:  # no room for that either: remove what makes the versions after it
+        table.checkout(version)
+        folder = Path(table.uri) / "_versions"
+        for newer in folder.glob("*.manifest"):
+            if 2**64 - 1 - int(newer.stem) > version:
+                newer.unlink()
+        (folder / "latest_version_hint.json").unlink(missing_ok=True)
+        table.checkout_latest()
