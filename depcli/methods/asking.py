@@ -16,17 +16,19 @@ from depcli.personal.template import Chat, clip
 from depcli.records import Item
 
 PROMPTS = Path(__file__).parent / "prompts"
-_LIMITS = (4000, 2000, 1000, 500, 250, 120)  # characters of a review: the first that lets question and answer fit
+# Characters of a review, and how many findings: the first pair that lets question and answer fit.
+_LIMITS = ((4000, 48), (2000, 32), (1000, 24), (500, 16), (250, 12), (120, 8), (120, 4))
 _SUMMARY_TOKENS = 300
 
 
 def question(
     analyst: Analyst, name: str, *, read: Callable[[str], object], tokens: int, schema: str | None = None, **fields
 ) -> Question:  # fmt: skip
-    """The question in prompts/`name`.jinja, with reviews clipped as far as the analyst's context asks for."""
+    """The question in prompts/`name`.jinja, with reviews clipped and findings left out, the last first, as far as the analyst's
+    context asks for."""
     template = _environment().get_template(f"{name}.jinja")
-    for limit in _LIMITS:
-        context = template.new_context({**fields, "limit": limit, "quote": _quoter(analyst.engine.chat)})
+    for limit, most in _LIMITS:
+        context = template.new_context({**fields, "limit": limit, "most": most, "quote": _quoter(analyst.engine.chat)})
         system, user = ("".join(template.blocks[block](context)).strip() for block in ("system", "user"))
         asked = Question(system, user, read, tokens, schema)
         if analyst.fits(asked):
@@ -40,13 +42,14 @@ def beside(anchor: Anchor) -> dict:
 
 
 def summary(analyst: Analyst, anchors: Sequence[Anchor], findings: Sequence[str], tally: Tally) -> str:
-    """A profile from the reviews, oldest first, and from findings on how they differ; '' when no usable one was written."""
+    """A profile from the reviews, oldest first, and from findings on how they differ, what matters most first. When no usable one
+    was written, the findings themselves."""
     reviews = [
         {"item": title_of(a.past.item), "rating": a.past.review.rating, "title": a.past.review.title, "text": a.past.review.text}
         for a in anchors
     ]
     asked = question(analyst, "summary", read=plain_text, tokens=_SUMMARY_TOKENS, reviews=reviews, findings=findings)
-    return analyst.ask([asked], tally)[0] or ""
+    return analyst.ask([asked], tally)[0] or " ".join(findings[: _LIMITS[-1][1]])
 
 
 def title_of(item: Item) -> str:

@@ -21,9 +21,9 @@ START = (
     {"name": "semantic style", "definition": "how much is said in how many words, and how well it hangs together"},
 )
 _MOST = 8  # dimensions of one review: what a second pass can still check one by one
-# Characters. An answer of the longest strings fits its tokens in a language that takes four characters for one.
-_NAME, _DEFINITION, _DIFFERENCE, _REASON = 40, 160, 240, 120
-_PROPOSE_TOKENS, _VERIFY_TOKENS = 1200, 480
+# Characters. An answer of the longest strings fits its tokens when one stands for two and a half characters.
+_NAME, _DEFINITION, _DIFFERENCE, _REASON = 40, 120, 200, 80
+_PROPOSE_TOKENS, _VERIFY_TOKENS = 1400, 480
 
 
 def _object(**properties) -> dict:

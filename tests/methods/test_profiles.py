@@ -140,7 +140,7 @@ def test_defective_proposals_are_left_out_and_the_rest_is_checked():
         ANCHORS[:2],
     )  # fmt: skip
     (dimension,) = profile.dimensions
-    assert dimension.name == "wit" and len(dimension.definition) <= 161 and dimension.differences[0].text == "more of it"
+    assert dimension.name == "wit" and len(dimension.definition) <= 121 and dimension.differences[0].text == "more of it"
 
 
 @pytest.mark.parametrize("method", ["pag", "dpl", "drp"])
@@ -149,6 +149,25 @@ def test_a_silent_analyst_leaves_an_empty_profile_and_is_counted(method):
     assert profile.text == "" and not profile.differences and not profile.dimensions
     asked = len(scripted.asked)
     assert profile.analysis.failures == {"empty text": asked} and profile.analysis.dropped == asked / 2
+
+
+def test_the_findings_stand_in_for_a_summary_that_failed():
+    profile, _ = make("drp", lambda what, prompt: "" if what == "summary" else drp(what, prompt))
+    assert profile.text.startswith("dry-humour (what dry-humour is): more dry-humour (seen in 2 of 3 reviews) rhythm")
+    assert profile.analysis.dropped == 1
+
+
+def test_of_many_findings_those_seen_most_often_are_summed_up():
+    many = [anchor(f"item{n}") for n in range(1, 9)]
+    names = [[*(f"rare {n} {i}" for i in range(7)), "common"] for n in range(1, 9)]
+
+    def answer(what, prompt):
+        return {"propose": proposal(*names[int(item_of(prompt)[4:]) - 1]), "verify": verdict(*[True] * 8)}.get(what, "Dry.")
+
+    profile, scripted = make("drp", answer, many, context=2000)
+    last, sampling = scripted.asked[-1]
+    assert len(profile.dimensions) == 57 and profile.dimensions[0].seen == 8 and profile.text == "Dry."
+    assert "common" in last and 4 <= last.count("(seen in") < 57 and len(last.split()) + sampling.max_new_tokens <= 2000
 
 
 @pytest.mark.parametrize("method", ["dpl", "drp"])
