@@ -43,7 +43,8 @@ def command(setting: Setting, mend: bool, no_wait: bool) -> int:
         if mend:
             repaired = repair(
                 store, report.findings, lambda: embedders.for_store(store.embedder, offline=setting.offline, ask=sink.ask),
-                wait=not no_wait, on_wait=lambda holder: sink.note(f"waiting for process {holder}, which is writing to the store"),
+                wait=not no_wait,
+                on_wait=lambda holder: sink.note(f"waiting for process {holder}, which is writing to the store"),
             )  # fmt: skip
             report = check(store, show)
     document = {"profiles": str(setting.profiles), "ok": report.ok, **asdict(report), "repaired": repaired}
