@@ -58,6 +58,8 @@ def check(store: Store, on_progress: Callable[[str, int, int], None] | None = No
         run.notes += notes
     run.tables()
     head = log[-1]
+    if run.findings and not store.readable(head):  # forgotten or compacted away while it was looked at
+        return check(store, on_progress)
     return CheckReport(head.number, head.id, run.checked, tuple(run.findings), tuple(run.notes), time.monotonic() - started)
 
 

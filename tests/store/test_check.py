@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from depcli.records import EmbedderIdentity
-from depcli.store import Store, commits, lineage, recompute
+from depcli.store import Store, commits, erase, lineage, recompute
 from depcli.store.check import check
 from tests.store.damage import change_total, commit_as_it_is, found_in, table_of
-from tests.store.made import IDENTITY, D, contents, some_reviews
+from tests.store.made import IDENTITY, D, contents, some_reviews, upsert
 
 LATEST = 2**64 - 1  # LanceDB names the manifest of version v 2**64 - 1 - v, so that the newest comes first
 
@@ -64,10 +64,11 @@ def test_vectors_of_an_embedder_that_does_not_normalize_may_have_any_norm(tmp_pa
 
 
 def test_a_lost_newest_commit_is_noticed(filled):
-    table = table_of(filled, "commits")
-    manifest(filled, "commits", table.version).unlink()
+    upsert(filled, [replace(some_reviews()[0], text="the newest", timestamp=2000.0)])
+    number = filled.log()[-1].number
+    manifest(filled, "commits", table_of(filled, "commits").version).unlink()
     report = check(Store.open(filled.path))
-    assert report.number == 2  # the older state, which would pass for the newest
+    assert report.number == number - 1  # the older state, which would pass for the newest
     (finding,) = report.findings
     assert finding.what == "commits" and finding.message.startswith("the newest are lost") and finding.remedy
 
@@ -125,6 +126,16 @@ def test_checking_changes_nothing(filled):
     before, seen = files(), contents(filled.snapshot())
     check(filled)
     assert files() == before and contents(filled.snapshot()) == seen
+
+
+def test_a_commit_that_is_erased_while_it_is_checked(filled):
+    def erase_it(what: str, done: int, total: int) -> None:
+        if what == "reviews" and len(filled.log()) == 4:
+            with filled.writer() as writer:
+                erase.forget(writer.tables, ["user1"], [])
+
+    report = check(filled, erase_it)
+    assert report.ok and report.number == 4
 
 
 def test_progress_says_what_is_under_way(filled):
