@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from depcli.store import lance, schema
 
-_TOTALS_BYTES = 128 * 2**20  # of item sums held at a time: there is one pass over the reviews for each such slice
+_TOTALS_BYTES = 64 * 2**20  # of item sums held at a time: there is one pass over the reviews for each such slice
 NORM_TOLERANCE = 1e-3
 
 
