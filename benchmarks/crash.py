@@ -248,7 +248,7 @@ def main(kills: int, seed: int, json_path: Path | None) -> None:
     problems = sum(len(harness.tally.problems) for harness in harnesses)
     if json_path:
         result = {
-            "machine": {"system": platform.platform(), "processor": platform.machine(), "cpus": os.cpu_count()},
+            "machine": f"{platform.machine()}, {os.cpu_count()} cores",
             "python": platform.python_version(), "lancedb": version("lancedb"), "kills": kills, "seed": seed,
             "commands": {harness.action: vars(harness.tally) for harness in harnesses},
         }  # fmt: skip
