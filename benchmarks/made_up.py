@@ -36,8 +36,12 @@ class World:
         return max(self.reviews // PER_USER, 1)
 
     def encode(self, texts: Sequence[str]) -> np.ndarray:
-        """(n, d) float32: the vectors of these texts, as quick as it can be."""
-        return self._vectors[[int(text.split(" ", 1)[0]) % _VECTORS for text in texts]]
+        """(n, d) float32: the vectors of these texts, whose numbers must follow each other. Nothing is copied."""
+        first, last = (int(text.split(" ", 1)[0]) for text in (texts[0], texts[-1]))
+        if last - first != len(texts) - 1:
+            raise ValueError(f"{len(texts)} texts from number {first} to {last}")
+        start = first % _VECTORS
+        return self._vectors[start : start + len(texts)]
 
     def entries(self) -> Iterator[Review]:
         """Every review, as if they had come in the course of time: the users by turns."""
@@ -50,7 +54,8 @@ class World:
 
     def review(self, number: int, words: str = "", popularity: float = 0.0, stars: float = 3.0) -> Review:
         """`popularity` from 0 (the best known items) to 1. No user reviews an item twice."""
-        user, turn = number % self.users, (number // self.users + number) % PER_USER
+        turn, user = divmod(number, self.users)
+        turn = (turn + user) % PER_USER
         items = max(self.reviews // 20 // PER_USER, 1)
         asin = f"B{int(popularity * items) * PER_USER + turn:09}" if turn else POPULAR
         title = " ".join(words.split(" ", 5)[:4])
@@ -59,7 +64,8 @@ class World:
     @cached_property
     def _vectors(self) -> np.ndarray:
         vectors = np.random.default_rng(0).normal(size=(_VECTORS, self.dimension)).astype(np.float32)
-        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+        return np.concatenate([vectors, vectors])  # a row of texts may go round
 
     @cached_property
     def _vocabulary(self) -> np.ndarray:

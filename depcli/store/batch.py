@@ -8,7 +8,7 @@ The outcome does not depend on how the reviews are cut into batches.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -16,8 +16,7 @@ from depcli.records import Review
 from depcli.store.schema import content_hash, review_key, text_hash
 
 
-@dataclass(frozen=True, slots=True)
-class Version:
+class Version(NamedTuple):  # and no dataclass: a million of them are made, and this takes a third of the time
     """The version of a review that stands. With `stored` it is the store's, and its text may be missing from `review`.
     `text` is the text_hash; `stored_text` the one in the store's row of this key, None when it has no such row."""
 
@@ -80,7 +79,7 @@ class Batch:
         if self.before is None:
             return self._lookup(keys)
         ahead = {key: version for key in keys if (version := self.before._standing.get(key)) is not None}
-        settled = {key: replace(version, stored=True, stored_text=version.text) for key, version in ahead.items()}
+        settled = {key: version._replace(stored=True, stored_text=version.text) for key, version in ahead.items()}
         return {**settled, **self._lookup([key for key in keys if key not in settled])}
 
 

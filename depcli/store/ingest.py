@@ -112,8 +112,9 @@ class _Run:
                     self._bad(entry, strict)
                     continue
                 group.append(entry)
-                characters += _characters(entry)
+                characters += len(entry.text if isinstance(entry, Review) else entry.description)
                 if len(group) >= min(self._read_ahead, most) or characters >= COMMIT_BYTES:
+                    self._batch_characters += characters
                     yield group
                     group, characters = [], 0
         except DepError as error:
@@ -133,7 +134,6 @@ class _Run:
         began = time.monotonic()
         reviews = [entry for entry in group if isinstance(entry, Review)]
         self._batch_items += [entry for entry in group if isinstance(entry, Item)]
-        self._batch_characters += sum(map(_characters, group))
         self._batch.add(reviews)
         self.reviews += len(reviews)
         self._writer.reuse_vectors(self._batch)
@@ -188,7 +188,3 @@ class _Run:
         self._batch_items: list[Item] = []
         self._batch_characters = 0
         self._batch_started = time.monotonic()
-
-
-def _characters(entry: Review | Item) -> int:
-    return len(entry.title) + len(entry.text if isinstance(entry, Review) else entry.description)

@@ -75,24 +75,29 @@ def schemas(dimension: int) -> dict[str, pa.Schema]:
     return {REVIEWS: pa.schema(reviews), ITEMS: pa.schema(items), SUMS: pa.schema(sums), COMMITS: pa.schema(commits)}
 
 
-def _digest(*parts: bytes) -> bytes:
-    """128 bits over parts that cannot run into each other, whatever they contain."""
-    return hashlib.sha256(b"".join([piece for part in parts for piece in (len(part).to_bytes(8, "big"), part)])).digest()[:16]
+def _framed(part: bytes) -> bytes:
+    """A part of what is hashed: parts cannot run into each other, whatever they contain."""
+    return len(part).to_bytes(8, "big") + part
+
+
+def _digest(framed: bytes) -> bytes:
+    return hashlib.sha256(framed).digest()[:16]
 
 
 def review_key(user_id: str, asin: str) -> bytes:
     """The 16 bytes that name the one review of this user and item."""
-    return _digest(user_id.encode(), asin.encode())
+    return _digest(_framed(user_id.encode()) + _framed(asin.encode()))
 
 
 def text_hash(text: str) -> bytes:
     """The 16 bytes that name a text: equal texts have one vector."""
-    return _digest(text.encode())
+    return _digest(_framed(text.encode()))
 
 
 def content_hash(text: bytes, title: str, rating: float | None) -> bytes:
     """The 16 bytes that name a version of a review. `text` is its text_hash."""
-    return _digest(text, title.encode(), repr(None if rating is None else float(rating)).encode())
+    stars = repr(None if rating is None else float(rating))
+    return _digest(_framed(text) + _framed(title.encode()) + _framed(stars.encode()))
 
 
 def review_rows(

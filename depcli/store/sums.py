@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import pairwise
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -29,24 +28,23 @@ class RunningSums:
         self._new: tuple[list[str], np.ndarray, np.ndarray] = [], self._counts[:0], self._totals[:0]
 
     def changed(
-        self, asins: Sequence[str], vectors: np.ndarray, replaced: Sequence[np.ndarray | None]
+        self, asins: Sequence[str], vectors: Iterable[np.ndarray], replaced: Sequence[np.ndarray | None]
     ) -> tuple[pa.Table, list[str]]:  # fmt: skip
-        """(new rows, the asins among them that have a row already) for reviews of these items: `vectors` (n, d) float32 come,
-        `replaced` (d,) go away, None where the review is new."""
+        """(new rows, the asins among them that have a row already) for reviews of these n items: `vectors` come, float32 in
+        pieces (m, d) that make n together; `replaced` (d,) go away, None where the review is new."""
         place: dict[str, int] = {}
         of = np.array([place.setdefault(asin, len(place)) for asin in asins])
         items = list(place)
-        counts, totals = np.zeros(len(items), np.int64), np.zeros((len(items), vectors.shape[1]))
+        counts, totals = np.zeros(len(items), np.int64), np.zeros((len(items), self._totals.shape[1]))
         stored = self._read(place, counts, totals)
-        order = np.argsort(of, kind="stable")
-        for i, (start, end) in enumerate(pairwise(np.searchsorted(of[order], np.arange(len(items) + 1)).tolist())):
-            rows = order[start:end]  # most items have one new review, which need not be gathered
-            totals[i] += vectors[rows[0]] if end - start == 1 else vectors[rows].sum(axis=0, dtype=np.float64)
-        for i, vector in enumerate(replaced):
-            if vector is None:
-                counts[of[i]] += 1
-            else:
-                totals[of[i]] -= vector
+        start = 0
+        for piece in vectors:
+            _add_rows(totals, of[start : start + len(piece)], piece)
+            start += len(piece)
+        new = np.array([vector is None for vector in replaced])
+        counts += np.bincount(of[new], minlength=len(items))
+        for i in np.flatnonzero(~new).tolist():
+            totals[of[i]] -= replaced[i]
         self._new = items, counts, totals
         return sum_rows(items, counts, totals), stored
 
@@ -75,3 +73,12 @@ class RunningSums:
         self._counts[at], self._totals[at] = counts[new], totals[new]
         self._version = self._table.version
         self._new = [], counts[:0], totals[:0]
+
+
+def _add_rows(totals: np.ndarray, of: np.ndarray, rows: np.ndarray) -> None:
+    """totals[of[i]] += rows[i] for every i, several times quicker than np.add.at."""
+    order = np.argsort(of, kind="stable")
+    ends = np.flatnonzero(np.diff(of[order], append=-1)) + 1
+    for i, start, end in zip(of[order[ends - 1]].tolist(), [0, *ends.tolist()], ends.tolist(), strict=False):
+        chosen = order[start:end]  # mostly one, that need not be gathered
+        totals[i] += rows[chosen[0]] if end - start == 1 else rows[chosen].sum(axis=0, dtype=np.float64)

@@ -15,6 +15,7 @@ from depcli.interrupts import uninterrupted  # LanceDB would go on writing in it
 from depcli.records import Item, Review
 from depcli.store import lance, pieces, schema
 from depcli.store.batch import Batch, Version
+from depcli.store.changes import Changes
 from depcli.store.commits import Commit
 from depcli.store.failures import storage_errors
 from depcli.store.known import Known
@@ -126,24 +127,22 @@ class Writer:
         return {asin: item for asin, item in latest.items() if stored.get(asin) != item}
 
     def _write_reviews(self, changed: Mapping[bytes, Version], vectors: Mapping[bytes, np.ndarray]) -> None:
-        versions = list(changed.values())
         replaced = [key for key, version in changed.items() if version.stored_text is not None]
         rows = lance.rows(self.tables[REVIEWS], "key", replaced, ("key", "vector"))
         before = dict(zip(rows.column("key").to_pylist(), schema.matrix(rows, "vector"), strict=True))
-        after = np.empty((len(changed), self._dimension), np.float32)
-        for i, (key, version) in enumerate(changed.items()):
-            after[i] = before[key] if version.text == version.stored_text else vectors[version.text]
-        if not np.isfinite(after).all():
+        changes = Changes(changed, vectors, before)
+        asins = [version.review.asin for version in changes.versions]
+        sums, stored = self._sums.changed(asins, map(self._finite, changes.vectors()), [before.get(key) for key in changes.keys])
+        self._replace(SUMS, "asin", stored, sums)
+        self._replace(REVIEWS, "key", replaced, changes.rows(self._dimension))
+        self._keys.add(changes.keys)
+        self._texts.add([version.text for version in changes.versions])
+
+    def _finite(self, vectors: np.ndarray) -> np.ndarray:
+        if not np.isfinite(vectors).all():
             name = self.tables.embedder.name
             raise DepError(f"the embedder {name} returned NaN or infinity", "nothing of this batch was stored")
-        reviews = [version.review for version in versions]
-        rows, stored = self._sums.changed([review.asin for review in reviews], after, [before.get(key) for key in changed])
-        self._replace(SUMS, "asin", stored, rows)
-        superseded = [version.superseded for version in versions]
-        rows = schema.review_rows(reviews, list(changed), [version.text for version in versions], superseded, after)
-        self._replace(REVIEWS, "key", replaced, rows)
-        self._keys.add(list(changed))
-        self._texts.add([version.text for version in versions])
+        return vectors
 
     def _replace(self, name: str, column: str, values: Sequence[str | bytes], rows) -> None:
         lance.delete(self.tables[name], column, values)
