@@ -94,9 +94,9 @@ def command(
     document = _document(written, parts, sampling, snapshot, writer, show_prompt)
     if written.prompt.profile:
         document |= {"analyst": asked.name, "profile": profile_document(written.prompt.profile)}
+    sink.result(document, lambda: sink.piece("\n"))  # the human form has the text already, without its last line break
     if show_prompt and not sink.is_json:
-        sink.aside(document["prompt"])
-    sink.result(document, sink.line)  # in the human form the text stands there already, without its last line break
+        sink.aside(document["prompt"].rstrip("\n"))
     if "profile" in document:
         tell_profile(sink, document["profile"])
     _tell(sink, document)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import shutil
 
@@ -82,6 +84,10 @@ def test_the_same_seed_writes_the_same_review_as_text_and_as_json(profiles, fold
     document = json.loads(run(capsys, *ask, "--json", "--show-prompt").out)
     human = run(capsys, *ask, "--show-prompt")
     assert human.out == document["text"] + "\n"
+    terminal = io.StringIO()
+    with contextlib.redirect_stdout(terminal), contextlib.redirect_stderr(terminal):
+        assert main([*ask, "--show-prompt"]) == 0
+    assert f"\n{document['text']}\n{document['prompt'].splitlines()[0]}\n" in terminal.getvalue()
     assert document["prompt"].count("«diff»") == len(document["reviews_used"]) == 2
     assert [used["peers"] for used in document["reviews_used"]] == [2, 2]
     assert (document["engine"], document["adapter"], document["backbone"], document["seed"]) == ("llamacpp", "one", "tiny", 0)
