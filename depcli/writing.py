@@ -84,11 +84,12 @@ def make_writer(
     *, store, snapshot, method: str, backbone: Backbone, engine, adapter_folder: Path | None = None,
     held_out: Iterable[tuple[str, str]] = (), max_input_tokens: int | None = None, history: int = 8, template: str | None = None,
     min_peers: int | None = None, analyst: Analyst | None = None, on_profile: Callable[[int], None] = lambda reviews: None,
+    embedder=None,
 ) -> Writer:  # fmt: skip
     """Put the parts together. `template`, `max_input_tokens` and `history` are for methods without an adapter: an adapter
     brings its own, as it was trained. Unset, the first two are the backbone's. `min_peers` is the adapter's too, and 1 without
     one: no method without an adapter uses a difference. Methods with a profile need an `analyst`; `on_profile` is called with the
-    number of reviews before one is made.
+    number of reviews before one is made. Methods with soft tokens before the prompt need the `embedder` of the store.
 
     Raises NotFound for an unknown method or adapter, Incompatible when adapter, store and backbone do not belong together or
     another `template` or `min_peers` is given than the adapter was trained with.
@@ -99,6 +100,7 @@ def make_writer(
         if adapter_folder is None:
             raise NotFound(f"method {method!r} needs an adapter", f"train one: dep train --backbone {backbone.name}")
         adapter, config = files.load(adapter_folder)
+        files.check_method(adapter_folder, config, method)
         files.check_fit(adapter_folder, config, embedder=store.embedder, backbone=backbones.recognise(backbone, engine.width))
         if template:
             raise Incompatible(f"adapter {adapter_folder.name!r} brings its own template", "leave --template out")
@@ -116,7 +118,7 @@ def make_writer(
         profiler = Profiler(chosen, snapshot, analyst, cache, held_out=held_out, on_make=on_profile)
     builder = PromptBuilder(
         snapshot, chosen, Template(template or backbone.template), engine.chat, engine.count, k=history, max_input_tokens=budget,
-        held_out=held_out, min_peers=min_peers or 1, profiler=profiler,
+        held_out=held_out, min_peers=min_peers or 1, profiler=profiler, embed=embedder.encode if embedder else None,
     )  # fmt: skip
     return Writer(builder, engine, adapter, config)
 

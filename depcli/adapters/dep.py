@@ -9,11 +9,13 @@ import numpy as np
 import torch
 from torch import nn
 
+from depcli.adapters.mlp import projector
 from depcli.adapters.sae import SparseAutoencoder, reconstruction_loss, sparsity_loss
 from depcli.records import Slot
 
 KINDS = ("his", "diff")
 MARKERS = ("his_start", "his_end", "diff_start", "diff_end")
+SLOTS = KINDS + MARKERS
 
 
 @dataclass(frozen=True)
@@ -45,16 +47,24 @@ class DepAdapter(nn.Module):
         super().__init__()
         self.shape = shape
         self.sae = SparseAutoencoder(shape.d, shape.latents)
-        self.projectors = nn.ModuleDict({kind: _projector(shape.latents, shape.hidden) for kind in KINDS})
+        self.projectors = nn.ModuleDict({kind: projector(shape.latents, shape.hidden) for kind in KINDS})
         # Unit vectors times the norm of a token: one optimizer step then turns a marker about as far as a projected row.
         self.markers = nn.ParameterDict({name: nn.Parameter(torch.randn(shape.hidden) / shape.hidden**0.5) for name in MARKERS})
+
+    @classmethod
+    def make(cls, options, *, d: int, hidden: int, token_norm: float) -> DepAdapter:
+        return cls(DepShape(d, options.latents or max(1, d // 2), hidden, token_norm))
+
+    @classmethod
+    def from_config(cls, shape: dict) -> DepAdapter:
+        return cls(DepShape(**shape))
 
     def config(self) -> dict:
         return asdict(self.shape)
 
     def forward(self, slots: Sequence[Slot]) -> tuple[torch.Tensor, dict[str, tuple[torch.Tensor, torch.Tensor, torch.Tensor]]]:
         """Soft tokens (S, H) in the order of the slots, and for each kind present (e (n, d), e_hat (n, d), z (n, d'))."""
-        at = {kind: [i for i, slot in enumerate(slots) if slot.kind == kind] for kind in KINDS + MARKERS}
+        at = {kind: [i for i, slot in enumerate(slots) if slot.kind == kind] for kind in SLOTS}
         device = self.sae.encoder.weight.device
         indexes, pieces, seen = [], [], {}
         for kind in KINDS:
@@ -73,6 +83,11 @@ class DepAdapter(nn.Module):
         order[torch.tensor(indexes)] = torch.arange(len(indexes))
         return rows[order.to(device)], seen
 
+    def penalty(self, seen: dict, weights: DepLoss) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """What the autoencoder adds to the generation loss, and its terms."""
+        terms = dep_losses(seen, weights)
+        return terms["sae"], terms
+
 
 def dep_losses(seen: dict, weights: DepLoss) -> dict[str, torch.Tensor]:
     """The autoencoder's part of eq. 11 over one whole optimizer step: `recon`, `sparse`, and `sae` = lambda * (recon +
@@ -80,12 +95,3 @@ def dep_losses(seen: dict, weights: DepLoss) -> dict[str, torch.Tensor]:
     recon = sum(reconstruction_loss(e, e_hat) for e, e_hat, _ in seen.values())
     sparse = sum(sparsity_loss(z, weights.rho) for _, _, z in seen.values())
     return {"recon": recon, "sparse": sparse, "sae": weights.lambda_sae * (recon + weights.gamma * sparse)}
-
-
-def _projector(latents: int, hidden: int) -> nn.Sequential:
-    """A two-layer GELU MLP, Xavier-initialised (DEP section 4.1)."""
-    first, second = nn.Linear(latents, hidden), nn.Linear(hidden, hidden)
-    for layer in (first, second):
-        nn.init.xavier_uniform_(layer.weight)
-        nn.init.zeros_(layer.bias)
-    return nn.Sequential(first, nn.GELU(), second)

@@ -8,7 +8,17 @@ import click
 
 from depcli.cli.analyst import ask_analyst, prepare_analyst
 from depcli.cli.moment import as_of_moment, tell_moment
-from depcli.cli.options import BACKBONE_HELP, METHODS, Finite, Setting, agree_to_download, at_commit, every_command, may_download
+from depcli.cli.options import (
+    BACKBONE_HELP,
+    METHODS,
+    Finite,
+    Setting,
+    agree_to_download,
+    at_commit,
+    every_command,
+    may_download,
+    query_embedder,
+)
 
 _PHASES = {"write": "writing", "likelihood": "likelihood of the real reviews", "score": "scoring"}
 
@@ -35,7 +45,10 @@ class _Methods(click.ParamType):
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="So many reviews, the same ones for the same seed.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="[default: evaluations/ADAPTER-SPLIT]")
-@click.option("--adapter", metavar="NAME", help="[default: the newest one, of the backbone if one is named]")
+@click.option(
+    "--adapter", "adapters", multiple=True, metavar="NAME",
+    help="Once for each method with an adapter. [default: the newest of each, all of one backbone]",
+)  # fmt: skip
 @click.option("--backbone", metavar="NAME", help=f"{BACKBONE_HELP} [default: the adapter's, else mini]")
 @click.option("--engine", type=click.Choice(["llamacpp", "transformers"]), help="[default: llamacpp where there is a GGUF]")
 @ask_analyst
@@ -48,7 +61,8 @@ class _Methods(click.ParamType):
 @may_download
 @every_command
 def command(
-    setting: Setting, methods: tuple[str, ...], split: str, limit: int | None, seed: int, out: Path | None, adapter: str | None,
+    setting: Setting, methods: tuple[str, ...], split: str, limit: int | None, seed: int, out: Path | None,
+    adapters: tuple[str, ...],
     backbone: str | None, engine: str | None, temperature: float, top_p: float, max_new_tokens: int,
     at: str | None, as_of: float | None, min_peers: int | None, analyst: str | None,
 ) -> None:  # fmt: skip
@@ -63,6 +77,7 @@ def command(
       dep eval --methods rag,dep --split validation --out results
       dep eval --methods rag,pag,dpl,drp --limit 50
     """
+    from depcli import backbones
     from depcli import profiles as places
     from depcli.evaluating import evaluate_store
     from depcli.records import Sampling
@@ -70,14 +85,17 @@ def command(
 
     sink = setting.sink
     store = Store.open(setting.profiles)
-    parts = places.writing_parts(
-        setting.profiles, method="dep" if "dep" in methods else methods[0], adapter=adapter, backbone=backbone, engine=engine
-    )
-    for reason in parts.reasons:
+    named = backbones.find(backbone).name if backbone else None
+    folders, reasons = places.compared_adapters(setting.profiles, methods, adapters, named)
+    main = "dep" if "dep" in folders else next(iter(folders), methods[0])
+    adapter = folders[main].name if folders else None
+    parts = places.writing_parts(setting.profiles, method=main, adapter=adapter, backbone=backbone, engine=engine)
+    for reason in (*reasons, *parts.reasons[bool(folders) :]):
         sink.note(reason)
     for form in dict.fromkeys((parts.form, "weights")):  # likelihoods are always computed from the weights
         agree_to_download(setting, parts.backbone, form)
     prepare_analyst(setting, analyst, methods)
+    embedder = query_embedder(setting, store, methods)
     name = parts.adapter.name if parts.adapter else parts.backbone.name.rpartition("/")[2]
     out = out or setting.profiles / places.EVALUATIONS / f"{name}-{split}"
     sink.note(f"results go to {out}")
@@ -91,7 +109,7 @@ def command(
                 update(event["done_requests"], event["total_requests"], f"{event['method']}: {_PHASES[event['phase']]}")
 
         results = evaluate_store(
-            store=store, backbone=parts.backbone, method_names=methods, adapter_folder=parts.adapter, out=out,
+            store=store, backbone=parts.backbone, method_names=methods, adapters=folders, out=out, embedder=embedder,
             sampling=Sampling(temperature, top_p, max_new_tokens, seed), engine_name=parts.engine, role=split, limit=limit,
             at=at, as_of=as_of, min_peers=min_peers, analyst=analyst, offline=setting.offline, on_event=show,
         )  # fmt: skip

@@ -6,7 +6,17 @@ import click
 
 from depcli.cli.analyst import ask_analyst, prepare_analyst, tell_profile
 from depcli.cli.moment import as_of_moment, tell_moment
-from depcli.cli.options import BACKBONE_HELP, METHODS, Finite, Setting, agree_to_download, at_commit, every_command, may_download
+from depcli.cli.options import (
+    BACKBONE_HELP,
+    METHODS,
+    Finite,
+    Setting,
+    agree_to_download,
+    at_commit,
+    every_command,
+    may_download,
+    query_embedder,
+)
 
 
 @click.command("write")
@@ -20,7 +30,7 @@ from depcli.cli.options import BACKBONE_HELP, METHODS, Finite, Setting, agree_to
     help="openai asks the endpoint at OPENAI_BASE_URL. [default: llamacpp where there is a GGUF]",
 )  # fmt: skip
 @ask_analyst
-@click.option("--adapter", metavar="NAME", help="[default: the newest one, of the backbone if one is named]")
+@click.option("--adapter", metavar="NAME", help="[default: the newest one of the method, of the backbone if one is named]")
 @click.option("--backbone", metavar="NAME", help=f"{BACKBONE_HELP} openai: its name there. [default: the adapter's, else mini]")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Another seed, another review.")
 @click.option("--temperature", type=Finite(min=0), default=0.8, show_default=True, help="0 takes the likeliest token each time.")
@@ -28,7 +38,7 @@ from depcli.cli.options import BACKBONE_HELP, METHODS, Finite, Setting, agree_to
 @click.option("--max-new-tokens", type=click.IntRange(min=1), metavar="N", help="[default: 2048, or less in a short context]")
 @click.option("--item-title", metavar="TEXT", help="Title of the item, instead of the store's.")
 @click.option("--item-description", metavar="TEXT", help="Description of the item, instead of the store's.")
-@click.option("--template", metavar="NAME", help="full, compact, or a .jinja file of yours; with dep it is the adapter's.")
+@click.option("--template", metavar="NAME", help="full, compact, or a .jinja file of yours; an adapter brings its own.")
 @at_commit
 @as_of_moment
 @click.option("--min-peers", type=click.IntRange(min=1), metavar="N", help="As the adapter was trained: it refuses another N.")
@@ -77,6 +87,7 @@ def command(
     if parts.form:
         agree_to_download(setting, parts.backbone, parts.form)
     prepare_analyst(setting, analyst, [method])
+    embedder = query_embedder(setting, store, [method])
     drawing = Sampling(temperature, top_p, seed=seed)
     with (
         engines.load(parts.engine, parts.backbone, offline=setting.offline) as loaded,
@@ -84,7 +95,7 @@ def command(
     ):
         writer = writing.make_writer(
             store=store, snapshot=snapshot, method=method, backbone=parts.backbone, engine=loaded, adapter_folder=parts.adapter,
-            template=template, min_peers=min_peers, analyst=asked,
+            template=template, min_peers=min_peers, analyst=asked, embedder=embedder,
             on_profile=lambda reviews: sink.note(f"{asked.name} makes a profile from {reviews} reviews"),
         )  # fmt: skip
         room = max_new_tokens or min(Sampling().max_new_tokens, loaded.context - writer.builder.max_input_tokens)
@@ -135,15 +146,18 @@ def _document(written, parts, sampling, snapshot, writer, show_prompt: bool) -> 
             for past in prompt.shown
         ],
         "reviews_dropped": prompt.dropped,
+        "reviews_pooled": len(prompt.pooled),
         **({"prompt": prompt.render()} if show_prompt else {}),
     }  # fmt: skip
 
 
 def _tell(sink, document: dict) -> None:
-    used = document["reviews_used"]
+    used, pooled = document["reviews_used"], document["reviews_pooled"]
     few = "without peers" if document["min_peers"] == 1 else f"with fewer than {document['min_peers']} peers"
     alone = sum(past["peers"] < document["min_peers"] for past in used)
     said = [f"{len(used)} past reviews read" + (f", {alone} of them {few}" if alone else "")]
+    if pooled:
+        said = [f"the vectors of {pooled} past reviews read as one soft token"]
     if document["reviews_dropped"]:
         said.append(f"{document['reviews_dropped']} left out, the prompt was full")
     said.append(f"{document['prompt_tokens']:,} tokens read, {document['generated_tokens']:,} written")

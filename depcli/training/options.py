@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from depcli import methods
 from depcli.adapters.dep import DepLoss
 from depcli.errors import BadInput
 
@@ -15,6 +16,7 @@ SMALL_HIDDEN = 1024
 class TrainOptions:
     """Defaults are the paper's (DEP section 4.1) where it gives one. Lengths in tokens, batches in reviews."""
 
+    method: str = "dep"  # one with soft tokens
     epochs: int = 5
     batch_size: int = 16  # reviews per optimizer step
     micro_tokens: int | None = None  # padded tokens in one pass through the backbone; changes memory, not the loss
@@ -40,6 +42,7 @@ class TrainOptions:
         wrong = [
             f"{name} must be {what}, not {getattr(self, name)}"
             for name, what, good in (
+                ("method", " or ".join(methods.trained()), self.method in methods.trained()),
                 ("epochs", "1 or more", self.epochs >= 1),
                 ("batch_size", "1 or more", self.batch_size >= 1),
                 ("learning_rate", "above 0 and at most 1", self.learning_rate is None or 0 < self.learning_rate <= 1),
