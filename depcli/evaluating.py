@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Literal
 
@@ -38,6 +39,7 @@ def evaluate_store(
     as_of: float | None = None,
     min_peers: int | None = None,
     analyst: str | None = None,
+    choices: dict | None = None,
     embedder=None,
     offline: bool = False,
     device: str = "auto",
@@ -50,7 +52,8 @@ def evaluate_store(
     `min_peers` or split raises Incompatible: also that of another commit asked for with `at` (id or number), and that of another
     adapter. Without an adapter only the reviews up to `as_of` (unix seconds) exist. Text-only methods show as many past reviews
     as the first adapter does. Likelihoods are computed by transformers. `analyst` (ENGINE:MODEL) makes the profiles where the
-    writer itself shall not; `embedder` is the store's, loaded if need be.
+    writer itself shall not; `embedder` is the store's, loaded if need be. `choices` are fields of
+    personal.choices.Choices that are asked for: an adapter brings its own, and text-only methods retrieve as the first one does.
     """
     adapters = {name: adapters[name] for name in method_names if find(name).needs_adapter and name in adapters}
     configs = {name: files.read_config(folder) for name, folder in adapters.items()}
@@ -59,6 +62,8 @@ def evaluate_store(
         files.min_peers_of(adapters[name], config, min_peers)
     config = next(iter(configs.values()), None)
     as_of = _moment(adapters, configs, as_of)
+    asked_for = choices or {}
+    retrieval = asked_for.get("retrieval") or (config or {}).get("choices", {}).get("retrieval")
     snapshot = store.snapshot(at or (config["store_commit"] if config else None), as_of=as_of)
     if config and at is None and snapshot.commit.id != store.snapshot().commit.id:
         on_event({"note": f"evaluating commit {snapshot.commit.id}, which the adapter was trained on; the store has grown since"})
@@ -80,7 +85,7 @@ def evaluate_store(
             model = backbones.load_model(backbone, offline=offline, device=device)
             tokenizer = backbones.load_tokenizer(backbone, offline=offline)
         history = config["history"] if config else 8
-        embedder = embedder or embedders.for_queries(method_names, store, offline=offline)
+        embedder = embedder or embedders.for_queries(method_names, store, retrieval=retrieval, offline=offline)
         writers = {
             name: make_writer(
                 store=store,
@@ -94,6 +99,7 @@ def evaluate_store(
                 min_peers=min_peers,
                 analyst=asked,
                 embedder=embedder,
+                choices=asked_for if name in adapters else {"retrieval": retrieval, **asked_for},
             )
             for name in method_names
         }
@@ -106,6 +112,7 @@ def evaluate_store(
             "history": history,
             "as_of": as_of,
             "min_peers": min_peers or (config and config.get("min_peers")),
+            "choices": {name: asdict(writer.builder.choices) for name, writer in writers.items()},
             "analyst": asked.name if analyst else None,
             "adapters": {name: {key: found[key] for key in _TOLD} for name, found in configs.items()},
         }

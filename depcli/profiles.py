@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -153,6 +153,11 @@ def compared_adapters(
         backbone = backbone or adapter_files.read_config(found[method])["backbone"]["name"]
         reasons.append(f"adapter {found[method].name}: {why}")
     return {method: found[method] for method in wanted}, reasons
+
+
+def trained_choices(folders: Mapping[str, Path]) -> dict:
+    """What the first of these adapters was trained with (fields of personal.choices.Choices); nothing for none."""
+    return next((adapter_files.read_config(folder).get("choices", {}) for folder in folders.values()), {})
 
 
 @dataclass(frozen=True)

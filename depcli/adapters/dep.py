@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import torch
@@ -21,12 +21,14 @@ SLOTS = KINDS + MARKERS
 @dataclass(frozen=True)
 class DepShape:
     """Sizes: embeddings (d), latents (d'), backbone hidden size (H). `token_norm` is the mean L2 norm of the backbone's
-    token embeddings, to which soft tokens are scaled at the start."""
+    token embeddings, to which soft tokens are scaled at the start. `reduction`: 'sae', 'ae' (an autoencoder without sparsity),
+    or 'none' (the embeddings are projected as they are)."""
 
     d: int
     latents: int
     hidden: int
     token_norm: float
+    reduction: str = "sae"
 
 
 @dataclass(frozen=True)
@@ -46,14 +48,15 @@ class DepAdapter(nn.Module):
     def __init__(self, shape: DepShape):
         super().__init__()
         self.shape = shape
-        self.sae = SparseAutoencoder(shape.d, shape.latents)
-        self.projectors = nn.ModuleDict({kind: projector(shape.latents, shape.hidden) for kind in KINDS})
+        self.sae = None if shape.reduction == "none" else SparseAutoencoder(shape.d, shape.latents)
+        width = shape.latents if self.sae else shape.d
+        self.projectors = nn.ModuleDict({kind: projector(width, shape.hidden) for kind in KINDS})
         # Unit vectors times the norm of a token: one optimizer step then turns a marker about as far as a projected row.
         self.markers = nn.ParameterDict({name: nn.Parameter(torch.randn(shape.hidden) / shape.hidden**0.5) for name in MARKERS})
 
     @classmethod
     def make(cls, options, *, d: int, hidden: int, token_norm: float) -> DepAdapter:
-        return cls(DepShape(d, options.latents or max(1, d // 2), hidden, token_norm))
+        return cls(DepShape(d, options.latents or max(1, d // 2), hidden, token_norm, options.reduction))
 
     @classmethod
     def from_config(cls, shape: dict) -> DepAdapter:
@@ -65,13 +68,16 @@ class DepAdapter(nn.Module):
     def forward(self, slots: Sequence[Slot]) -> tuple[torch.Tensor, dict[str, tuple[torch.Tensor, torch.Tensor, torch.Tensor]]]:
         """Soft tokens (S, H) in the order of the slots, and for each kind present (e (n, d), e_hat (n, d), z (n, d'))."""
         at = {kind: [i for i, slot in enumerate(slots) if slot.kind == kind] for kind in SLOTS}
-        device = self.sae.encoder.weight.device
+        device = self.markers[MARKERS[0]].device
         indexes, pieces, seen = [], [], {}
         for kind in KINDS:
             if at[kind]:
                 e = torch.from_numpy(np.stack([slots[i].embedding for i in at[kind]])).to(device)
-                z = self.sae.encode(e)
-                seen[kind] = (e, self.sae.decode(z), z)
+                if self.sae:
+                    z = self.sae.encode(e)
+                    seen[kind] = (e, self.sae.decode(z), z)
+                else:
+                    z = e * self.shape.d**0.5  # unit variance, which Xavier initialisation supposes
                 indexes += at[kind]
                 pieces.append(self.projectors[kind](z) * (self.shape.token_norm / self.shape.hidden**0.5))
         for name in MARKERS:
@@ -83,9 +89,11 @@ class DepAdapter(nn.Module):
         order[torch.tensor(indexes)] = torch.arange(len(indexes))
         return rows[order.to(device)], seen
 
-    def penalty(self, seen: dict, weights: DepLoss) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    def penalty(self, seen: dict, weights: DepLoss) -> tuple[torch.Tensor | None, dict[str, torch.Tensor]]:
         """What the autoencoder adds to the generation loss, and its terms."""
-        terms = dep_losses(seen, weights)
+        if not seen:  # no autoencoder, or markers alone
+            return None, {}
+        terms = dep_losses(seen, replace(weights, gamma=0.0) if self.shape.reduction == "ae" else weights)
         return terms["sae"], terms
 
 

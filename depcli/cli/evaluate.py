@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from depcli.cli.analyst import ask_analyst, prepare_analyst
+from depcli.cli.choices import choose_parts
 from depcli.cli.moment import as_of_moment, tell_moment
 from depcli.cli.options import (
     BACKBONE_HELP,
@@ -55,6 +56,7 @@ class _Methods(click.ParamType):
 @click.option("--temperature", type=Finite(min=0), default=0.8, show_default=True)
 @click.option("--top-p", type=Finite(0, 1, min_open=True), default=0.95, show_default=True)
 @click.option("--max-new-tokens", type=click.IntRange(min=1), default=2048, show_default=True, metavar="N")
+@choose_parts
 @as_of_moment
 @click.option("--min-peers", type=click.IntRange(min=1), metavar="N", help="As the adapter was trained: it refuses another N.")
 @at_commit
@@ -64,7 +66,7 @@ def command(
     setting: Setting, methods: tuple[str, ...], split: str, limit: int | None, seed: int, out: Path | None,
     adapters: tuple[str, ...],
     backbone: str | None, engine: str | None, temperature: float, top_p: float, max_new_tokens: int,
-    at: str | None, as_of: float | None, min_peers: int | None, analyst: str | None,
+    at: str | None, as_of: float | None, min_peers: int | None, analyst: str | None, choices: dict,
 ) -> None:  # fmt: skip
     """Compare methods on held-out reviews: each is written again by each method and compared with what the person wrote.
 
@@ -95,7 +97,8 @@ def command(
     for form in dict.fromkeys((parts.form, "weights")):  # likelihoods are always computed from the weights
         agree_to_download(setting, parts.backbone, form)
     prepare_analyst(setting, analyst, methods)
-    embedder = query_embedder(setting, store, methods)
+    found = {**places.trained_choices(folders), **choices}
+    embedder = query_embedder(setting, store, methods, found.get("retrieval"))
     name = parts.adapter.name if parts.adapter else parts.backbone.name.rpartition("/")[2]
     out = out or setting.profiles / places.EVALUATIONS / f"{name}-{split}"
     sink.note(f"results go to {out}")
@@ -111,7 +114,7 @@ def command(
         results = evaluate_store(
             store=store, backbone=parts.backbone, method_names=methods, adapters=folders, out=out, embedder=embedder,
             sampling=Sampling(temperature, top_p, max_new_tokens, seed), engine_name=parts.engine, role=split, limit=limit,
-            at=at, as_of=as_of, min_peers=min_peers, analyst=analyst, offline=setting.offline, on_event=show,
+            at=at, as_of=as_of, min_peers=min_peers, analyst=analyst, choices=choices, offline=setting.offline, on_event=show,
         )  # fmt: skip
     sink.result({"out": str(out), **results}, lambda: _show(sink, results))
 

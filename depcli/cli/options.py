@@ -96,8 +96,8 @@ def agree_to_download(setting: Setting, backbone, form: str) -> None:
         raise NeedsNetwork(f"{download} is not on this machine", "say yes to the download (--yes where nobody is asked)")
 
 
-def query_embedder(setting: Setting, store, methods: Iterable[str]):
+def query_embedder(setting: Setting, store, methods: Iterable[str], retrieval: str | None = None):
     """The store's embedder where one of these methods needs it to write, else None. Its download is asked for."""
     from depcli import embedders
 
-    return embedders.for_queries(methods, store, offline=setting.offline, ask=setting.sink.ask)
+    return embedders.for_queries(methods, store, retrieval=retrieval, offline=setting.offline, ask=setting.sink.ask)

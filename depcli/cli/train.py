@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from depcli.cli.choices import choose_parts
 from depcli.cli.moment import as_of_moment, tell_moment
 from depcli.cli.options import (
     BACKBONE_HELP,
@@ -36,6 +37,11 @@ _AT_LEAST_1 = click.IntRange(min=1)
 @click.option("--max-input-tokens", type=_AT_LEAST_1, metavar="N", help="Longest prompt. [default: the backbone's]")
 @click.option("--template", metavar="NAME", help="full, compact, or a .jinja file of yours. [default: the backbone's]")
 @click.option("--min-peers", type=_AT_LEAST_1, metavar="N", help="A difference from fewer peers is not used. [default: 1]")
+@choose_parts
+@click.option(
+    "--reduction", type=click.Choice(["sae", "ae", "none"]),
+    help="Of DEP's embeddings: sparse autoencoder, autoencoder, or none. [default: sae]",
+)  # fmt: skip
 @as_of_moment
 @click.option("--seed", type=click.IntRange(min=0), help="[default: 0]")
 @click.option("--device", default="auto", show_default=True, metavar="NAME", help="auto, cpu or cuda.")
@@ -44,7 +50,7 @@ _AT_LEAST_1 = click.IntRange(min=1)
 @every_command
 def command(
     setting: Setting, method: str, backbone: str, adapter: str | None, resume: bool, replace: bool, device: str, at: str | None,
-    **values,
+    choices: dict, **values,
 ) -> None:  # fmt: skip
     """Train an adapter on the reviews in the store. The backbone stays as it is.
 
@@ -57,9 +63,11 @@ def command(
       dep train --backbone qwen2.5-1.5b --adapter first --targets-per-user 3
       dep train --adapter first --resume
       dep train --method pplug
+      dep train --adapter his-only --embeddings his
     """
     from depcli import backbones
     from depcli.adapters.files import folder_of
+    from depcli.personal.choices import Choices
     from depcli.store import Store
     from depcli.training.options import TrainOptions
     from depcli.training.run import train
@@ -68,9 +76,11 @@ def command(
     store, found = Store.open(setting.profiles), backbones.find(backbone)
     default = found.name.rpartition("/")[2] + ("" if method == "dep" else f"-{method}")
     folder = folder_of(str(setting.profiles), adapter or default)
-    options = TrainOptions(method=method, **{name: value for name, value in values.items() if value is not None})
+    options = TrainOptions(
+        method=method, choices=Choices(**choices), **{name: value for name, value in values.items() if value is not None}
+    )
     agree_to_download(setting, found, "weights")
-    embedder = query_embedder(setting, store, [method])
+    embedder = query_embedder(setting, store, [method], options.choices.retrieval)
     sink.note(f"adapter {folder.name} of {method} for the backbone {found.name}, in {folder}")
     tell_moment(sink, options.as_of)
     with sink.progress("training", "steps") as update:

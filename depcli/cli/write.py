@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from depcli.cli.analyst import ask_analyst, prepare_analyst, tell_profile
+from depcli.cli.choices import choose_parts
 from depcli.cli.moment import as_of_moment, tell_moment
 from depcli.cli.options import (
     BACKBONE_HELP,
@@ -42,6 +43,7 @@ from depcli.cli.options import (
 @at_commit
 @as_of_moment
 @click.option("--min-peers", type=click.IntRange(min=1), metavar="N", help="As the adapter was trained: it refuses another N.")
+@choose_parts
 @click.option("--show-prompt", is_flag=True, help="Show on stderr what the model reads; soft tokens appear as «his», «diff».")
 @may_download
 @every_command
@@ -49,7 +51,7 @@ def command(
     setting: Setting, user: str, item: str, rating: float | None, title: str | None, method: str, engine: str | None,
     adapter: str | None, backbone: str | None, seed: int, temperature: float, top_p: float, max_new_tokens: int | None,
     item_title: str | None, item_description: str | None, template: str | None, at: str | None, as_of: float | None,
-    min_peers: int | None, show_prompt: bool, analyst: str | None,
+    min_peers: int | None, show_prompt: bool, analyst: str | None, choices: dict,
 ) -> None:  # fmt: skip
     """Write the review that a user would write about an item.
 
@@ -68,6 +70,7 @@ def command(
     from dataclasses import replace
 
     from depcli import engines, writing
+    from depcli.adapters.files import read_config
     from depcli.analysts.choose import analyst as asked_analyst
     from depcli.portraits import profile_document
     from depcli.profiles import writing_parts
@@ -87,7 +90,8 @@ def command(
     if parts.form:
         agree_to_download(setting, parts.backbone, parts.form)
     prepare_analyst(setting, analyst, [method])
-    embedder = query_embedder(setting, store, [method])
+    trained = read_config(parts.adapter).get("choices", {}) if parts.adapter else {}
+    embedder = query_embedder(setting, store, [method], {**trained, **choices}.get("retrieval"))
     drawing = Sampling(temperature, top_p, seed=seed)
     with (
         engines.load(parts.engine, parts.backbone, offline=setting.offline) as loaded,
@@ -96,6 +100,7 @@ def command(
         writer = writing.make_writer(
             store=store, snapshot=snapshot, method=method, backbone=parts.backbone, engine=loaded, adapter_folder=parts.adapter,
             template=template, min_peers=min_peers, analyst=asked, embedder=embedder,
+            choices=choices,
             on_profile=lambda reviews: sink.note(f"{asked.name} makes a profile from {reviews} reviews"),
         )  # fmt: skip
         room = max_new_tokens or min(Sampling().max_new_tokens, loaded.context - writer.builder.max_input_tokens)
@@ -114,6 +119,8 @@ def command(
 
 
 def _document(written, parts, sampling, snapshot, writer, show_prompt: bool) -> dict:
+    from dataclasses import asdict
+
     request, prompt, completion = written.request, written.prompt, written.completion
     return {
         "text": completion.text,
@@ -130,6 +137,7 @@ def _document(written, parts, sampling, snapshot, writer, show_prompt: bool) -> 
         "as_of": snapshot.moment,
         "adapter_as_of": (writer.adapter_config or {}).get("as_of"),
         "min_peers": writer.builder.min_peers,
+        "choices": asdict(writer.builder.choices),
         "seed": sampling.seed,
         "request_seed": written.seed,
         "temperature": sampling.temperature,

@@ -65,9 +65,12 @@ def for_store(identity: EmbedderIdentity, *, offline: bool, name: str | None = N
     return embedder
 
 
-def for_queries(names: Iterable[str], store, *, offline: bool, ask: Callable[[str], bool] | None = None):
-    """The embedder of a store, for methods that weigh a history by what is to be written about; None when none of them does."""
-    needed = any(methods.find(name).before for name in names)
+def for_queries(
+    names: Iterable[str], store, *, retrieval: str | None = None, offline: bool, ask: Callable[[str], bool] | None = None
+):
+    """The embedder of a store, for methods that weigh a history by what is to be written about, and for dense `retrieval`; None
+    where nothing needs it."""
+    needed = retrieval == "dense" or any(methods.find(name).before for name in names)
     return for_store(store.embedder, offline=offline, ask=ask) if needed else None
 
 

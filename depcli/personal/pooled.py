@@ -8,7 +8,8 @@ import numpy as np
 
 from depcli.methods.base import Method
 from depcli.personal.history import known_before, most_recent, unknown_user
-from depcli.records import Item, Request, Review, Slot
+from depcli.personal.retrieval import query_vectors
+from depcli.records import Request, Review, Slot
 
 LONGEST = 512  # reviews; of a longer history the most recent ones
 
@@ -26,7 +27,8 @@ class Pooling:
     def before(self, requests: Sequence[Request]) -> list[tuple[tuple[Slot, ...], tuple[Review, ...]]]:
         """(slots, the reviews whose vectors they carry) of each request. Raises NotFound for an unknown user."""
         stored = self._snapshot.histories(sorted({request.user_id for request in requests}))
-        queries = self._queries([request.item for request in requests])
+        d = self._snapshot.embedder.dimension
+        queries = query_vectors([request.item for request in requests], self._embed, d)
         found = []
         for request, query in zip(requests, queries, strict=True):
             if request.user_id not in stored:
@@ -35,16 +37,3 @@ class Pooling:
             slots = self._method.before([entry.vector for entry in entries], query)
             found.append((slots, tuple(entry.review for entry in entries)))
         return found
-
-    def _queries(self, items: Sequence[Item]) -> np.ndarray:
-        """(n, d) float32."""
-        texts = [query_text(item) for item in items]
-        asked = list(dict.fromkeys(text for text in texts if text))
-        rows = dict(zip(asked, self._embed(asked), strict=True)) if asked else {}
-        nothing = np.zeros(self._snapshot.embedder.dimension, np.float32)
-        return np.stack([rows.get(text, nothing) for text in texts])
-
-
-def query_text(item: Item) -> str:
-    """What is embedded of an item that a review is to be written about."""
-    return f"{item.title}\n{item.description}".strip()

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from depcli import methods
 from depcli.adapters.dep import DepLoss
 from depcli.errors import BadInput
+from depcli.personal.choices import Choices
 
 PAPER_RATE, SMALL_RATE = 1e-5, 1e-2
 SMALL_HIDDEN = 1024
@@ -30,6 +31,8 @@ class TrainOptions:
     max_target_tokens: int = 2048
     latents: int | None = None  # None: half the embedding dimension, as 1024 -> 512 in the paper
     loss: DepLoss = DepLoss()
+    reduction: str = "sae"  # of the embeddings, by DEP: or "ae" (without sparsity), "none"
+    choices: Choices = Choices()
     min_peers: int = 1  # a difference from fewer peers is not used
     as_of: float | None = None  # unix seconds: only the reviews up to then exist; None: all do
     targets_per_user: int = 1
@@ -40,7 +43,7 @@ class TrainOptions:
 
     def __post_init__(self):
         wrong = [
-            f"{name} must be {what}, not {getattr(self, name)}"
+            f"{name} must be {what}, not {getattr(self, name, None) or getattr(self.choices, name)}"
             for name, what, good in (
                 ("method", " or ".join(methods.trained()), self.method in methods.trained()),
                 ("epochs", "1 or more", self.epochs >= 1),
@@ -50,6 +53,8 @@ class TrainOptions:
                 ("min_peers", "1 or more", self.min_peers >= 1),
                 ("targets_per_user", "1 or more", self.targets_per_user >= 1),
                 ("validation_limit", "1 or more", self.validation_limit >= 1),
+                ("reduction", "sae, ae or none", self.reduction in ("sae", "ae", "none")),
+                ("embeddings", "his, diff or both (without any, rag is the same)", self.choices.embeddings != "none"),
                 ("select_by", "loss or meteor", self.select_by in ("loss", "meteor")),
             )
             if not good

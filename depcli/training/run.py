@@ -61,7 +61,9 @@ def train(
     """
     _claim(folder, resume, replace)
     commit = at or (checkpoints.settings_of(folder)["store_commit"] if resume else None)
-    embedder = embedder or embedders.for_queries([options.method], store, offline=offline)
+    embedder = embedder or embedders.for_queries(
+        [options.method], store, retrieval=options.choices.retrieval, offline=offline
+    )  # fmt: skip
     run = _Run(store, backbone, options, commit, offline=offline, device=device, embedder=embedder)
     on_event({"note": f"learning rate {run.rate:g}: {run.rate_reason}"})
 
@@ -157,7 +159,7 @@ class _Run:
             self.snapshot, methods.find(method), self.template, backbones.chat_of(self.tokenizer),
             lambda text: len(self.tokenizer(text, add_special_tokens=False)["input_ids"]),
             k=self.options.history, max_input_tokens=self.max_input_tokens, held_out=self.split.held_out,
-            min_peers=self.options.min_peers, embed=self.embedder.encode if self.embedder else None,
+            min_peers=self.options.min_peers, choices=self.options.choices, embed=self.embedder.encode if self.embedder else None,
         )  # fmt: skip
         return make_examples(builder, self.tokenizer, pairs_of(targets, self.snapshot), self.max_target_tokens)
 
