@@ -58,10 +58,10 @@ def read_config(folder: Path) -> dict:
         raise BadInput(f"{folder / CONFIG} is damaged: {error}", "train the adapter again, or restore the file") from None
     if not isinstance(config, dict):
         raise BadInput(f"{folder / CONFIG} is damaged: not a JSON object", "train the adapter again, or restore the file")
-    if config.get("format") != FORMAT or config.get("type") not in methods.trained():
+    if config.get("format") != FORMAT or config.get("type") not in methods.names():
         raise Incompatible(
             f"adapter {folder.name!r} has format {config.get('format')} and type {config.get('type')}; "
-            f"this version reads format {FORMAT}, types {', '.join(methods.trained())}",
+            f"this version reads format {FORMAT}, of the methods {', '.join(methods.trained())}",
             "update depcli, or train the adapter again",
         )
     missing = _NEEDED - config.keys()

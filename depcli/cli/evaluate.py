@@ -18,6 +18,7 @@ from depcli.cli.options import (
     at_commit,
     every_command,
     may_download,
+    methods_from_outside,
     query_embedder,
 )
 
@@ -32,7 +33,7 @@ class _Methods(click.ParamType):
 
     def convert(self, value, param, ctx):
         names = tuple(dict.fromkeys(name.strip() for name in value.split(","))) if isinstance(value, str) else value
-        if unknown := [name for name in names if name not in self.known]:
+        if unknown := [name for name in names if name not in self.known and name not in methods_from_outside()]:
             self.fail(f"no method {unknown[0]!r}; known: {', '.join(self.known)}.", param, ctx)
         return names
 

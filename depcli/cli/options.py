@@ -83,6 +83,20 @@ class Finite(click.FloatRange):
 METHODS = ("nonperso", "rag", "pag", "dpl", "drp", "pplug", "trained-prompt", "dep")
 TRAINED = ("dep", "pplug", "trained-prompt")
 
+
+class MethodChoice(click.Choice):
+    """One of these methods, or one that another package brings."""
+
+    def convert(self, value, param, ctx):
+        return value if value not in self.choices and value in methods_from_outside() else super().convert(value, param, ctx)
+
+
+def methods_from_outside() -> list[str]:
+    from depcli.methods import outside
+
+    return outside.names()
+
+
 BACKBONE_HELP = "mini, qwen2.5-0.5b, -1.5b, -7b, -32b, a model folder, or a hub id."
 
 

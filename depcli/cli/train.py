@@ -10,6 +10,7 @@ from depcli.cli.options import (
     BACKBONE_HELP,
     TRAINED,
     Finite,
+    MethodChoice,
     Setting,
     agree_to_download,
     at_commit,
@@ -23,7 +24,7 @@ _AT_LEAST_1 = click.IntRange(min=1)
 
 
 @click.command("train")
-@click.option("--method", default="dep", show_default=True, type=click.Choice(TRAINED), help="What the adapter is for.")
+@click.option("--method", default="dep", show_default=True, type=MethodChoice(TRAINED), help="What the adapter is for.")
 @click.option("--backbone", default="mini", show_default=True, metavar="NAME", help=BACKBONE_HELP)
 @click.option("--adapter", metavar="NAME", help="Name of the adapter. [default: the backbone's, with the method if not dep]")
 @click.option("--epochs", type=_AT_LEAST_1, help="At most so many passes over the reviews. [default: 5]")

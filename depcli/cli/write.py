@@ -11,6 +11,7 @@ from depcli.cli.options import (
     BACKBONE_HELP,
     METHODS,
     Finite,
+    MethodChoice,
     Setting,
     agree_to_download,
     at_commit,
@@ -25,7 +26,7 @@ from depcli.cli.options import (
 @click.option("--item", required=True, metavar="ID", help="About what: an item of the store, or a new one that you describe.")
 @click.option("--rating", type=Finite(0, 10), help="The rating that the review shall have.")
 @click.option("--title", help="The title that the review shall have.")
-@click.option("--method", default="dep", show_default=True, type=click.Choice(METHODS), help="How to write.")
+@click.option("--method", default="dep", show_default=True, type=MethodChoice(METHODS), help="How to write.")
 @click.option(
     "--engine", type=click.Choice(["llamacpp", "transformers", "openai"]),
     help="openai asks the endpoint at OPENAI_BASE_URL. [default: llamacpp where there is a GGUF]",

@@ -7,7 +7,7 @@ analyst is asked for a profile of the user first; `personal.prompts` does the re
 from __future__ import annotations
 
 from depcli.errors import NotFound
-from depcli.methods import dep, dpl, drp, nonperso, pag, pplug, rag, trained_prompt
+from depcli.methods import dep, dpl, drp, nonperso, outside, pag, pplug, rag, trained_prompt
 from depcli.methods.base import Method
 
 METHODS: dict[str, Method] = {
@@ -16,11 +16,19 @@ METHODS: dict[str, Method] = {
 
 
 def trained() -> list[str]:
-    """The names of the methods with soft tokens."""
+    """The names of the bundled methods with soft tokens."""
     return [name for name, method in METHODS.items() if method.needs_adapter]
 
 
+def names() -> list[str]:
+    """Every method there is: the bundled ones, then those of other packages."""
+    return [*METHODS, *(name for name in outside.names() if name not in METHODS)]
+
+
 def find(name: str) -> Method:
-    if name not in METHODS:
-        raise NotFound(f"no method {name!r}", f"known: {', '.join(METHODS)}")
-    return METHODS[name]
+    """Raises NotFound for an unknown method, BadInput for one of another package that cannot be used."""
+    if name in METHODS:
+        return METHODS[name]
+    if name not in outside.names():
+        raise NotFound(f"no method {name!r}", f"known: {', '.join(names())}")
+    return outside.load(name)

@@ -45,7 +45,7 @@ class TrainOptions:
         wrong = [
             f"{name} must be {what}, not {getattr(self, name, None) or getattr(self.choices, name)}"
             for name, what, good in (
-                ("method", " or ".join(methods.trained()), self.method in methods.trained()),
+                ("method", "one with soft tokens", methods.find(self.method).needs_adapter),
                 ("epochs", "1 or more", self.epochs >= 1),
                 ("batch_size", "1 or more", self.batch_size >= 1),
                 ("learning_rate", "above 0 and at most 1", self.learning_rate is None or 0 < self.learning_rate <= 1),
