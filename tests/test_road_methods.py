@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -15,8 +15,9 @@ from depcli.backbones.sequence import encode
 from depcli.demo.world import world
 from depcli.errors import Incompatible, NotFound
 from depcli.evaluating import evaluate_store
+from depcli.personal.choices import Choices
 from depcli.profiles import compared_adapters
-from depcli.records import Sampling
+from depcli.records import Sampling, Slot
 from depcli.training.options import TrainOptions
 from depcli.training.run import train
 from depcli.writing import find_request, make_writer
@@ -153,6 +154,25 @@ def test_the_newest_adapter_of_each_method_is_compared_or_the_named_one(trained,
         compared_adapters(Path(store.path), ("dep",), ["pplug"])
     with pytest.raises(NotFound, match="no adapter of pplug for the backbone other"):
         compared_adapters(Path(store.path), ("pplug",), backbone="other")
+
+
+def test_an_adapter_writes_with_the_parts_that_it_was_trained_with(store, backbone, tmp_path):
+    choices = Choices("his", review_text=False, guidance=False, retrieval="random")
+    options = replace(OPTIONS, epochs=1, choices=choices, reduction="none")
+    report = train(store=store, backbone=backbone, folder=tmp_path / "parts", options=options)
+    adapter, config = files.load(report.folder)
+    assert config["choices"] == asdict(choices) and adapter.shape.reduction == config["reduction"] == "none"
+    with engines.load("transformers", backbone) as engine:
+        road = writer(store, backbone, engine, "dep", report.folder)
+        (request, *_) = requests(store)
+        prompt = road.builder.build(request)
+        assert {part.kind for part in prompt.parts if isinstance(part, Slot)} == {"his_start", "his", "his_end"}
+        assert len(prompt.shown) == 2 and not any(past.review.text in prompt.render() for past in prompt.shown)
+        with pytest.raises(Incompatible, match="trained with retrieval random, not recency"):
+            make_writer(
+                store=store, snapshot=store.snapshot(), method="dep", backbone=backbone, engine=engine,
+                adapter_folder=report.folder, choices={"retrieval": "recency"},
+            )  # fmt: skip
 
 
 def test_evaluation_compares_all_of_them(trained, store, backbone, tmp_path):

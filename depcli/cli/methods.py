@@ -18,7 +18,6 @@ def command(setting: Setting) -> None:
       dep methods --json
     """
     from depcli import methods
-    from depcli.cli import layout
     from depcli.methods import outside
 
     sink, theirs = setting.sink, outside.names()
@@ -29,8 +28,19 @@ def command(setting: Setting) -> None:
         }
         for name, method in ((name, methods.find(name)) for name in methods.names())
     ]  # fmt: skip
-    rows = [(one["name"], ", ".join(one["needs"]) or "-", one["summary"]) for one in documents]
-    sink.result({"methods": documents}, lambda: layout.table(sink, ("method", "needs", "what the model reads"), rows, flexible=2))
+    sink.result({"methods": documents}, lambda: _show(sink, documents))
+
+
+def _show(sink, documents: list[dict]) -> None:
+    from depcli.cli import layout
+
+    width = max(len(one["name"]) for one in documents) + 2
+    for one in documents:
+        needs = f" (needs {' and '.join(one['needs'])})" if one["needs"] else ""
+        first, *more = layout.paragraph(one["summary"] + needs, indent=" " * width, lines=4)
+        sink.line(one["name"].ljust(width) + first[width:])
+        for line in more:
+            sink.line(line)
 
 
 def _needs(method) -> list[str]:
