@@ -43,7 +43,7 @@ class TrainOptions:
 
     def __post_init__(self):
         wrong = [
-            f"{name} must be {what}, not {getattr(self, name, None) or getattr(self.choices, name)}"
+            f"{name} must be {what}, not {getattr(self.choices if name == 'embeddings' else self, name)}"
             for name, what, good in (
                 ("method", "one with soft tokens", methods.find(self.method).needs_adapter),
                 ("epochs", "1 or more", self.epochs >= 1),
