@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Literal
 
-from depcli import backbones, engines
+from depcli import backbones, embedders, engines
 from depcli.adapters import files
 from depcli.analysts.choose import analyst as asked_analyst
 from depcli.backbones.catalogue import Backbone
@@ -20,6 +21,7 @@ from depcli.records import Sampling
 from depcli.writing import make_writer
 
 COMPARED = ("nonperso", "rag", "dep")
+_TOLD = ("store_commit", "split", "seed", "history", "best_epoch", "validation_losses")  # of an adapter
 
 
 def evaluate_store(
@@ -27,7 +29,7 @@ def evaluate_store(
     store,
     backbone: Backbone,
     method_names: Sequence[str],
-    adapter_folder: Path | None,
+    adapters: Mapping[str, Path],
     out: Path,
     sampling: Sampling,
     engine_name: str = "llamacpp",
@@ -37,31 +39,41 @@ def evaluate_store(
     as_of: float | None = None,
     min_peers: int | None = None,
     analyst: str | None = None,
+    choices: dict | None = None,
+    embedder=None,
     offline: bool = False,
     device: str = "auto",
     on_event: Callable[[dict], None] = lambda event: None,
 ) -> dict:
     """Write and score the last (or second last) review of every user by each method; see evaluation.run.evaluate.
 
-    An adapter is evaluated on the store commit, the moment and the split that it was trained on, so that nothing it learned is
-    tested; a store that has grown since is noted, another `as_of`, `min_peers` or split raises Incompatible: also that of
-    another commit asked for with `at` (id or number). Without an adapter only the reviews up to `as_of` (unix seconds) exist.
-    Likelihoods are computed by transformers. `analyst` (ENGINE:MODEL) makes the profiles where the writer itself shall not.
+    `adapters` are the folders of the methods with soft tokens. They are evaluated on the store commit, the moment and the split
+    that they were trained on, so that nothing they learned is tested; a store that has grown since is noted, another `as_of`,
+    `min_peers` or split raises Incompatible: also that of another commit asked for with `at` (id or number), and that of another
+    adapter. Without an adapter only the reviews up to `as_of` (unix seconds) exist. Text-only methods show as many past reviews
+    as the first adapter does. Likelihoods are computed by transformers. `analyst` (ENGINE:MODEL) makes the profiles where the
+    writer itself shall not; `embedder` is the store's, loaded if need be. `choices` are fields of
+    personal.choices.Choices that are asked for: an adapter brings its own, and text-only methods retrieve as the first one does.
     """
-    config = None
-    if any(find(name).needs_adapter for name in method_names) and adapter_folder is not None:
-        config = files.read_config(adapter_folder)
-        as_of = _moment(adapter_folder, config, as_of)
-        min_peers = files.min_peers_of(adapter_folder, config, min_peers)
+    adapters = {name: adapters[name] for name in method_names if find(name).needs_adapter and name in adapters}
+    configs = {name: files.read_config(folder) for name, folder in adapters.items()}
+    for name, config in configs.items():
+        files.check_method(adapters[name], config, name)
+        files.min_peers_of(adapters[name], config, min_peers)
+    config = next(iter(configs.values()), None)
+    as_of = _moment(adapters, configs, as_of)
+    asked_for = choices or {}
+    retrieval = asked_for.get("retrieval") or (config or {}).get("choices", {}).get("retrieval")
     snapshot = store.snapshot(at or (config["store_commit"] if config else None), as_of=as_of)
     if config and at is None and snapshot.commit.id != store.snapshot().commit.id:
         on_event({"note": f"evaluating commit {snapshot.commit.id}, which the adapter was trained on; the store has grown since"})
     split = leave_last_out(snapshot, targets_per_user=config["targets_per_user"] if config else 1)
-    if config and split.digest != config["split"]["digest"]:
-        raise Incompatible(
-            f"adapter {adapter_folder.name!r} was trained on another split ({config['split']['name']}) of this store",
-            "evaluate the store that it was trained on, or train an adapter on this one",
-        )
+    for name, trained in configs.items():
+        if split.digest != trained["split"]["digest"]:
+            raise Incompatible(
+                f"adapter {adapters[name].name!r} was trained on another split ({trained['split']['name']}) of this store",
+                "evaluate the store that it was trained on, or train an adapter on this one",
+            )
     targets = choose(split, role, limit, sampling.seed)
     with (
         engines.load(engine_name, backbone, offline=offline, device=device) as engine,
@@ -73,6 +85,7 @@ def evaluate_store(
             model = backbones.load_model(backbone, offline=offline, device=device)
             tokenizer = backbones.load_tokenizer(backbone, offline=offline)
         history = config["history"] if config else 8
+        embedder = embedder or embedders.for_queries(method_names, store, retrieval=retrieval, offline=offline)
         writers = {
             name: make_writer(
                 store=store,
@@ -80,11 +93,13 @@ def evaluate_store(
                 method=name,
                 backbone=backbone,
                 engine=engine,
-                adapter_folder=adapter_folder,
+                adapter_folder=adapters.get(name),
                 held_out=split.held_out,
                 history=history,
                 min_peers=min_peers,
                 analyst=asked,
+                embedder=embedder,
+                choices=asked_for if name in adapters else {"retrieval": retrieval, **asked_for},
             )
             for name in method_names
         }
@@ -96,10 +111,10 @@ def evaluate_store(
             "role": role,
             "history": history,
             "as_of": as_of,
-            "min_peers": min_peers,
+            "min_peers": min_peers or (config and config.get("min_peers")),
+            "choices": {name: asdict(writer.builder.choices) for name, writer in writers.items()},
             "analyst": asked.name if analyst else None,
-            "adapter": config
-            and {key: config[key] for key in ("store_commit", "split", "seed", "best_epoch", "validation_losses")},
+            "adapters": {name: {key: found[key] for key in _TOLD} for name, found in configs.items()},
         }
         return evaluate(
             snapshot=snapshot,
@@ -114,13 +129,20 @@ def evaluate_store(
         )
 
 
-def _moment(folder: Path, config: dict, asked: float | None) -> float | None:
-    """The moment that an adapter was trained as of; None when it learned from all reviews."""
-    trained = config.get("as_of")  # adapters made before there was a choice lack it
-    if asked not in (None, trained):
-        learned = "all reviews of its store" if trained is None else f"the reviews up to {moment_text(trained)}"
-        raise Incompatible(
-            f"adapter {folder.name!r} was trained on {learned}, not on those up to {moment_text(asked)}",
-            "leave --as-of out, or train another: dep train --as-of",
-        )
-    return trained
+def _moment(adapters: Mapping[str, Path], configs: Mapping[str, dict], asked: float | None) -> float | None:
+    """The moment that these adapters were trained as of, else the one that was asked for; None for all reviews."""
+    moments = {name: config.get("as_of") for name, config in configs.items()}  # older adapters, without a choice, lack it
+    for name, trained in moments.items():
+        if asked not in (None, trained):
+            raise Incompatible(
+                f"adapter {adapters[name].name!r} was trained on {_reviews_of(trained)}, not on those up to {moment_text(asked)}",
+                "leave --as-of out, or train another: dep train --as-of",
+            )
+    if len(set(moments.values())) > 1:
+        each = "; ".join(f"{adapters[name].name!r} on {_reviews_of(trained)}" for name, trained in moments.items())
+        raise Incompatible(f"the adapters were not trained on the same reviews: {each}", "evaluate them one by one")
+    return next(iter(moments.values()), asked)
+
+
+def _reviews_of(moment: float | None) -> str:
+    return "all reviews of its store" if moment is None else f"the reviews up to {moment_text(moment)}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from depcli.adapters import trained_for
 from depcli.backbones.catalogue import Backbone
 from depcli.engines import FORMS
 from depcli.engines.endpoint import find_endpoint, no_soft_tokens
-from depcli.errors import DepError, NotFound
+from depcli.errors import DepError, Incompatible, NotFound
 from depcli.store import Store, commits, erase
 from depcli.store.schema import COMMITS, DATA_TABLES
 
@@ -92,7 +92,7 @@ def _adapter(folder: Path, embedder: dict) -> dict:
         return {**entry, "problem": error.message}
     fits = config["embedder"] == embedder
     return {
-        **entry, "backbone": config["backbone"]["name"], "embedder": config["embedder"]["name"],
+        **entry, "method": config["type"], "backbone": config["backbone"]["name"], "embedder": config["embedder"]["name"],
         "store_commit": config["store_commit"], "validation_losses": config["validation_losses"],
         **({} if fits else {"problem": f"trained on {config['embedder']['name']} vectors, which are not this store's"}),
     }  # fmt: skip
@@ -102,31 +102,62 @@ def _bytes_under(folder: Path) -> int:
     return sum(path.lstat().st_size for path in folder.rglob("*") if path.is_file())
 
 
-def choose_adapter(profiles: Path, name: str | None, backbone: str | None) -> tuple[Path, str]:
-    """(folder, why this one) of the adapter to write with: the named one, else the newest one of `backbone` or of all.
+def choose_adapter(profiles: Path, method: str, name: str | None, backbone: str | None) -> tuple[Path, str]:
+    """(folder, why this one) of the adapter to write with: the named one, else the newest one of the method, of `backbone`
+    or of all.
 
     Raises NotFound when there is none.
     """
     if name is not None:
         return adapter_files.folder_of(str(profiles), name), "as named"
     there = [adapter_files.folder_of(str(profiles), known) for known in adapter_files.names(str(profiles))]
-    fitting = [folder for folder in there if _suits(folder, backbone)]
+    fitting = [folder for folder in there if _suits(folder, method, backbone)]
     if not fitting:
         wanted = f" for the backbone {backbone}" if backbone else ""
         known = ", ".join(folder.name for folder in there) or "none"
-        option = f" --backbone {backbone}" if backbone else ""
-        hint = f"train one: dep train{option} --profiles {profiles}"
-        raise NotFound(f"no adapter{wanted} in {profiles} (there: {known})", hint)
+        options = ("" if method == "dep" else f" --method {method}") + (f" --backbone {backbone}" if backbone else "")
+        hint = f"train one: dep train{options} --profiles {profiles}"
+        raise NotFound(f"no adapter of {method}{wanted} in {profiles} (there: {known})", hint)
     newest = max(fitting, key=lambda folder: (folder / adapter_files.CONFIG).stat().st_mtime)
     return newest, "the only one" if len(fitting) == 1 else f"the newest of {len(fitting)}"
 
 
-def _suits(folder: Path, backbone: str | None) -> bool:
-    """Whether the adapter can be read and is of this backbone (None: of any); `dep status` says what is wrong with it."""
+def _suits(folder: Path, method: str, backbone: str | None) -> bool:
+    """Whether the adapter can be read and is of this method and backbone (None: of any); `dep status` says what is wrong."""
     try:
-        return adapter_files.read_config(folder)["backbone"]["name"] == backbone or backbone is None
+        config = adapter_files.read_config(folder)
     except DepError:
         return False
+    return config["type"] == method and backbone in (None, config["backbone"]["name"])
+
+
+def compared_adapters(
+    profiles: Path, method_names: Sequence[str], named: Sequence[str] = (), backbone: str | None = None
+) -> tuple[dict[str, Path], list[str]]:  # fmt: skip
+    """(adapter folders by method, why these) for methods that are compared: the named ones, each for the method that it was
+    trained for, else the newest ones. All are of one backbone: the given one, else that of DEP's adapter, else that of the first.
+
+    Raises NotFound when there is none, Incompatible when a named one is of none of the methods.
+    """
+    names: dict[str, str] = {}
+    for name in named:
+        method = adapter_files.read_config(adapter_files.folder_of(str(profiles), name))["type"]
+        if method not in method_names or method in names:
+            why = f"is of the method {method}, " + ("as is another one" if method in names else "which is not compared")
+            raise Incompatible(f"adapter {name!r} {why}", "name one adapter for each method of --methods")
+        names[method] = name
+    wanted = [method for method in method_names if methods.find(method).needs_adapter]
+    found, reasons = {}, []
+    for method in sorted(wanted, key=lambda method: (method != "dep", method not in names)):
+        found[method], why = choose_adapter(profiles, method, names.get(method), backbone)
+        backbone = backbone or adapter_files.read_config(found[method])["backbone"]["name"]
+        reasons.append(f"adapter {found[method].name}: {why}")
+    return {method: found[method] for method in wanted}, reasons
+
+
+def trained_choices(folders: Mapping[str, Path]) -> dict:
+    """What the first of these adapters was trained with (fields of personal.choices.Choices); nothing for none."""
+    return next((adapter_files.read_config(folder).get("choices", {}) for folder in folders.values()), {})
 
 
 @dataclass(frozen=True)
@@ -158,7 +189,7 @@ def writing_parts(
     folder, reasons = None, []
     if methods.find(method).needs_adapter:
         wanted = backbones.find(backbone).name if backbone else None
-        folder, why = choose_adapter(profiles, adapter, wanted)
+        folder, why = choose_adapter(profiles, method, adapter, wanted)
         reasons.append(f"adapter {folder.name}: {why}")
     if backbone is not None:
         found = backbones.find(backbone)

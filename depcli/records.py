@@ -113,11 +113,13 @@ class Slot:
     """A place in a prompt that an adapter fills with one soft token.
 
     `kind` names the projector or trained vector; `embedding` (d,) float32 is what is projected, None for slots that
-    are pure parameters (boundary markers, task tokens).
+    are pure parameters (boundary markers, task tokens). With a `history` the embedding is a query, and these vectors (d,) float32
+    are what is projected, weighed by it.
     """
 
     kind: str
     embedding: Vector | None = None
+    history: tuple[Vector, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -175,12 +177,14 @@ class Profile:
 @dataclass(frozen=True, eq=False)
 class Prompt:
     """What a method builds for one request, with the past reviews that made it into the budget (oldest first), and what an
-    analyst wrote about the user, where the method asks one."""
+    analyst wrote about the user, where the method asks one. `pooled` are past reviews that are there only as vectors, many in one
+    soft token (oldest first)."""
 
     parts: tuple[Text | Slot, ...]
     shown: tuple[PastReview, ...] = ()
     dropped: int = 0
     profile: Profile | None = None
+    pooled: tuple[Review, ...] = ()
 
     @property
     def text_only(self) -> bool:

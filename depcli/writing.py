@@ -15,6 +15,7 @@ from depcli.analysts.cache import ProfileCache
 from depcli.backbones.catalogue import Backbone
 from depcli.errors import Incompatible, NotFound
 from depcli.methods.profiler import Profiler
+from depcli.personal.choices import choices_of
 from depcli.personal.history import store_text, unknown_user
 from depcli.personal.prompts import PromptBuilder
 from depcli.personal.template import Template
@@ -84,11 +85,13 @@ def make_writer(
     *, store, snapshot, method: str, backbone: Backbone, engine, adapter_folder: Path | None = None,
     held_out: Iterable[tuple[str, str]] = (), max_input_tokens: int | None = None, history: int = 8, template: str | None = None,
     min_peers: int | None = None, analyst: Analyst | None = None, on_profile: Callable[[int], None] = lambda reviews: None,
+    embedder=None, choices: dict | None = None,
 ) -> Writer:  # fmt: skip
     """Put the parts together. `template`, `max_input_tokens` and `history` are for methods without an adapter: an adapter
     brings its own, as it was trained. Unset, the first two are the backbone's. `min_peers` is the adapter's too, and 1 without
     one: no method without an adapter uses a difference. Methods with a profile need an `analyst`; `on_profile` is called with the
-    number of reviews before one is made.
+    number of reviews before one is made. Methods with soft tokens before the prompt need the `embedder` of the store, and
+    so does dense retrieval. `choices` are fields of personal.choices.Choices that are asked for; an adapter brings its own.
 
     Raises NotFound for an unknown method or adapter, Incompatible when adapter, store and backbone do not belong together or
     another `template` or `min_peers` is given than the adapter was trained with.
@@ -99,11 +102,13 @@ def make_writer(
         if adapter_folder is None:
             raise NotFound(f"method {method!r} needs an adapter", f"train one: dep train --backbone {backbone.name}")
         adapter, config = files.load(adapter_folder)
+        files.check_method(adapter_folder, config, method)
         files.check_fit(adapter_folder, config, embedder=store.embedder, backbone=backbones.recognise(backbone, engine.width))
         if template:
             raise Incompatible(f"adapter {adapter_folder.name!r} brings its own template", "leave --template out")
         template, history = files.template_of(adapter_folder, config), config["history"]
         max_input_tokens, min_peers = config["max_input_tokens"], files.min_peers_of(adapter_folder, config, min_peers)
+    made = choices_of(adapter_folder if config else None, config, choices or {})
     budget = max_input_tokens or backbone.prompt_budget(engine.context)
     if budget >= engine.context:
         raise Incompatible(
@@ -116,7 +121,8 @@ def make_writer(
         profiler = Profiler(chosen, snapshot, analyst, cache, held_out=held_out, on_make=on_profile)
     builder = PromptBuilder(
         snapshot, chosen, Template(template or backbone.template), engine.chat, engine.count, k=history, max_input_tokens=budget,
-        held_out=held_out, min_peers=min_peers or 1, profiler=profiler,
+        held_out=held_out, min_peers=min_peers or 1, profiler=profiler, embed=embedder.encode if embedder else None,
+        choices=made,
     )  # fmt: skip
     return Writer(builder, engine, adapter, config)
 

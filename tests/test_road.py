@@ -284,7 +284,7 @@ def test_evaluation_compares_the_methods_on_the_same_requests(trained, store, ba
         store=store,
         backbone=backbone,
         method_names=["nonperso", "rag", "dep"],
-        adapter_folder=trained[0].folder,
+        adapters={"dep": trained[0].folder},
         out=tmp_path / "run",
         sampling=Sampling(max_new_tokens=8),
         limit=5,

@@ -96,7 +96,7 @@ def test_the_floor_of_peers_belongs_to_the_adapter(trained, store, backbone, tmp
 
 def test_evaluation_keeps_to_the_moment_of_the_adapter(trained, store, backbone, moment, tmp_path):
     def evaluate(out: str, **options):
-        arguments = {"method_names": ["rag", "dep"], "adapter_folder": trained.folder, "limit": 2} | options
+        arguments = {"method_names": ["rag", "dep"], "adapters": {"dep": trained.folder}, "limit": 2} | options
         return evaluate_store(
             store=store, backbone=backbone, out=tmp_path / out, sampling=Sampling(max_new_tokens=4), **arguments
         )  # fmt: skip
@@ -111,7 +111,7 @@ def test_evaluation_keeps_to_the_moment_of_the_adapter(trained, store, backbone,
         evaluate("another moment", as_of=moment + 1)
     with pytest.raises(Incompatible, match="differences from 2 peers"):
         evaluate("another floor", min_peers=1)
-    without = evaluate("text", method_names=["rag"], adapter_folder=None, as_of=moment + 1e6)
+    without = evaluate("text", method_names=["rag"], adapters={}, as_of=moment + 1e6)
     assert without["settings"]["split_digest"] == leave_last_out(store.snapshot(as_of=moment + 1e6)).digest
 
 

@@ -3,28 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import torch
 from torch import nn
 
+from depcli.adapters.mlp import projector
 from depcli.adapters.sae import SparseAutoencoder, reconstruction_loss, sparsity_loss
 from depcli.records import Slot
 
 KINDS = ("his", "diff")
 MARKERS = ("his_start", "his_end", "diff_start", "diff_end")
+SLOTS = KINDS + MARKERS
 
 
 @dataclass(frozen=True)
 class DepShape:
     """Sizes: embeddings (d), latents (d'), backbone hidden size (H). `token_norm` is the mean L2 norm of the backbone's
-    token embeddings, to which soft tokens are scaled at the start."""
+    token embeddings, to which soft tokens are scaled at the start. `reduction`: 'sae', 'ae' (an autoencoder without sparsity),
+    or 'none' (the embeddings are projected as they are)."""
 
     d: int
     latents: int
     hidden: int
     token_norm: float
+    reduction: str = "sae"
 
 
 @dataclass(frozen=True)
@@ -44,24 +48,36 @@ class DepAdapter(nn.Module):
     def __init__(self, shape: DepShape):
         super().__init__()
         self.shape = shape
-        self.sae = SparseAutoencoder(shape.d, shape.latents)
-        self.projectors = nn.ModuleDict({kind: _projector(shape.latents, shape.hidden) for kind in KINDS})
+        self.sae = None if shape.reduction == "none" else SparseAutoencoder(shape.d, shape.latents)
+        width = shape.latents if self.sae else shape.d
+        self.projectors = nn.ModuleDict({kind: projector(width, shape.hidden) for kind in KINDS})
         # Unit vectors times the norm of a token: one optimizer step then turns a marker about as far as a projected row.
         self.markers = nn.ParameterDict({name: nn.Parameter(torch.randn(shape.hidden) / shape.hidden**0.5) for name in MARKERS})
+
+    @classmethod
+    def make(cls, options, *, d: int, hidden: int, token_norm: float) -> DepAdapter:
+        return cls(DepShape(d, options.latents or max(1, d // 2), hidden, token_norm, options.reduction))
+
+    @classmethod
+    def from_config(cls, shape: dict) -> DepAdapter:
+        return cls(DepShape(**shape))
 
     def config(self) -> dict:
         return asdict(self.shape)
 
     def forward(self, slots: Sequence[Slot]) -> tuple[torch.Tensor, dict[str, tuple[torch.Tensor, torch.Tensor, torch.Tensor]]]:
         """Soft tokens (S, H) in the order of the slots, and for each kind present (e (n, d), e_hat (n, d), z (n, d'))."""
-        at = {kind: [i for i, slot in enumerate(slots) if slot.kind == kind] for kind in KINDS + MARKERS}
-        device = self.sae.encoder.weight.device
+        at = {kind: [i for i, slot in enumerate(slots) if slot.kind == kind] for kind in SLOTS}
+        device = self.markers[MARKERS[0]].device
         indexes, pieces, seen = [], [], {}
         for kind in KINDS:
             if at[kind]:
                 e = torch.from_numpy(np.stack([slots[i].embedding for i in at[kind]])).to(device)
-                z = self.sae.encode(e)
-                seen[kind] = (e, self.sae.decode(z), z)
+                if self.sae:
+                    z = self.sae.encode(e)
+                    seen[kind] = (e, self.sae.decode(z), z)
+                else:
+                    z = e * self.shape.d**0.5  # unit variance, which Xavier initialisation supposes
                 indexes += at[kind]
                 pieces.append(self.projectors[kind](z) * (self.shape.token_norm / self.shape.hidden**0.5))
         for name in MARKERS:
@@ -73,6 +89,13 @@ class DepAdapter(nn.Module):
         order[torch.tensor(indexes)] = torch.arange(len(indexes))
         return rows[order.to(device)], seen
 
+    def penalty(self, seen: dict, weights: DepLoss) -> tuple[torch.Tensor | None, dict[str, torch.Tensor]]:
+        """What the autoencoder adds to the generation loss, and its terms."""
+        if not seen:  # no autoencoder, or markers alone
+            return None, {}
+        terms = dep_losses(seen, replace(weights, gamma=0.0) if self.shape.reduction == "ae" else weights)
+        return terms["sae"], terms
+
 
 def dep_losses(seen: dict, weights: DepLoss) -> dict[str, torch.Tensor]:
     """The autoencoder's part of eq. 11 over one whole optimizer step: `recon`, `sparse`, and `sae` = lambda * (recon +
@@ -80,12 +103,3 @@ def dep_losses(seen: dict, weights: DepLoss) -> dict[str, torch.Tensor]:
     recon = sum(reconstruction_loss(e, e_hat) for e, e_hat, _ in seen.values())
     sparse = sum(sparsity_loss(z, weights.rho) for _, _, z in seen.values())
     return {"recon": recon, "sparse": sparse, "sae": weights.lambda_sae * (recon + weights.gamma * sparse)}
-
-
-def _projector(latents: int, hidden: int) -> nn.Sequential:
-    """A two-layer GELU MLP, Xavier-initialised (DEP section 4.1)."""
-    first, second = nn.Linear(latents, hidden), nn.Linear(hidden, hidden)
-    for layer in (first, second):
-        nn.init.xavier_uniform_(layer.weight)
-        nn.init.zeros_(layer.bias)
-    return nn.Sequential(first, nn.GELU(), second)

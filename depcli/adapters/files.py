@@ -6,8 +6,10 @@ import hashlib
 import json
 import re
 from dataclasses import asdict
+from importlib import import_module
 from pathlib import Path
 
+from depcli import methods
 from depcli.atomic import write_atomically
 from depcli.errors import BadInput, Incompatible, NotFound
 from depcli.records import EmbedderIdentity
@@ -56,10 +58,10 @@ def read_config(folder: Path) -> dict:
         raise BadInput(f"{folder / CONFIG} is damaged: {error}", "train the adapter again, or restore the file") from None
     if not isinstance(config, dict):
         raise BadInput(f"{folder / CONFIG} is damaged: not a JSON object", "train the adapter again, or restore the file")
-    if config.get("format") != FORMAT or config.get("type") != "dep":
+    if config.get("format") != FORMAT or config.get("type") not in methods.names():
         raise Incompatible(
             f"adapter {folder.name!r} has format {config.get('format')} and type {config.get('type')}; "
-            f"this version reads format {FORMAT}, type dep",
+            f"this version reads format {FORMAT}, of the methods {', '.join(methods.trained())}",
             "update depcli, or train the adapter again",
         )
     missing = _NEEDED - config.keys()
@@ -69,16 +71,23 @@ def read_config(folder: Path) -> dict:
     return config
 
 
+def adapter_class(method: str):
+    """The class of the adapters of a method with soft tokens. Brings PyTorch."""
+    module, name = methods.find(method).adapter.split(":")
+    return getattr(import_module(module), name)
+
+
 def load(folder: Path):
     """(adapter in eval mode on the CPU, its configuration)."""
     from safetensors import SafetensorError
     from safetensors.torch import load as deserialize
 
-    from depcli.adapters.dep import DepAdapter, DepShape
-
     config = read_config(folder)
-    adapter = DepAdapter(DepShape(**config["shape"]))
     again = "train the adapter again"
+    try:
+        adapter = adapter_class(config["type"]).from_config(config["shape"])
+    except TypeError as error:
+        raise BadInput(f"{folder / CONFIG} is damaged: {error}", again) from None
     try:
         data = (folder / WEIGHTS).read_bytes()
         if hashlib.sha256(data).hexdigest() != config["weights_sha256"]:
@@ -87,6 +96,15 @@ def load(folder: Path):
     except (OSError, SafetensorError, RuntimeError) as error:
         raise BadInput(f"{folder / WEIGHTS} does not hold this adapter: {error}", again) from None
     return adapter.eval().requires_grad_(False), config
+
+
+def check_method(folder: Path, config: dict, method: str) -> None:
+    """Refuse an adapter that was trained for another method."""
+    if config["type"] != method:
+        raise Incompatible(
+            f"adapter {folder.name!r} was trained for the method {config['type']}, not for {method}",
+            f"--method {config['type']}, or train one: dep train --method {method}",
+        )
 
 
 def template_of(folder: Path, config: dict) -> str:

@@ -7,8 +7,20 @@ from pathlib import Path
 import click
 
 from depcli.cli.analyst import ask_analyst, prepare_analyst
+from depcli.cli.choices import choose_parts
 from depcli.cli.moment import as_of_moment, tell_moment
-from depcli.cli.options import BACKBONE_HELP, METHODS, Finite, Setting, agree_to_download, at_commit, every_command, may_download
+from depcli.cli.options import (
+    BACKBONE_HELP,
+    METHODS,
+    Finite,
+    Setting,
+    agree_to_download,
+    at_commit,
+    every_command,
+    may_download,
+    methods_from_outside,
+    query_embedder,
+)
 
 _PHASES = {"write": "writing", "likelihood": "likelihood of the real reviews", "score": "scoring"}
 
@@ -21,7 +33,7 @@ class _Methods(click.ParamType):
 
     def convert(self, value, param, ctx):
         names = tuple(dict.fromkeys(name.strip() for name in value.split(","))) if isinstance(value, str) else value
-        if unknown := [name for name in names if name not in self.known]:
+        if unknown := [name for name in names if name not in self.known and name not in methods_from_outside()]:
             self.fail(f"no method {unknown[0]!r}; known: {', '.join(self.known)}.", param, ctx)
         return names
 
@@ -35,22 +47,27 @@ class _Methods(click.ParamType):
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="So many reviews, the same ones for the same seed.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="[default: evaluations/ADAPTER-SPLIT]")
-@click.option("--adapter", metavar="NAME", help="[default: the newest one, of the backbone if one is named]")
+@click.option(
+    "--adapter", "adapters", multiple=True, metavar="NAME",
+    help="Once for each method with an adapter. [default: the newest of each, all of one backbone]",
+)  # fmt: skip
 @click.option("--backbone", metavar="NAME", help=f"{BACKBONE_HELP} [default: the adapter's, else mini]")
 @click.option("--engine", type=click.Choice(["llamacpp", "transformers"]), help="[default: llamacpp where there is a GGUF]")
 @ask_analyst
 @click.option("--temperature", type=Finite(min=0), default=0.8, show_default=True)
 @click.option("--top-p", type=Finite(0, 1, min_open=True), default=0.95, show_default=True)
 @click.option("--max-new-tokens", type=click.IntRange(min=1), default=2048, show_default=True, metavar="N")
+@choose_parts
 @as_of_moment
 @click.option("--min-peers", type=click.IntRange(min=1), metavar="N", help="As the adapter was trained: it refuses another N.")
 @at_commit
 @may_download
 @every_command
 def command(
-    setting: Setting, methods: tuple[str, ...], split: str, limit: int | None, seed: int, out: Path | None, adapter: str | None,
+    setting: Setting, methods: tuple[str, ...], split: str, limit: int | None, seed: int, out: Path | None,
+    adapters: tuple[str, ...],
     backbone: str | None, engine: str | None, temperature: float, top_p: float, max_new_tokens: int,
-    at: str | None, as_of: float | None, min_peers: int | None, analyst: str | None,
+    at: str | None, as_of: float | None, min_peers: int | None, analyst: str | None, choices: dict,
 ) -> None:  # fmt: skip
     """Compare methods on held-out reviews: each is written again by each method and compared with what the person wrote.
 
@@ -63,6 +80,7 @@ def command(
       dep eval --methods rag,dep --split validation --out results
       dep eval --methods rag,pag,dpl,drp --limit 50
     """
+    from depcli import backbones
     from depcli import profiles as places
     from depcli.evaluating import evaluate_store
     from depcli.records import Sampling
@@ -70,14 +88,18 @@ def command(
 
     sink = setting.sink
     store = Store.open(setting.profiles)
-    parts = places.writing_parts(
-        setting.profiles, method="dep" if "dep" in methods else methods[0], adapter=adapter, backbone=backbone, engine=engine
-    )
-    for reason in parts.reasons:
+    named = backbones.find(backbone).name if backbone else None
+    folders, reasons = places.compared_adapters(setting.profiles, methods, adapters, named)
+    main = "dep" if "dep" in folders else next(iter(folders), methods[0])
+    adapter = folders[main].name if folders else None
+    parts = places.writing_parts(setting.profiles, method=main, adapter=adapter, backbone=backbone, engine=engine)
+    for reason in (*reasons, *parts.reasons[bool(folders) :]):
         sink.note(reason)
     for form in dict.fromkeys((parts.form, "weights")):  # likelihoods are always computed from the weights
         agree_to_download(setting, parts.backbone, form)
     prepare_analyst(setting, analyst, methods)
+    found = {**places.trained_choices(folders), **choices}
+    embedder = query_embedder(setting, store, methods, found.get("retrieval"))
     name = parts.adapter.name if parts.adapter else parts.backbone.name.rpartition("/")[2]
     out = out or setting.profiles / places.EVALUATIONS / f"{name}-{split}"
     sink.note(f"results go to {out}")
@@ -91,9 +113,9 @@ def command(
                 update(event["done_requests"], event["total_requests"], f"{event['method']}: {_PHASES[event['phase']]}")
 
         results = evaluate_store(
-            store=store, backbone=parts.backbone, method_names=methods, adapter_folder=parts.adapter, out=out,
+            store=store, backbone=parts.backbone, method_names=methods, adapters=folders, out=out, embedder=embedder,
             sampling=Sampling(temperature, top_p, max_new_tokens, seed), engine_name=parts.engine, role=split, limit=limit,
-            at=at, as_of=as_of, min_peers=min_peers, analyst=analyst, offline=setting.offline, on_event=show,
+            at=at, as_of=as_of, min_peers=min_peers, analyst=analyst, choices=choices, offline=setting.offline, on_event=show,
         )  # fmt: skip
     sink.result({"out": str(out), **results}, lambda: _show(sink, results))
 

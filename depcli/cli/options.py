@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
@@ -80,7 +80,22 @@ class Finite(click.FloatRange):
         return number
 
 
-METHODS = ("nonperso", "rag", "pag", "dpl", "drp", "dep")
+METHODS = ("nonperso", "rag", "pag", "dpl", "drp", "pplug", "trained-prompt", "dep")
+TRAINED = ("dep", "pplug", "trained-prompt")
+
+
+class MethodChoice(click.Choice):
+    """One of these methods, or one that another package brings."""
+
+    def convert(self, value, param, ctx):
+        return value if value not in self.choices and value in methods_from_outside() else super().convert(value, param, ctx)
+
+
+def methods_from_outside() -> list[str]:
+    from depcli.methods import outside
+
+    return outside.names()
+
 
 BACKBONE_HELP = "mini, qwen2.5-0.5b, -1.5b, -7b, -32b, a model folder, or a hub id."
 
@@ -93,3 +108,10 @@ def agree_to_download(setting: Setting, backbone, form: str) -> None:
     download = backbones.needed(backbone, form, offline=setting.offline)
     if download is not None and not setting.sink.ask(f"Download {download}?"):
         raise NeedsNetwork(f"{download} is not on this machine", "say yes to the download (--yes where nobody is asked)")
+
+
+def query_embedder(setting: Setting, store, methods: Iterable[str], retrieval: str | None = None):
+    """The store's embedder where one of these methods needs it to write, else None. Its download is asked for."""
+    from depcli import embedders
+
+    return embedders.for_queries(methods, store, retrieval=retrieval, offline=setting.offline, ask=setting.sink.ask)

@@ -4,16 +4,29 @@ from __future__ import annotations
 
 import click
 
+from depcli.cli.choices import choose_parts
 from depcli.cli.moment import as_of_moment, tell_moment
-from depcli.cli.options import BACKBONE_HELP, Finite, Setting, agree_to_download, at_commit, every_command, may_download
+from depcli.cli.options import (
+    BACKBONE_HELP,
+    TRAINED,
+    Finite,
+    MethodChoice,
+    Setting,
+    agree_to_download,
+    at_commit,
+    every_command,
+    may_download,
+    query_embedder,
+)
 
 _NO_LOSS = {"step", "steps", "epoch", "seconds", "tokens_per_second", "grad_norm", "learning_rate"}
 _AT_LEAST_1 = click.IntRange(min=1)
 
 
 @click.command("train")
+@click.option("--method", default="dep", show_default=True, type=MethodChoice(TRAINED), help="What the adapter is for.")
 @click.option("--backbone", default="mini", show_default=True, metavar="NAME", help=BACKBONE_HELP)
-@click.option("--adapter", metavar="NAME", help="Name of the adapter. [default: the backbone's]")
+@click.option("--adapter", metavar="NAME", help="Name of the adapter. [default: the backbone's, with the method if not dep]")
 @click.option("--epochs", type=_AT_LEAST_1, help="At most so many passes over the reviews. [default: 5]")
 @click.option("--resume", is_flag=True, help="Go on with the run that was interrupted.")
 @click.option("--replace", is_flag=True, help="Train again over an adapter of this name.")
@@ -25,6 +38,11 @@ _AT_LEAST_1 = click.IntRange(min=1)
 @click.option("--max-input-tokens", type=_AT_LEAST_1, metavar="N", help="Longest prompt. [default: the backbone's]")
 @click.option("--template", metavar="NAME", help="full, compact, or a .jinja file of yours. [default: the backbone's]")
 @click.option("--min-peers", type=_AT_LEAST_1, metavar="N", help="A difference from fewer peers is not used. [default: 1]")
+@choose_parts
+@click.option(
+    "--reduction", type=click.Choice(["sae", "ae", "none"]),
+    help="Of DEP's embeddings: sparse autoencoder, autoencoder, or none. [default: sae]",
+)  # fmt: skip
 @as_of_moment
 @click.option("--seed", type=click.IntRange(min=0), help="[default: 0]")
 @click.option("--device", default="auto", show_default=True, metavar="NAME", help="auto, cpu or cuda.")
@@ -32,7 +50,8 @@ _AT_LEAST_1 = click.IntRange(min=1)
 @may_download
 @every_command
 def command(
-    setting: Setting, backbone: str, adapter: str | None, resume: bool, replace: bool, device: str, at: str | None, **values,
+    setting: Setting, method: str, backbone: str, adapter: str | None, resume: bool, replace: bool, device: str, at: str | None,
+    choices: dict, **values,
 ) -> None:  # fmt: skip
     """Train an adapter on the reviews in the store. The backbone stays as it is.
 
@@ -44,27 +63,34 @@ def command(
       dep train
       dep train --backbone qwen2.5-1.5b --adapter first --targets-per-user 3
       dep train --adapter first --resume
+      dep train --method pplug
+      dep train --adapter his-only --embeddings his
     """
     from depcli import backbones
     from depcli.adapters.files import folder_of
+    from depcli.personal.choices import Choices
     from depcli.store import Store
     from depcli.training.options import TrainOptions
     from depcli.training.run import train
 
     sink = setting.sink
     store, found = Store.open(setting.profiles), backbones.find(backbone)
-    folder = folder_of(str(setting.profiles), adapter or found.name.rpartition("/")[2])
-    options = TrainOptions(**{name: value for name, value in values.items() if value is not None})
+    default = found.name.rpartition("/")[2] + ("" if method == "dep" else f"-{method}")
+    folder = folder_of(str(setting.profiles), adapter or default)
+    options = TrainOptions(
+        method=method, choices=Choices(**choices), **{name: value for name, value in values.items() if value is not None}
+    )
     agree_to_download(setting, found, "weights")
-    sink.note(f"adapter {folder.name} for the backbone {found.name}, in {folder}")
+    embedder = query_embedder(setting, store, [method], options.choices.retrieval)
+    sink.note(f"adapter {folder.name} of {method} for the backbone {found.name}, in {folder}")
     tell_moment(sink, options.as_of)
     with sink.progress("training", "steps") as update:
         report = train(
             store=store, backbone=found, folder=folder, options=options, resume=resume, replace=replace, offline=setting.offline,
-            device=device, at=at, on_event=lambda event: show_event(sink, update, event),
+            device=device, at=at, embedder=embedder, on_event=lambda event: show_event(sink, update, event),
         )  # fmt: skip
     document = {
-        "adapter": folder.name, "folder": str(folder), "train_reviews": report.train_reviews,
+        "adapter": folder.name, "method": method, "folder": str(folder), "train_reviews": report.train_reviews,
         "validation_reviews": report.validation_reviews, "parameters": report.parameters, "best_epoch": report.best_epoch,
         "validation_losses": report.losses, "seconds": report.seconds, "config": report.config,
     }  # fmt: skip
@@ -89,8 +115,9 @@ def _show(sink, document: dict) -> None:
     sink.line(f"adapter {document['adapter']}, {document['parameters']:,} parameters: {document['folder']}")
     sink.line(f"{document['train_reviews']:,} reviews learned in {document['seconds']:.0f} s")
     sink.line(f"loss per token (nats) of {document['validation_reviews']:,} validation reviews, lower is better:")
-    gains = document["config"]["dep_minus"]
+    gains = document["config"]["minus"]
     losses = document["validation_losses"]
     rows = [(name, f"{losses[name]:.4f}", interval_text(gains[name]) if name in gains else "") for name in losses]
-    sink.table(("method", "loss", "DEP minus it, 95 % interval"), rows)
-    sink.note(f"next: dep write --user U --item ITEM --adapter {document['adapter']}, or dep eval")
+    sink.table(("method", "loss", f"{document['method']} minus it, 95 % interval"), rows)
+    option = "" if document["method"] == "dep" else f" --method {document['method']}"
+    sink.note(f"next: dep write --user U --item ITEM{option} --adapter {document['adapter']}, or dep eval")

@@ -5,8 +5,20 @@ from __future__ import annotations
 import click
 
 from depcli.cli.analyst import ask_analyst, prepare_analyst, tell_profile
+from depcli.cli.choices import choose_parts
 from depcli.cli.moment import as_of_moment, tell_moment
-from depcli.cli.options import BACKBONE_HELP, METHODS, Finite, Setting, agree_to_download, at_commit, every_command, may_download
+from depcli.cli.options import (
+    BACKBONE_HELP,
+    METHODS,
+    Finite,
+    MethodChoice,
+    Setting,
+    agree_to_download,
+    at_commit,
+    every_command,
+    may_download,
+    query_embedder,
+)
 
 
 @click.command("write")
@@ -14,13 +26,13 @@ from depcli.cli.options import BACKBONE_HELP, METHODS, Finite, Setting, agree_to
 @click.option("--item", required=True, metavar="ID", help="About what: an item of the store, or a new one that you describe.")
 @click.option("--rating", type=Finite(0, 10), help="The rating that the review shall have.")
 @click.option("--title", help="The title that the review shall have.")
-@click.option("--method", default="dep", show_default=True, type=click.Choice(METHODS), help="How to write.")
+@click.option("--method", default="dep", show_default=True, type=MethodChoice(METHODS), help="How to write.")
 @click.option(
     "--engine", type=click.Choice(["llamacpp", "transformers", "openai"]),
     help="openai asks the endpoint at OPENAI_BASE_URL. [default: llamacpp where there is a GGUF]",
 )  # fmt: skip
 @ask_analyst
-@click.option("--adapter", metavar="NAME", help="[default: the newest one, of the backbone if one is named]")
+@click.option("--adapter", metavar="NAME", help="[default: the newest one of the method, of the backbone if one is named]")
 @click.option("--backbone", metavar="NAME", help=f"{BACKBONE_HELP} openai: its name there. [default: the adapter's, else mini]")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Another seed, another review.")
 @click.option("--temperature", type=Finite(min=0), default=0.8, show_default=True, help="0 takes the likeliest token each time.")
@@ -28,10 +40,11 @@ from depcli.cli.options import BACKBONE_HELP, METHODS, Finite, Setting, agree_to
 @click.option("--max-new-tokens", type=click.IntRange(min=1), metavar="N", help="[default: 2048, or less in a short context]")
 @click.option("--item-title", metavar="TEXT", help="Title of the item, instead of the store's.")
 @click.option("--item-description", metavar="TEXT", help="Description of the item, instead of the store's.")
-@click.option("--template", metavar="NAME", help="full, compact, or a .jinja file of yours; with dep it is the adapter's.")
+@click.option("--template", metavar="NAME", help="full, compact, or a .jinja file of yours; an adapter brings its own.")
 @at_commit
 @as_of_moment
 @click.option("--min-peers", type=click.IntRange(min=1), metavar="N", help="As the adapter was trained: it refuses another N.")
+@choose_parts
 @click.option("--show-prompt", is_flag=True, help="Show on stderr what the model reads; soft tokens appear as «his», «diff».")
 @may_download
 @every_command
@@ -39,7 +52,7 @@ def command(
     setting: Setting, user: str, item: str, rating: float | None, title: str | None, method: str, engine: str | None,
     adapter: str | None, backbone: str | None, seed: int, temperature: float, top_p: float, max_new_tokens: int | None,
     item_title: str | None, item_description: str | None, template: str | None, at: str | None, as_of: float | None,
-    min_peers: int | None, show_prompt: bool, analyst: str | None,
+    min_peers: int | None, show_prompt: bool, analyst: str | None, choices: dict,
 ) -> None:  # fmt: skip
     """Write the review that a user would write about an item.
 
@@ -58,6 +71,7 @@ def command(
     from dataclasses import replace
 
     from depcli import engines, writing
+    from depcli.adapters.files import read_config
     from depcli.analysts.choose import analyst as asked_analyst
     from depcli.portraits import profile_document
     from depcli.profiles import writing_parts
@@ -77,6 +91,8 @@ def command(
     if parts.form:
         agree_to_download(setting, parts.backbone, parts.form)
     prepare_analyst(setting, analyst, [method])
+    trained = read_config(parts.adapter).get("choices", {}) if parts.adapter else {}
+    embedder = query_embedder(setting, store, [method], {**trained, **choices}.get("retrieval"))
     drawing = Sampling(temperature, top_p, seed=seed)
     with (
         engines.load(parts.engine, parts.backbone, offline=setting.offline) as loaded,
@@ -84,7 +100,8 @@ def command(
     ):
         writer = writing.make_writer(
             store=store, snapshot=snapshot, method=method, backbone=parts.backbone, engine=loaded, adapter_folder=parts.adapter,
-            template=template, min_peers=min_peers, analyst=asked,
+            template=template, min_peers=min_peers, analyst=asked, embedder=embedder,
+            choices=choices,
             on_profile=lambda reviews: sink.note(f"{asked.name} makes a profile from {reviews} reviews"),
         )  # fmt: skip
         room = max_new_tokens or min(Sampling().max_new_tokens, loaded.context - writer.builder.max_input_tokens)
@@ -103,6 +120,8 @@ def command(
 
 
 def _document(written, parts, sampling, snapshot, writer, show_prompt: bool) -> dict:
+    from dataclasses import asdict
+
     request, prompt, completion = written.request, written.prompt, written.completion
     return {
         "text": completion.text,
@@ -119,6 +138,7 @@ def _document(written, parts, sampling, snapshot, writer, show_prompt: bool) -> 
         "as_of": snapshot.moment,
         "adapter_as_of": (writer.adapter_config or {}).get("as_of"),
         "min_peers": writer.builder.min_peers,
+        "choices": asdict(writer.builder.choices),
         "seed": sampling.seed,
         "request_seed": written.seed,
         "temperature": sampling.temperature,
@@ -135,15 +155,18 @@ def _document(written, parts, sampling, snapshot, writer, show_prompt: bool) -> 
             for past in prompt.shown
         ],
         "reviews_dropped": prompt.dropped,
+        "reviews_pooled": len(prompt.pooled),
         **({"prompt": prompt.render()} if show_prompt else {}),
     }  # fmt: skip
 
 
 def _tell(sink, document: dict) -> None:
-    used = document["reviews_used"]
+    used, pooled = document["reviews_used"], document["reviews_pooled"]
     few = "without peers" if document["min_peers"] == 1 else f"with fewer than {document['min_peers']} peers"
     alone = sum(past["peers"] < document["min_peers"] for past in used)
     said = [f"{len(used)} past reviews read" + (f", {alone} of them {few}" if alone else "")]
+    if pooled:
+        said = [f"the vectors of {pooled} past reviews read as one soft token"]
     if document["reviews_dropped"]:
         said.append(f"{document['reviews_dropped']} left out, the prompt was full")
     said.append(f"{document['prompt_tokens']:,} tokens read, {document['generated_tokens']:,} written")

@@ -5,8 +5,9 @@ An embedder has `identity` (EmbedderIdentity) and `encode(texts) -> (n, d) float
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
+from depcli import methods
 from depcli.embedders import bge_m3, minilm
 from depcli.errors import Incompatible, MissingDependency, NeedsNetwork, NotFound
 from depcli.records import EmbedderIdentity
@@ -62,6 +63,15 @@ def for_store(identity: EmbedderIdentity, *, offline: bool, name: str | None = N
     if embedder.identity != identity:
         raise Incompatible(f"the store was made with {describe(identity)}, not with {describe(embedder.identity)}", remedy)
     return embedder
+
+
+def for_queries(
+    names: Iterable[str], store, *, retrieval: str | None = None, offline: bool, ask: Callable[[str], bool] | None = None
+):
+    """The embedder of a store, for methods that weigh a history by what is to be written about, and for dense `retrieval`; None
+    where nothing needs it."""
+    needed = retrieval == "dense" or any(methods.find(name).before for name in names)
+    return for_store(store.embedder, offline=offline, ask=ask) if needed else None
 
 
 def describe(identity: EmbedderIdentity) -> str:

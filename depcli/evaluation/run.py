@@ -81,6 +81,7 @@ def _predictions(name: str, writer, todo: Sequence[tuple[str, Target, Request, s
             "prediction": one.completion.text, "reference": reference, "prompt_tokens": one.completion.prompt_tokens,
             "generated_tokens": one.completion.generated_tokens, "finish": one.completion.finish,
             "shown": [past.review.asin for past in one.prompt.shown], "dropped": one.prompt.dropped,
+            **({"pooled": len(one.prompt.pooled)} if one.prompt.pooled else {}),
             **({"profile": _profile(one.prompt.profile)} if one.prompt.profile else {}),
         }  # fmt: skip
 

@@ -127,14 +127,14 @@ def check_leakage(split: Split, *, learned: Iterable[tuple[str, str]] = ()) -> N
 def check_shown(target: Target, prompt: Prompt) -> None:
     """Raise ValueError when a prompt shows its target, another user's review, or one that was not written before the target."""
     limit = (float("-inf") if target.timestamp is None else target.timestamp, target.asin)
-    for past in prompt.shown:
+    for review in (*(past.review for past in prompt.shown), *prompt.pooled):
         where = f"the prompt for {target.asin!r} by {target.user_id!r} shows"
-        if past.review.user_id != target.user_id:
-            raise ValueError(f"{where} a review of another user, {past.review.user_id!r}")
-        if past.review.asin == target.asin:
+        if review.user_id != target.user_id:
+            raise ValueError(f"{where} a review of another user, {review.user_id!r}")
+        if review.asin == target.asin:
             raise ValueError(f"{where} the target itself")
-        if stable_order(past.review) >= limit:
-            raise ValueError(f"{where} {past.review.asin!r}, which was not written before it")
+        if stable_order(review) >= limit:
+            raise ValueError(f"{where} {review.asin!r}, which was not written before it")
 
 
 def _histories(snapshot, user_ids: Iterable[str]) -> Iterator[tuple[str, list[Stored]]]:

@@ -1,21 +1,34 @@
 """The systems that turn a request into a Prompt: one file each, one registry.
 
-A method says whether past reviews are shown, which soft tokens follow each of them, and whether an analyst is asked for a profile
-of the user first; `personal.prompts` does the rest.
+A method says whether past reviews are shown, which soft tokens follow each of them or stand before the prompt, and whether an
+analyst is asked for a profile of the user first; `personal.prompts` does the rest.
 """
 
 from __future__ import annotations
 
 from depcli.errors import NotFound
-from depcli.methods import dep, dpl, drp, nonperso, pag, rag
+from depcli.methods import dep, dpl, drp, nonperso, outside, pag, pplug, rag, trained_prompt
 from depcli.methods.base import Method
 
 METHODS: dict[str, Method] = {
-    module.METHOD.name: module.METHOD for module in (nonperso, rag, pag, dpl, drp, dep)
+    module.METHOD.name: module.METHOD for module in (nonperso, rag, pag, dpl, drp, pplug, trained_prompt, dep)
 }  # fmt: skip
 
 
+def trained() -> list[str]:
+    """The names of the bundled methods with soft tokens."""
+    return [name for name, method in METHODS.items() if method.needs_adapter]
+
+
+def names() -> list[str]:
+    """Every method there is: the bundled ones, then those of other packages."""
+    return [*METHODS, *(name for name in outside.names() if name not in METHODS)]
+
+
 def find(name: str) -> Method:
-    if name not in METHODS:
-        raise NotFound(f"no method {name!r}", f"known: {', '.join(METHODS)}")
-    return METHODS[name]
+    """Raises NotFound for an unknown method, BadInput for one of another package that cannot be used."""
+    if name in METHODS:
+        return METHODS[name]
+    if name not in outside.names():
+        raise NotFound(f"no method {name!r}", f"known: {', '.join(names())}")
+    return outside.load(name)

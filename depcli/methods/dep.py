@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from depcli.methods.base import Method
 from depcli.records import PastReview, Slot
 
 
-def slots(past: PastReview) -> tuple[Slot, ...]:
-    """The review's own token between its markers, then, where peers exist, the difference token between its markers.
+def slots(shown: Sequence[PastReview]) -> list[tuple[Slot, ...]]:
+    """For each review its own token between its markers, then, where peers exist, the difference token between its markers.
 
     Vector i belongs to shown review i. (The authors' release takes the vectors from other reviews than the text.)
     """
+    return [_of(past) for past in shown]
+
+
+def _of(past: PastReview) -> tuple[Slot, ...]:
     his = (Slot("his_start"), Slot("his", past.his), Slot("his_end"))
     if past.diff is None:
         return his
     return (*his, Slot("diff_start"), Slot("diff", past.diff), Slot("diff_end"))
 
 
-METHOD = Method("dep", "past reviews, each with its embedding and its difference from the peers", history=True, slots=slots)
+METHOD = Method(
+    "dep", "past reviews, each with its embedding and its difference from the peers",
+    history=True, slots=slots, adapter="depcli.adapters.dep:DepAdapter",
+)  # fmt: skip

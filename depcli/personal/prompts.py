@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
+from typing import TYPE_CHECKING
 
 from depcli.errors import BadInput
 from depcli.methods.base import Method
 from depcli.methods.profiler import Profiler
+from depcli.personal.choices import Choices
 from depcli.personal.difference import Peers
-from depcli.personal.history import known_before, most_recent, unknown_user
+from depcli.personal.history import known_before, unknown_user
+from depcli.personal.pooled import Pooling
+from depcli.personal.retrieval import query_vectors, retrieve
 from depcli.personal.template import Chat, Template
 from depcli.records import Item, PastReview, Profile, Prompt, Request, Text
 
+if TYPE_CHECKING:
+    import numpy as np
+
+DEFAULT = Choices()
 _WINDOW = 256  # requests whose store look-ups are made together
 
 
@@ -22,20 +30,26 @@ class PromptBuilder:
 
     `count` gives the tokens of a text under the backbone's tokenizer; a prompt, soft tokens included, has at most
     `max_input_tokens`. `held_out` reviews (user_id, asin) never count among the peers; a difference from fewer than
-    `min_peers` of these is left out. `profiler` is there for methods with a profile, and has to hold out the same.
+    `min_peers` of these is left out. `profiler` is there for methods with a profile, and has to hold out the same; `embed`, the
+    store's embedder (texts -> unit rows (n, d) float32), for those with soft tokens before the prompt and
+    for dense retrieval.
     """
 
     def __init__(
         self, snapshot, method: Method, template: Template, chat: Chat, count: Callable[[str], int], *, k: int = 8,
-        max_input_tokens: int = 3072, guidance: bool = True, held_out: Iterable[tuple[str, str]] = (), min_peers: int = 1,
-        profiler: Profiler | None = None,
+        max_input_tokens: int = 3072, choices: Choices = DEFAULT, held_out: Iterable[tuple[str, str]] = (), min_peers: int = 1,
+        profiler: Profiler | None = None, embed: Callable[[Sequence[str]], np.ndarray] | None = None,
     ):  # fmt: skip
         self.method, self.template, self.chat, self.k = method, template, chat, k
         self.max_input_tokens, self.min_peers = max_input_tokens, min_peers
-        self._snapshot, self._count, self._guidance = snapshot, count, guidance
+        self._snapshot, self._count, self.choices = snapshot, count, choices
         self._profiler = profiler
         if bool(method.profile) != bool(profiler):
             raise ValueError(f"method {method.name!r} and profiler do not belong together")
+        if (method.before or choices.retrieval == "dense") and not embed:
+            raise ValueError(f"method {method.name!r} needs the embedder of the store")
+        self._embed = embed
+        self._pooling = Pooling(snapshot, method, embed) if method.before else None
         self._peers = Peers(snapshot, held_out, min_peers=min_peers) if method.history else None
 
     def build(self, request: Request) -> Prompt:
@@ -46,8 +60,10 @@ class PromptBuilder:
         """Prompts in the order of the requests, with the store asked once per window of requests."""
         requests = iter(requests)
         while window := list(islice(requests, _WINDOW)):
-            for request, history in zip(window, self._histories(window), strict=True):
-                yield self._fit(request, history)
+            before = self._pooling.before(window) if self._pooling else [((), ())] * len(window)
+            for request, history, (slots, pooled) in zip(window, self._histories(window), before, strict=True):
+                prompt = self._fit(request, history, self.max_input_tokens - len(slots))
+                yield replace(prompt, parts=(*slots, *prompt.parts), pooled=pooled)
 
     def _histories(self, requests: list[Request]) -> list[list[PastReview]]:
         """What may be shown for each request, oldest first, with differences."""
@@ -55,10 +71,11 @@ class PromptBuilder:
             return [[] for _ in requests]
         stored = self._snapshot.histories(sorted({request.user_id for request in requests}))
         chosen = []
-        for request in requests:
+        for request, query in zip(requests, self._queries(requests), strict=True):
             if request.user_id not in stored:
                 raise unknown_user(self._snapshot, request.user_id)
-            chosen.append(most_recent(known_before(stored[request.user_id], request), self.k))
+            known = known_before(stored[request.user_id], request)
+            chosen.append(retrieve(known, self.k, self.choices.retrieval, request, query))
         asins = {entry.review.asin for entries in chosen for entry in entries}
         sums, items = self._peers.sums(asins), self._snapshot.items(sorted(asins))
         return [
@@ -70,37 +87,45 @@ class PromptBuilder:
             for entries in chosen
         ]  # fmt: skip
 
-    def _fit(self, request: Request, history: list[PastReview]) -> Prompt:
+    def _queries(self, requests: list[Request]) -> Sequence[np.ndarray | None]:
+        if self.choices.retrieval != "dense":
+            return [None] * len(requests)
+        return query_vectors([request.item for request in requests], self._embed, self._snapshot.embedder.dimension)
+
+    def _fit(self, request: Request, history: list[PastReview], budget: int) -> Prompt:
         """Drop whole entries until the prompt fits: first those that fit nowhere, then the oldest. Never cut the end."""
-        profile = self._profile(request, history)
+        profile = self._profile(request, history, budget)
         bare = self._render(request, [], profile)
-        room = self.max_input_tokens - self.tokens(bare)
+        room = budget - self.tokens(bare)
         if room < 0:
             raise BadInput(
                 f"the prompt for item {request.item.asin!r} has {self.tokens(bare):,} tokens without any history; "
-                f"{self.max_input_tokens:,} fit",
+                f"{budget:,} fit",
                 "shorten the item's description, or train with longer prompts: dep train --max-input-tokens N",
             )  # fmt: skip
-        shown = [past for past in history if self._count(past.review.text) < room]
+        shown = [past for past in history if not self.choices.review_text or self._count(past.review.text) < room]
         while shown:
             prompt = self._render(request, shown, profile, dropped=len(history) - len(shown))
-            if self.tokens(prompt) <= self.max_input_tokens:
+            if self.tokens(prompt) <= budget:
                 return prompt
             shown = shown[1:]
         return replace(bare, dropped=len(history))
 
-    def _profile(self, request: Request, history: list[PastReview]) -> Profile | None:
+    def _profile(self, request: Request, history: list[PastReview], budget: int) -> Profile | None:
         """What an analyst makes of the history, without its text where the item alone fills the prompt."""
         if self._profiler is None:
             return None
         profile = self._profiler.profile(history)
-        fits = self.tokens(self._render(request, [], profile)) <= self.max_input_tokens
+        fits = self.tokens(self._render(request, [], profile)) <= budget
         return profile if fits else replace(profile, text="")
 
     def _render(self, request: Request, shown: list[PastReview], profile: Profile | None, dropped: int = 0) -> Prompt:
-        slots = [self.method.slots(past) for past in shown] if self.method.slots else ()
+        groups = self.method.slots(shown) if self.method.slots else []
+        slots = [[slot for slot in group if self.choices.wants(slot.kind)] for group in groups]
         text = profile.text if profile else ""
-        parts = self.template.parts(self.chat, request, shown, slots=slots, guidance=self._guidance, profile=text)
+        parts = self.template.parts(
+            self.chat, request, shown, slots=slots, guidance=self.choices.guidance, profile=text, texts=self.choices.review_text
+        )  # fmt: skip
         return Prompt(parts, tuple(shown), dropped, profile)
 
     def tokens(self, prompt: Prompt) -> int:

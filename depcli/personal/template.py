@@ -100,17 +100,17 @@ class Template:
 
     def parts(
         self, chat: Chat, request: Request, history: Sequence[PastReview] = (), *, slots: Sequence[Sequence[Slot]] = (),
-        guidance: bool = True, profile: str = "",
+        guidance: bool = True, profile: str = "", texts: bool = True,
     ) -> tuple[Text | Slot, ...]:  # fmt: skip
         """Render a request as prompt parts. `slots[i]` follow the text of `history[i]`; none when `slots` is empty. `profile` is
-        a text about the user, which becomes one line."""
+        a text about the user, which becomes one line; without `texts` title and text of the past reviews are left out."""
         flat: list[Slot] = []
 
         def marks(group: Sequence[Slot]) -> str:
             flat.extend(group)
             return "".join(f"{_OPEN}{i}{_CLOSE}" for i in range(len(flat) - len(group), len(flat)))
 
-        past = [_past(chat, entry, marks(slots[i]) if slots else "") for i, entry in enumerate(history)]
+        past = [_past(chat, entry, marks(slots[i]) if slots else "", texts) for i, entry in enumerate(history)]
         fields = {
             "item": Item(request.item.asin, chat.clean(request.item.title), chat.clean(request.item.description)),
             "rating": request.rating, "title": chat.clean(request.title), "history": past, "embeddings": bool(flat),
@@ -126,11 +126,11 @@ class Template:
         return self._template.blocks[block](self._template.new_context(fields))
 
 
-def _past(chat: Chat, entry: PastReview, slots: str) -> dict:
+def _past(chat: Chat, entry: PastReview, slots: str, texts: bool) -> dict:
     return {
         "item_title": chat.clean(entry.item.title), "item_description": chat.clean(entry.item.description),
-        "rating": entry.review.rating, "title": chat.clean(entry.review.title), "text": chat.clean(entry.review.text),
-        "slots": slots,
+        "rating": entry.review.rating, "title": chat.clean(entry.review.title) if texts else "",
+        "text": chat.clean(entry.review.text) if texts else "", "slots": slots,
     }  # fmt: skip
 
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from depcli import methods
 from depcli.adapters.files import CARD
 from depcli.atomic import write_atomically
 from depcli.personal.history import moment_text
 
-_CARD = """# DEP adapter for {backbone_name}
+NAMES = {"dep": "DEP", "pplug": "PPlug", "trained-prompt": "Trained prompt"}
 
-Trained by `dep train`. It turns a user's past reviews, and how each differs from what others wrote about the same item, into soft
-tokens for the frozen backbone **{backbone_name}** (revision `{revision}`, hidden size {hidden}).
+_CARD = """# {name} adapter for {backbone_name}
+
+Trained by `dep train --method {method}`: {summary}. Its soft tokens are for the frozen backbone **{backbone_name}** (revision
+`{revision}`, hidden size {hidden}).
 
 | | |
 |---|---|
@@ -22,17 +25,17 @@ tokens for the frozen backbone **{backbone_name}** (revision `{revision}`, hidde
 | best epoch | {best_epoch}, by {select_by} |
 | training time | {seconds:.0f} s |
 
-Validation loss per token of {validation} real reviews (nats, lower is better), and how far DEP is from each (paired bootstrap
-over users, 95 %; the same reviews chose the best epoch, which flatters DEP a little):
+Validation loss per token of {validation} real reviews (nats, lower is better), and how far {name} is from each (paired bootstrap
+over users, 95 %; the same reviews chose the best epoch, which flatters it a little):
 
-| method | loss | DEP minus it |
+| method | loss | {name} minus it |
 |---|---|---|
 | Non-Perso | {nonperso:.4f} | {against_nonperso} |
 | RAG | {rag:.4f} | {against_rag} |
-| DEP (this adapter) | {dep:.4f} | |
+| {name} (this adapter) | {trained:.4f} | |
 
-Non-Perso and RAG prompt the same backbone without any training; part of DEP's lead over them is therefore tuning to the task, not
-knowledge of the person. `dep eval` measures on test reviews that chose nothing here.
+Non-Perso and RAG prompt the same backbone without any training; part of {name}'s lead over them is therefore tuning to the
+task, not knowledge of the person. `dep eval` measures on test reviews that chose nothing here.
 
 ## Limits and privacy
 It loads only onto this backbone and onto vectors of this embedder. Its weights were fitted to the users of one store: forgetting
@@ -61,8 +64,11 @@ def write_card(folder: Path, config: dict) -> None:
         commit=config["store_commit"],
         nonperso=losses["nonperso"],
         rag=losses["rag"],
-        dep=losses["dep"],
-        **{f"against_{name}": interval_text(found) for name, found in config["dep_minus"].items()},
+        name=NAMES.get(config["method"], config["method"]),
+        method=config["method"],
+        summary=methods.find(config["method"]).summary,
+        trained=losses[config["method"]],
+        **{f"against_{name}": interval_text(found) for name, found in config["minus"].items()},
     )
     write_atomically(folder / CARD, text.encode())
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from depcli import methods
 from depcli.adapters.dep import DepLoss
 from depcli.errors import BadInput
+from depcli.personal.choices import Choices
 
 PAPER_RATE, SMALL_RATE = 1e-5, 1e-2
 SMALL_HIDDEN = 1024
@@ -15,6 +17,7 @@ SMALL_HIDDEN = 1024
 class TrainOptions:
     """Defaults are the paper's (DEP section 4.1) where it gives one. Lengths in tokens, batches in reviews."""
 
+    method: str = "dep"  # one with soft tokens
     epochs: int = 5
     batch_size: int = 16  # reviews per optimizer step
     micro_tokens: int | None = None  # padded tokens in one pass through the backbone; changes memory, not the loss
@@ -28,6 +31,8 @@ class TrainOptions:
     max_target_tokens: int = 2048
     latents: int | None = None  # None: half the embedding dimension, as 1024 -> 512 in the paper
     loss: DepLoss = DepLoss()
+    reduction: str = "sae"  # of the embeddings, by DEP: or "ae" (without sparsity), "none"
+    choices: Choices = Choices()
     min_peers: int = 1  # a difference from fewer peers is not used
     as_of: float | None = None  # unix seconds: only the reviews up to then exist; None: all do
     targets_per_user: int = 1
@@ -38,8 +43,9 @@ class TrainOptions:
 
     def __post_init__(self):
         wrong = [
-            f"{name} must be {what}, not {getattr(self, name)}"
+            f"{name} must be {what}, not {getattr(self.choices if name == 'embeddings' else self, name)}"
             for name, what, good in (
+                ("method", "one with soft tokens", methods.find(self.method).needs_adapter),
                 ("epochs", "1 or more", self.epochs >= 1),
                 ("batch_size", "1 or more", self.batch_size >= 1),
                 ("learning_rate", "above 0 and at most 1", self.learning_rate is None or 0 < self.learning_rate <= 1),
@@ -47,6 +53,8 @@ class TrainOptions:
                 ("min_peers", "1 or more", self.min_peers >= 1),
                 ("targets_per_user", "1 or more", self.targets_per_user >= 1),
                 ("validation_limit", "1 or more", self.validation_limit >= 1),
+                ("reduction", "sae, ae or none", self.reduction in ("sae", "ae", "none")),
+                ("embeddings", "his, diff or both (without any, rag is the same)", self.choices.embeddings != "none"),
                 ("select_by", "loss or meteor", self.select_by in ("loss", "meteor")),
             )
             if not good

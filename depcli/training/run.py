@@ -10,9 +10,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from depcli import backbones, methods
+from depcli import backbones, embedders, methods
 from depcli.adapters import files, seen, trained_for
-from depcli.adapters.dep import DepAdapter, DepShape
 from depcli.adapters.project import project
 from depcli.atomic import write_atomically
 from depcli.backbones.catalogue import Backbone
@@ -44,29 +43,33 @@ class TrainReport:
     validation_reviews: int
     parameters: int
     best_epoch: int
-    losses: dict[str, float]  # dep, rag, nonperso on the same validation reviews
+    losses: dict[str, float]  # of the method, rag and nonperso on the same validation reviews
     seconds: float
     config: dict
 
 
 def train(
     *, store, backbone: Backbone, folder: Path, options: TrainOptions, resume: bool = False, replace: bool = False,
-    offline: bool = False, device: str = "auto", at: str | None = None, on_event: Callable[[dict], None] = lambda event: None,
+    offline: bool = False, device: str = "auto", at: str | None = None, embedder=None,
+    on_event: Callable[[dict], None] = lambda event: None,
 ) -> TrainReport:  # fmt: skip
-    """Train a DEP adapter into `folder`, on the newest commit or on the one that `at` names (id or number). Events are plain
-    dicts: {"note": text} or one step or validation.
+    """Train an adapter into `folder`, on the newest commit or on the one that `at` names (id or number). Events are plain dicts:
+    {"note": text} or one step or validation. `embedder` is the store's, loaded if the method needs it.
 
     Raises DepError when the folder is taken, Incompatible when a resumed run was started otherwise, BadInput when the
     store has nothing to learn from.
     """
     _claim(folder, resume, replace)
     commit = at or (checkpoints.settings_of(folder)["store_commit"] if resume else None)
-    run = _Run(store, backbone, options, commit, offline=offline, device=device)
+    embedder = embedder or embedders.for_queries(
+        [options.method], store, retrieval=options.choices.retrieval, offline=offline
+    )  # fmt: skip
+    run = _Run(store, backbone, options, commit, offline=offline, device=device, embedder=embedder)
     on_event({"note": f"learning rate {run.rate:g}: {run.rate_reason}"})
 
     learned = run.learned()
     targets = choose(run.split, "validation", options.validation_limit)
-    checked = run.examples("dep", targets)
+    checked = run.examples(options.method, targets)
     without = len(run.split.train) - len(learned)
     left_out = f"; {without:,} left out, no history" if without else ""
     on_event({"note": f"{len(learned):,} reviews to learn, {len(checked):,} to validate{left_out}"})
@@ -89,7 +92,7 @@ def train(
         raise RuntimeError("the backbone's weights changed during training")
 
     nats, tokens = run.losses(adapter, checked)
-    losses["dep"] = _per_token(nats, tokens)
+    losses[options.method] = _per_token(nats, tokens)
     users = [target.user_id for target in targets]
     gains = {
         name: asdict(paired_bootstrap(nats / tokens, other / tokens, tokens, users)) for name, (other, _) in text_alone.items()
@@ -98,7 +101,7 @@ def train(
         **run.settings, **trained_for.record(backbone), "backbone_weights_sha256": run.weights_sha256,
         "parameters": sum(parameter.numel() for parameter in adapter.parameters()),
         "train_reviews": len(learned), "validation_reviews": len(checked), "best_epoch": progress.best_epoch,
-        "validation_losses": losses, "dep_minus": gains, "validations": progress.validations,
+        "validation_losses": losses, "minus": gains, "validations": progress.validations,
         "seconds": round(progress.seconds, 1),
         seen.KEY: seen.record(target.user_id for target in (*run.split.train, *targets)),
     }  # fmt: skip
@@ -114,8 +117,10 @@ class _Run:
     `settings` is what a resumed run must have in common with its first part, and what the adapter's configuration begins with.
     """
 
-    def __init__(self, store, backbone: Backbone, options: TrainOptions, commit: str | None, *, offline: bool, device: str):
-        self.options = options
+    def __init__(
+        self, store, backbone: Backbone, options: TrainOptions, commit: str | None, *, offline: bool, device: str, embedder
+    ):  # fmt: skip
+        self.options, self.embedder = options, embedder
         self.snapshot = store.snapshot(at=commit, as_of=options.as_of)
         self.split = leave_last_out(self.snapshot, targets_per_user=options.targets_per_user)
         self.model = backbones.load_model(backbone, device=device, offline=offline)
@@ -131,7 +136,7 @@ class _Run:
         self.micro_tokens = options.micro_tokens or (32768 if self.model.device.type == "cuda" else 4096)
         self.rate, self.rate_reason = options.rate_for(self.model.config.hidden_size)
         self.settings = {
-            "method": "dep", "backbone": backbones.fingerprint(backbone, self.model), "embedder": asdict(store.embedder),
+            "backbone": backbones.fingerprint(backbone, self.model), "embedder": asdict(store.embedder),
             "template": self.template.name if self.template.bundled else self.template.source,
             "store_commit": self.snapshot.commit.id, "split": _describe(self.split), "learning_rate": self.rate,
             "max_input_tokens": self.max_input_tokens, "max_target_tokens": self.max_target_tokens,
@@ -140,7 +145,10 @@ class _Run:
 
     def learned(self) -> list[Example]:
         """The examples to learn from: those with a history. Raises BadInput when there are none."""
-        examples = [example for example in self.examples("dep", self.split.train) if example.slots]
+        examples = [
+            example for example in self.examples(self.options.method, self.split.train)
+            if example.slots and (example.prompt.shown or example.prompt.pooled)
+        ]  # fmt: skip
         if not examples:
             raise BadInput("no review has a history to learn from", "ingest users with four reviews or more")
         return examples
@@ -151,7 +159,7 @@ class _Run:
             self.snapshot, methods.find(method), self.template, backbones.chat_of(self.tokenizer),
             lambda text: len(self.tokenizer(text, add_special_tokens=False)["input_ids"]),
             k=self.options.history, max_input_tokens=self.max_input_tokens, held_out=self.split.held_out,
-            min_peers=self.options.min_peers,
+            min_peers=self.options.min_peers, choices=self.options.choices, embed=self.embedder.encode if self.embedder else None,
         )  # fmt: skip
         return make_examples(builder, self.tokenizer, pairs_of(targets, self.snapshot), self.max_target_tokens)
 
@@ -159,25 +167,25 @@ class _Run:
         """(nats (n,), target tokens (n,)) of each example; `adapter` None for text alone."""
         return review_losses(self.model, adapter, examples, self.micro_tokens)
 
-    def new_adapter(self) -> DepAdapter:
+    def new_adapter(self) -> torch.nn.Module:
         """Untrained, the same for the same seed."""
         torch.manual_seed(self.options.seed)
-        d, hidden = self.snapshot.embedder.dimension, self.model.config.hidden_size
-        shape = DepShape(d, self.options.latents or max(1, d // 2), hidden, _token_norm(self.model))
-        return DepAdapter(shape).to(self.model.device)
+        sizes = {"d": self.snapshot.embedder.dimension, "hidden": self.model.config.hidden_size}
+        made = files.adapter_class(self.options.method).make(self.options, **sizes, token_norm=_token_norm(self.model))
+        return made.to(self.model.device)
 
-    def scorer(self, checked: Sequence[Example]) -> Callable[[DepAdapter], dict]:
+    def scorer(self, checked: Sequence[Example]) -> Callable[[torch.nn.Module], dict]:
         """What is measured after each epoch, on the validation examples: the loss, and METEOR when it decides."""
         if self.options.select_by == "loss":
             return lambda adapter: self._score_by_loss(adapter, checked)
         meteor_mean(["a word"], ["a word"])  # without WordNet, fail now and not after an epoch
         return lambda adapter: self._score_by_meteor(adapter, checked)
 
-    def _score_by_loss(self, adapter: DepAdapter, checked: Sequence[Example]) -> dict:
+    def _score_by_loss(self, adapter, checked: Sequence[Example]) -> dict:
         loss = mean_loss(self.model, adapter, checked, self.micro_tokens)
         return {"score": -loss, "loss": loss}
 
-    def _score_by_meteor(self, adapter: DepAdapter, checked: Sequence[Example]) -> dict:
+    def _score_by_meteor(self, adapter, checked: Sequence[Example]) -> dict:
         engine = TransformersEngine(self.model, self.tokenizer, "the backbone")
         longest = max(len(example.encoded.ids) - example.encoded.targets for example in checked)
         room = min(self.max_target_tokens, engine.context - longest)
@@ -226,7 +234,7 @@ def _per_token(nats: np.ndarray, tokens: np.ndarray) -> float:
     return float(nats.sum() / tokens.sum())
 
 
-def _save(folder: Path, template: Template, adapter: DepAdapter, config: dict) -> None:
+def _save(folder: Path, template: Template, adapter, config: dict) -> None:
     """The adapter with its card and, where it is not a bundled one, its template; the checkpoints go once it is whole."""
     write_card(folder, config)
     (folder / files.TEMPLATE).unlink(missing_ok=True)

@@ -7,13 +7,14 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from depcli.adapters.dep import DepLoss, dep_losses
+from depcli.adapters.dep import DepLoss
 from depcli.backbones.sequence import micro_batches, target_losses
 from depcli.training.examples import Example
 
 
 def backward(model, adapter, batch: Sequence[Example], weights: DepLoss, micro_tokens: int) -> dict[str, float]:
-    """Add the gradients of L_gen + lambda * (L_recon + gamma * L_sparse) over `batch` to the adapter; return the terms.
+    """Add the gradients of L_gen and of the adapter's penalty (for DEP lambda * (L_recon + gamma * L_sparse)) over `batch` to the
+    adapter; return the terms.
 
     L_gen is the mean over all target tokens of the batch. The adapter runs once for the whole batch, so the mean
     activations of the sparsity term are those of the batch too; the backbone runs in passes of `micro_tokens` that each
@@ -33,10 +34,11 @@ def backward(model, adapter, batch: Sequence[Example], weights: DepLoss, micro_t
         if part.numel():
             loss.backward()
         generation += loss.item()
-    terms = dep_losses(seen, weights)
-    torch.autograd.backward([rows, terms["sae"]], [soft.grad, None])
+    penalty, terms = adapter.penalty(seen, weights)
+    added = [] if penalty is None else [penalty]
+    torch.autograd.backward([rows, *added], [soft.grad, *(None for _ in added)])
     numbers = {name: term.item() for name, term in terms.items()}
-    return {"loss": generation + numbers["sae"], "gen": generation, **numbers}
+    return {"loss": generation + sum(term.item() for term in added), "gen": generation, **numbers}
 
 
 @torch.no_grad()

@@ -142,7 +142,7 @@ HOSTILE = [
 def test_user_text_is_data(name, text):
     past = PastReview(Review("u", "a", text, 4.0, text), Item("a", text, text), np.ones(3, np.float32), None, 0)
     parts = Template(name).parts(
-        CHAT, Request("u", Item("b", text, text), 4.0, text), [past], slots=[methods.find("dep").slots(past)]
+        CHAT, Request("u", Item("b", text, text), 4.0, text), [past], slots=methods.find("dep").slots([past])
     )
     rendered = "".join(part.text for part in parts if not isinstance(part, Slot))
     assert sum(isinstance(part, Slot) for part in parts) == 3

