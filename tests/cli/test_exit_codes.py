@@ -107,7 +107,9 @@ def test_whoever_closes_the_pipe_hears_nothing(tmp_path):
 
 
 def test_control_c_ends_a_waiting_ingest_and_says_how_to_go_on(tmp_path):
-    dep = [sys.executable, "-c", "import sys; from depcli.cli import main; sys.exit(main())"]
+    # Started in the background of a shell, a process inherits SIGINT as ignored, and Python leaves it so.
+    heard = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    dep = [sys.executable, "-c", heard + "import sys; from depcli.cli import main; sys.exit(main())"]
     process = subprocess.Popen(
         [*dep, "ingest", "-", "--embedder", "minilm"],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
