@@ -7,7 +7,7 @@ The outcome does not depend on how the reviews are cut into batches.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -46,24 +46,25 @@ class Batch:
         self.vectors: dict[bytes, np.ndarray] = {}
         self.read = 0
 
-    def add(self, reviews: Iterable[Review]) -> None:
-        keyed = [(review_key(review.user_id, review.asin), review) for review in reviews]
-        standing = self._standing
-        unseen = list({key for key, _ in keyed} - standing.keys())
+    def add(self, reviews: Sequence[Review]) -> None:
+        standing, vectors = self._standing, self.vectors
+        keys = [review_key(review.user_id, review.asin) for review in reviews]
+        unseen = [key for key in dict.fromkeys(keys) if key not in standing]
         standing.update(dict.fromkeys(unseen))
         standing.update(self._known(unseen))
-        for key, review in keyed:
+        for key, review in zip(keys, reviews, strict=True):
             text, before = text_hash(review.text), standing[key]
             standing[key] = Version(review, text, review.superseded) if before is None else _later(before, review, text)
         written = {} if self.before is None else self.before.vectors
-        for version in (standing[key] for key, _ in keyed):
-            if version.stored or version.text in self.vectors or version.text == version.stored_text:
+        for version in map(standing.__getitem__, keys):
+            text = version.text
+            if version.stored or text in vectors or text == version.stored_text:
                 continue
-            if version.text in written:
-                self.vectors[version.text] = written[version.text]
+            if text in written:
+                vectors[text] = written[text]
             else:
-                self._texts[version.text] = version.review.text
-        self.read += len(keyed)
+                self._texts[text] = version.review.text
+        self.read += len(keys)
 
     def changed(self) -> dict[bytes, Version]:
         """The versions that the store does not have, by key."""

@@ -1,46 +1,60 @@
-"""What a batch changes in the reviews table, a few thousand rows at a time: memory that is used again is quicker than fresh."""
+"""What a batch changes in the store, made ready as far as that goes without looking into it: whoever writes shall only write."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 import pyarrow as pa
 
+from depcli.errors import DepError
 from depcli.store.batch import Version
 from depcli.store.schema import REVIEWS, review_rows, schemas
+from depcli.store.sums import Deltas
 
-_ROWS_AT_ONCE = 2048
+_ROWS_AT_ONCE = 2048  # memory that is used again is quicker than fresh memory
 
 
 class Changes:
-    """Versions of reviews to be written, by `keys`. `vectors` holds those of new texts by text_hash; `before` the vectors (d,)
-    float32 in the rows that are replaced, by key."""
+    """`rows` of reviews that are new to the store, with what they add to their items in `deltas`; `replacing` are the versions
+    that take the place of a stored one, by key. `vectors` holds those of all texts that are new, by text_hash.
 
-    def __init__(self, changed: Mapping[bytes, Version], vectors: Mapping[bytes, np.ndarray], before: Mapping[bytes, np.ndarray]):
-        self.keys, self.versions = list(changed), list(changed.values())
-        self._vectors, self._before = vectors, before
+    Raises DepError for a vector with NaN or infinity.
+    """
 
-    def vectors(self) -> Iterator[np.ndarray]:
-        """The vectors (n, d) float32 of all rows, in order."""
-        for rows in self._slices():
-            yield self._matrix(rows)
+    def __init__(self, changed: Mapping[bytes, Version], vectors: Mapping[bytes, np.ndarray], dimension: int):
+        self.keys, self.texts = list(changed), [version.text for version in changed.values()]
+        self.replacing = {key: version for key, version in changed.items() if version.stored_text is not None}
+        self.deltas = Deltas((version.review.asin for version in changed.values()), dimension)
+        self._vectors = vectors
+        new = [(key, version) for key, version in changed.items() if version.stored_text is None]
+        parts = [self._new_rows(new[start : start + _ROWS_AT_ONCE]) for start in range(0, len(new), _ROWS_AT_ONCE)]
+        self.rows = pa.concat_tables([schemas(dimension)[REVIEWS].empty_table(), *parts])
 
-    def rows(self, dimension: int) -> pa.RecordBatchReader:
-        """All rows, made while they are read."""
-        batches = (batch for rows in self._slices() for batch in self._table(rows).to_batches())
-        return pa.RecordBatchReader.from_batches(schemas(dimension)[REVIEWS], batches)
+    def _new_rows(self, new: list[tuple[bytes, Version]]) -> pa.Table:
+        after = np.array([self._vectors[version.text] for _, version in new], np.float32)
+        self.deltas.add([version.review.asin for _, version in new], _finite(after), reviews=1)
+        return _rows([key for key, _ in new], [version for _, version in new], after)
 
-    def _slices(self) -> Iterator[slice]:
-        for start in range(0, len(self.keys), _ROWS_AT_ONCE):
-            yield slice(start, start + _ROWS_AT_ONCE)
+    def replacing_rows(self, before: Mapping[bytes, np.ndarray]) -> pa.Table:
+        """The rows of `replacing`, given the vectors (d,) that stand in the store under their keys. A text that stays keeps its
+        vector. What they change in their items goes into `deltas`."""
+        versions = list(self.replacing.values())
+        asins, old = [version.review.asin for version in versions], np.array([before[key] for key in self.replacing], np.float32)
+        after = np.array(
+            [before[key] if v.text == v.stored_text else self._vectors[v.text] for key, v in self.replacing.items()], np.float32
+        )
+        self.deltas.add(asins, _finite(after), reviews=0)
+        self.deltas.add(asins, -old, reviews=0)
+        return _rows(list(self.replacing), versions, after)
 
-    def _matrix(self, rows: slice) -> np.ndarray:
-        pairs = zip(self.keys[rows], self.versions[rows], strict=True)
-        kept = self._before  # a text that stays keeps its vector
-        return np.array([kept[key] if v.text == v.stored_text else self._vectors[v.text] for key, v in pairs], np.float32)
 
-    def _table(self, rows: slice) -> pa.Table:
-        versions = self.versions[rows]
-        hashes, superseded = [version.text for version in versions], [version.superseded for version in versions]
-        return review_rows([version.review for version in versions], self.keys[rows], hashes, superseded, self._matrix(rows))
+def _finite(vectors: np.ndarray) -> np.ndarray:
+    if not np.isfinite(vectors).all():
+        raise DepError("the embedder returned NaN or infinity", "nothing of this batch was stored")
+    return vectors
+
+
+def _rows(keys: list[bytes], versions: list[Version], vectors: np.ndarray) -> pa.Table:
+    hashes, superseded = [version.text for version in versions], [version.superseded for version in versions]
+    return review_rows([version.review for version in versions], keys, hashes, superseded, vectors)

@@ -15,6 +15,7 @@ from depcli.interrupts import uninterrupted
 from depcli.readers import BadLine
 from depcli.records import Item, Review
 from depcli.store.batch import Batch
+from depcli.store.changes import Changes
 from depcli.store.compact import drop_outdated
 from depcli.store.store import Store
 from depcli.store.writer import Counts, Writer
@@ -155,10 +156,11 @@ class _Run:
 
     def commit(self) -> None:
         """Let the batch be written, once the one before it is, and begin another."""
+        batch, changes = self._batch, self._writer.prepare(self._batch)
         self.settle()
-        self._batch.before = None
-        self._writing = self._thread.submit(self._write, self._batch, self._batch_items)
-        self._start_batch(self._batch)
+        batch.before = None
+        self._writing = self._thread.submit(self._write, batch, changes, self._batch_items)
+        self._start_batch(batch)
 
     def settle(self) -> None:
         """Wait for the batch that is being written."""
@@ -170,8 +172,8 @@ class _Run:
         self.unchanged += counts.unchanged
         self.items += counts.items
 
-    def _write(self, batch: Batch, items: list[Item]) -> Counts:
-        counts = self._writer.commit(batch, items, source=self._source)
+    def _write(self, batch: Batch, changes: Changes, items: list[Item]) -> Counts:
+        counts = self._writer.commit(batch, items, source=self._source, prepared=changes)
         self._writer.join_pieces()
         return counts
 

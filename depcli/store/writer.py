@@ -5,12 +5,12 @@ All of it runs under the store's write lock, so what is looked up stays true unt
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
+import pyarrow as pa
 
-from depcli.errors import DepError
 from depcli.interrupts import uninterrupted  # LanceDB would go on writing in its own thread while the lock is dropped
 from depcli.records import Item, Review
 from depcli.store import lance, pieces, schema
@@ -72,19 +72,25 @@ class Writer:
                 rows = lance.rows(self.tables[REVIEWS], "text_hash", hashes, ("text_hash", "vector"))
                 batch.vectors.update(zip(rows.column("text_hash").to_pylist(), schema.matrix(rows, "vector"), strict=True))
 
-    def commit(self, batch: Batch, items: Sequence[Item] = (), *, source: str) -> Counts:
+    def prepare(self, batch: Batch) -> Changes:
+        """The part of commit() that may be done while the batch before is being written."""
+        return Changes(batch.changed(), batch.vectors, self._dimension)
+
+    def commit(
+        self, batch: Batch, items: Sequence[Item] = (), *, source: str, prepared: Changes | None = None
+    ) -> Counts:  # fmt: skip
         """Write what the batch changes. Every text in batch.missing() must have got its vector."""
         with storage_errors(self._folder), uninterrupted():
             self.tables.roll_back()  # an earlier commit of this writer may have failed half-way
-            changed, new_items = batch.changed(), self._changed_items(items)
-            replaced = sum(version.stored_text is not None for version in changed.values())
-            counts = Counts(len(changed) - replaced, replaced, batch.read - len(changed), len(new_items))
-            if changed:
-                self._write_reviews(changed, batch.vectors)
+            changes, new_items = prepared or self.prepare(batch), self._changed_items(items)
+            added = len(changes.keys) - len(changes.replacing)
+            counts = Counts(added, len(changes.replacing), batch.read - len(changes.keys), len(new_items))
+            if changes.keys:
+                self._write_reviews(changes)
             if new_items:
                 self._replace(ITEMS, "asin", self._items.possible(new_items), schema.item_rows(new_items.values()))
                 self._items.add(list(new_items))
-            if changed or new_items:
+            if changes.keys or new_items:
                 self.tables.commit("ingest", source, asdict(counts))
                 self._sums.written()
             return counts
@@ -126,23 +132,18 @@ class Writer:
             latest[item.asin] = Item(item.asin, item.title or before.title, item.description or before.description)
         return {asin: item for asin, item in latest.items() if stored.get(asin) != item}
 
-    def _write_reviews(self, changed: Mapping[bytes, Version], vectors: Mapping[bytes, np.ndarray]) -> None:
-        replaced = [key for key, version in changed.items() if version.stored_text is not None]
-        rows = lance.rows(self.tables[REVIEWS], "key", replaced, ("key", "vector"))
-        before = dict(zip(rows.column("key").to_pylist(), schema.matrix(rows, "vector"), strict=True))
-        changes = Changes(changed, vectors, before)
-        asins = [version.review.asin for version in changes.versions]
-        sums, stored = self._sums.changed(asins, map(self._finite, changes.vectors()), [before.get(key) for key in changes.keys])
+    def _write_reviews(self, changes: Changes) -> None:
+        replaced = list(changes.replacing)
+        rows = changes.rows
+        if replaced:
+            found = lance.rows(self.tables[REVIEWS], "key", replaced, ("key", "vector"))
+            before = dict(zip(found.column("key").to_pylist(), schema.matrix(found, "vector"), strict=True))
+            rows = pa.concat_tables([rows, changes.replacing_rows(before)])
+        sums, stored = self._sums.changed(changes.deltas)
         self._replace(SUMS, "asin", stored, sums)
-        self._replace(REVIEWS, "key", replaced, changes.rows(self._dimension))
+        self._replace(REVIEWS, "key", replaced, rows)
         self._keys.add(changes.keys)
-        self._texts.add([version.text for version in changes.versions])
-
-    def _finite(self, vectors: np.ndarray) -> np.ndarray:
-        if not np.isfinite(vectors).all():
-            name = self.tables.embedder.name
-            raise DepError(f"the embedder {name} returned NaN or infinity", "nothing of this batch was stored")
-        return vectors
+        self._texts.add(changes.texts)
 
     def _replace(self, name: str, column: str, values: Sequence[str | bytes], rows) -> None:
         lance.delete(self.tables[name], column, values)
