@@ -11,7 +11,7 @@ from depcli import backbones, embedders, engines
 from depcli.adapters import files
 from depcli.analysts.choose import analyst as asked_analyst
 from depcli.backbones.catalogue import Backbone
-from depcli.errors import Incompatible
+from depcli.errors import Incompatible, NotFound
 from depcli.evaluation.likelihood import Scorer
 from depcli.evaluation.run import evaluate
 from depcli.evaluation.split import choose, leave_last_out
@@ -64,7 +64,7 @@ def evaluate_store(
     as_of = _moment(adapters, configs, as_of)
     asked_for = choices or {}
     retrieval = asked_for.get("retrieval") or (config or {}).get("choices", {}).get("retrieval")
-    snapshot = store.snapshot(at or (config["store_commit"] if config else None), as_of=as_of)
+    snapshot = _snapshot(store, at, adapters, config, as_of)
     if config and at is None and snapshot.commit.id != store.snapshot().commit.id:
         on_event({"note": f"evaluating commit {snapshot.commit.id}, which the adapter was trained on; the store has grown since"})
     split = leave_last_out(snapshot, targets_per_user=config["targets_per_user"] if config else 1)
@@ -146,3 +146,15 @@ def _moment(adapters: Mapping[str, Path], configs: Mapping[str, dict], asked: fl
 
 def _reviews_of(moment: float | None) -> str:
     return "all reviews of its store" if moment is None else f"the reviews up to {moment_text(moment)}"
+
+
+def _snapshot(store, at: str | None, adapters: dict, config: dict | None, as_of: float | None):
+    """The store as the adapters saw it, unless a commit is named."""
+    try:
+        return store.snapshot(at or (config["store_commit"] if config else None), as_of=as_of)
+    except NotFound as error:
+        if at is not None:
+            raise
+        names = " and ".join(sorted(folder.name for folder in adapters.values()))
+        hint = f"train it again on what the store holds now: dep train --replace --adapter {names}"
+        raise NotFound(f"{names} was trained on a state of the store that is gone: {error.message}", hint) from error

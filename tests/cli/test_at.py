@@ -100,3 +100,16 @@ def test_a_commit_that_never_was(place, capsys, arguments):
     assert main([*arguments, *backbone, "--at", "nothing", "--profiles", place[0]]) == 3
     captured = capsys.readouterr()
     assert captured.out == "" and "no commit nothing" in captured.err
+
+
+def test_an_adapter_whose_commit_is_gone_says_how_to_be_measured_again(place, capsys, tmp_path):
+    profiles = str(tmp_path / "profiles")
+    shutil.copytree(place[0], profiles)
+    ask = ["--backbone", place[1], "--profiles", profiles, "--quiet"]
+    assert main(["train", *ask, "--adapter", "before", "--epochs", "1", "--device", "cpu"]) == 0
+    assert main(["forget", "--user", "cy", "--yes", "--profiles", profiles]) == 0
+    capsys.readouterr()
+    assert main(["eval", *ask, "--adapter", "before", "--max-new-tokens", "4"]) == 3
+    err = capsys.readouterr().err
+    assert "before was trained on a state of the store that is gone" in err
+    assert "dep train --replace --adapter before" in err
