@@ -164,5 +164,6 @@ def test_any_sequence_ends_as_the_plain_model(empty):
     Machine.empty = empty
     checks = [HealthCheck.too_slow, HealthCheck.data_too_large]
     run_state_machine_as_test(
-        Machine, settings=settings(max_examples=8, stateful_step_count=8, derandomize=True, deadline=None, suppress_health_check=checks)
+        Machine,
+        settings=settings(max_examples=8, stateful_step_count=8, derandomize=True, deadline=None, suppress_health_check=checks),
     )
