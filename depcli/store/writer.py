@@ -62,7 +62,10 @@ class Writer:
 
     def batch(self, before: Batch | None = None) -> Batch:
         """An empty batch, for filling step by step before commit(). It may be filled in another thread than the one that commits
-        the batch `before`; it must not be committed earlier."""
+        the batch `before`; it must not be committed earlier. Without `before` nothing else may be on its way."""
+        if before is None:  # what an earlier commit that failed left half-written must not be looked up
+            with storage_errors(self._folder), uninterrupted():
+                self.tables.roll_back()
         return Batch(self._versions, before)
 
     def reuse_vectors(self, batch: Batch) -> None:

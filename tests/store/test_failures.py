@@ -13,9 +13,11 @@ import numpy as np
 import pytest
 
 from depcli.errors import DepError
+from depcli.records import Review
 from depcli.store import Store
 from depcli.store.ingest import ingest
-from tests.store.made import IDENTITY, D, MadeEmbedder, contents, some_reviews, upsert
+from depcli.store.writer import Counts
+from tests.store.made import IDENTITY, D, MadeEmbedder, contents, some_reviews, upsert, vector_of
 
 NOBODY = 65534
 
@@ -72,6 +74,19 @@ def test_a_full_disk(store, size):
     assert contents(store.snapshot()) == before
     ingest(store, some_reviews(), MadeEmbedder(), source="test")
     assert store.snapshot().counts()["reviews"] == len(some_reviews())
+
+
+def test_a_writer_tries_again_what_failed_half_way(store):
+    """The old row was deleted when the new one found no room: it must not count as missing."""
+    old, new = Review("u", "i", "old", timestamp=1.0), Review("u", "i", "new", timestamp=2.0)
+    with store.writer() as writer:
+        writer.upsert([old], vector_of("old")[None], source="test")
+        version = writer.tables["reviews"].version
+        with little_room(2_000), pytest.raises(DepError, match="no room left"):
+            writer.upsert([new], vector_of("new")[None], source="test")
+        assert writer.tables["reviews"].version > version  # half-way indeed
+        assert writer.upsert([new], vector_of("new")[None], source="test") == Counts(0, 1, 0, 0)
+    assert [stored.review for stored in store.snapshot().histories(["u"])["u"]] == [new]
 
 
 def test_no_room_for_a_new_store(tmp_path):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import lancedb
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
@@ -163,7 +163,6 @@ class Machine(RuleBasedStateMachine):
 def test_any_sequence_ends_as_the_plain_model(empty):
     Machine.empty = empty
     checks = [HealthCheck.too_slow, HealthCheck.data_too_large]
-    run_state_machine_as_test(
-        Machine,
-        settings=settings(max_examples=8, stateful_step_count=8, derandomize=True, deadline=None, suppress_health_check=checks),
-    )
+    given = dict(max_examples=8, stateful_step_count=8, deadline=None, suppress_health_check=checks)
+    # the same sequences every time; and as it is found, since making a failing one shorter takes many minutes
+    run_state_machine_as_test(Machine, settings=settings(derandomize=True, phases=[Phase.generate], **given))
