@@ -95,6 +95,7 @@ class Writer:
                 self._items.add(list(new_items))
             if changes.keys or new_items:
                 self.tables.commit("ingest", source, asdict(counts))
+            if changes.keys:
                 self._sums.written()
             return counts
 

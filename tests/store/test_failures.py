@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from depcli.errors import DepError
-from depcli.records import Review
+from depcli.records import Item, Review
 from depcli.store import Store
 from depcli.store.ingest import ingest
 from depcli.store.writer import Counts
@@ -87,6 +87,16 @@ def test_a_writer_tries_again_what_failed_half_way(store):
         assert writer.tables["reviews"].version > version  # half-way indeed
         assert writer.upsert([new], vector_of("new")[None], source="test") == Counts(0, 1, 0, 0)
     assert [stored.review for stored in store.snapshot().histories(["u"])["u"]] == [new]
+
+
+def test_item_sums_after_a_batch_that_failed_and_one_of_items_alone(store):
+    """The sums of the failed batch must not count as written when the next commit has no reviews."""
+    with store.writer() as writer:
+        with little_room(0), pytest.raises(DepError, match="no room left"):
+            writer.upsert([Review("u", "i", "lost")], vector_of("lost")[None], source="test")
+        writer.upsert([], np.empty((0, D), np.float32), [Item("i", "a title")], source="test")
+        writer.upsert([Review("v", "i", "kept")], vector_of("kept")[None], source="test")
+    assert store.snapshot().sums(["i"])["i"].reviews == 1
 
 
 def test_no_room_for_a_new_store(tmp_path):
