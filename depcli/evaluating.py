@@ -51,8 +51,8 @@ def evaluate_store(
     that they were trained on, so that nothing they learned is tested; a store that has grown since is noted, another `as_of`,
     `min_peers` or split raises Incompatible: also that of another commit asked for with `at` (id or number), and that of another
     adapter. Without an adapter only the reviews up to `as_of` (unix seconds) exist. Text-only methods show as many past reviews
-    as the first adapter does. Likelihoods are computed by transformers. `analyst` (ENGINE:MODEL) makes the profiles where the
-    writer itself shall not; `embedder` is the store's, loaded if need be. `choices` are fields of
+    as the first adapter does. Likelihoods are computed by transformers; an endpoint gives none. `analyst` (ENGINE:MODEL) makes
+    the profiles where the writer itself shall not; `embedder` is the store's, loaded if need be. `choices` are fields of
     personal.choices.Choices that are asked for: an adapter brings its own, and text-only methods retrieve as the first one does.
     """
     adapters = {name: adapters[name] for name in method_names if find(name).needs_adapter and name in adapters}
@@ -79,11 +79,7 @@ def evaluate_store(
         engines.load(engine_name, backbone, offline=offline, device=device) as engine,
         asked_analyst(analyst, engine, backbone, sampling, offline=offline, device=device) as asked,
     ):
-        if engine_name == "transformers":
-            model, tokenizer = engine.model, engine.tokenizer
-        else:
-            model = backbones.load_model(backbone, offline=offline, device=device)
-            tokenizer = backbones.load_tokenizer(backbone, offline=offline)
+        model, tokenizer = _weights(engine, backbone, offline, device)
         history = config["history"] if config else 8
         embedder = embedder or embedders.for_queries(method_names, store, retrieval=retrieval, offline=offline)
         writers = {
@@ -106,7 +102,7 @@ def evaluate_store(
         # What every prompt leaves: all methods are scored on the same tokens of a long review.
         room = min(2048, engine.context - max(writer.builder.max_input_tokens for writer in writers.values()))
         settings = {
-            "backbone": backbones.fingerprint(backbone, model),
+            "backbone": backbones.fingerprint(backbone, model) if model else engine.identity,
             "engine": engine_name,
             "role": role,
             "history": history,
@@ -121,12 +117,22 @@ def evaluate_store(
             split=split,
             targets=targets,
             methods=writers,
-            scorer=Scorer(model, tokenizer, room),
+            scorer=Scorer(model, tokenizer, room) if model else None,
             sampling=sampling,
             out=out,
             settings=settings,
             on_progress=on_event,
         )
+
+
+def _weights(engine, backbone: Backbone, offline: bool, device: str) -> tuple:
+    """(model, tokenizer) to compute likelihoods with; nothing where the model runs elsewhere."""
+    if engine.name == "openai":
+        return None, None
+    if engine.name == "transformers":
+        return engine.model, engine.tokenizer
+    model = backbones.load_model(backbone, offline=offline, device=device)
+    return model, backbones.load_tokenizer(backbone, offline=offline)
 
 
 def _moment(adapters: Mapping[str, Path], configs: Mapping[str, dict], asked: float | None) -> float | None:

@@ -155,6 +155,22 @@ def compared_adapters(
     return {method: found[method] for method in wanted}, reasons
 
 
+def compared_parts(
+    profiles: Path, method_names: Sequence[str], named: Sequence[str] = (), *, backbone: str | None = None,
+    engine: str | None = None,
+) -> tuple[WritingParts, dict[str, Path], list[str]]:  # fmt: skip
+    """(what all compared methods are written with, adapter folders by method, why these): see `compared_adapters` and
+    `writing_parts`, which say what they raise."""
+    if engine == "openai":
+        backbone = _model_of_endpoint(method_names, backbone)
+    known = backbones.find(backbone).name if backbone and engine != "openai" else None
+    folders, reasons = compared_adapters(profiles, method_names, named, known)
+    main = "dep" if "dep" in folders else next(iter(folders), method_names[0])
+    adapter = folders[main].name if folders else None
+    parts = writing_parts(profiles, method=main, adapter=adapter, backbone=backbone, engine=engine)
+    return parts, folders, [*reasons, *parts.reasons[bool(folders) :]]
+
+
 def trained_choices(folders: Mapping[str, Path]) -> dict:
     """What the first of these adapters was trained with (fields of personal.choices.Choices); nothing for none."""
     return next((adapter_files.read_config(folder).get("choices", {}) for folder in folders.values()), {})
@@ -185,7 +201,8 @@ def writing_parts(
     soft tokens.
     """
     if engine == "openai":
-        return _at_endpoint(method, backbone)
+        model = backbones.served(_model_of_endpoint([method], backbone))
+        return WritingParts(method, None, model, engine, (f"prompts and reviews go to {find_endpoint()}",))
     folder, reasons = None, []
     if methods.find(method).needs_adapter:
         wanted = backbones.find(backbone).name if backbone else None
@@ -203,9 +220,10 @@ def writing_parts(
     return WritingParts(method, folder, found, engine, tuple(reasons))
 
 
-def _at_endpoint(method: str, model: str | None) -> WritingParts:
-    if methods.find(method).needs_adapter:
-        raise no_soft_tokens(f"the method {method!r} needs soft tokens")
+def _model_of_endpoint(method_names: Sequence[str], model: str | None) -> str:
+    for method in method_names:
+        if methods.find(method).needs_adapter:
+            raise no_soft_tokens(f"the method {method!r} needs soft tokens")
     if model is None:
         raise NotFound("no model is named for the endpoint", "--backbone NAME, as the endpoint calls it")
-    return WritingParts(method, None, backbones.served(model), "openai", (f"prompts and reviews go to {find_endpoint()}",))
+    return model

@@ -51,8 +51,11 @@ class _Methods(click.ParamType):
     "--adapter", "adapters", multiple=True, metavar="NAME",
     help="Once for each method with an adapter. [default: the newest of each, all of one backbone]",
 )  # fmt: skip
-@click.option("--backbone", metavar="NAME", help=f"{BACKBONE_HELP} [default: the adapter's, else mini]")
-@click.option("--engine", type=click.Choice(["llamacpp", "transformers"]), help="[default: llamacpp where there is a GGUF]")
+@click.option("--backbone", metavar="NAME", help=f"{BACKBONE_HELP} openai: its name there. [default: the adapter's, else mini]")
+@click.option(
+    "--engine", type=click.Choice(["llamacpp", "transformers", "openai"]),
+    help="openai asks the endpoint at OPENAI_BASE_URL, without likelihoods. [default: llamacpp where there is a GGUF]",
+)  # fmt: skip
 @ask_analyst
 @click.option("--temperature", type=Finite(min=0), default=0.8, show_default=True)
 @click.option("--top-p", type=Finite(0, 1, min_open=True), default=0.95, show_default=True)
@@ -79,8 +82,8 @@ def command(
       dep eval --limit 200
       dep eval --methods rag,dep --split validation --out results
       dep eval --methods rag,pag,dpl,drp --limit 50
+      dep eval --methods rag,drp --engine openai --backbone qwen3-8b
     """
-    from depcli import backbones
     from depcli import profiles as places
     from depcli.evaluating import evaluate_store
     from depcli.records import Sampling
@@ -88,15 +91,13 @@ def command(
 
     sink = setting.sink
     store = Store.open(setting.profiles)
-    named = backbones.find(backbone).name if backbone else None
-    folders, reasons = places.compared_adapters(setting.profiles, methods, adapters, named)
-    main = "dep" if "dep" in folders else next(iter(folders), methods[0])
-    adapter = folders[main].name if folders else None
-    parts = places.writing_parts(setting.profiles, method=main, adapter=adapter, backbone=backbone, engine=engine)
-    for reason in (*reasons, *parts.reasons[bool(folders) :]):
+    parts, folders, reasons = places.compared_parts(setting.profiles, methods, adapters, backbone=backbone, engine=engine)
+    for reason in reasons:
         sink.note(reason)
-    for form in dict.fromkeys((parts.form, "weights")):  # likelihoods are always computed from the weights
+    for form in dict.fromkeys((parts.form, "weights") if parts.form else ()):  # likelihoods are always computed from the weights
         agree_to_download(setting, parts.backbone, form)
+    if parts.form is None:
+        sink.note("an endpoint gives no likelihood of a real review: that column stays empty")
     prepare_analyst(setting, analyst, methods)
     found = {**places.trained_choices(folders), **choices}
     embedder = query_embedder(setting, store, methods, found.get("retrieval"))

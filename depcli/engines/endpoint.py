@@ -49,7 +49,7 @@ class Endpoint:
             return DepError(f"the endpoint {self} failed {told}", "see its log, or try again later")
         return BadInput(
             f"the endpoint {self} refused the request {told}",
-            "too long: fewer --max-new-tokens; sampling refused: --temperature 1 --top-p 1",
+            "too long: fewer --max-new-tokens, or past reviews; sampling refused: --temperature 1 --top-p 1",
         )
 
 

@@ -63,6 +63,11 @@ class OpenAIEngine:
         self._loop = self._open.enter_context(start_blocking_portal())
         self._open.callback(self._loop.call, self._client.close)
 
+    @property
+    def identity(self) -> dict:
+        """All that is known here of what writes: where it is, and what it is called there."""
+        return {"endpoint": str(self.endpoint), "name": self._model}
+
     def count(self, text: str) -> int:
         """An estimate of tokens, rather too high for English: which tokenizer the endpoint has is not known here."""
         return -(-len(text.encode("utf-8", "surrogatepass")) // _BYTES_PER_TOKEN)

