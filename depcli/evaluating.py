@@ -18,7 +18,7 @@ from depcli.evaluation.split import choose, leave_last_out
 from depcli.methods import find
 from depcli.personal.history import moment_text
 from depcli.records import Sampling
-from depcli.writing import make_writer
+from depcli.writing import HISTORY, make_writer
 
 COMPARED = ("nonperso", "rag", "dep")
 _TOLD = ("store_commit", "split", "seed", "history", "best_epoch", "validation_losses")  # of an adapter
@@ -38,6 +38,7 @@ def evaluate_store(
     at: str | None = None,
     as_of: float | None = None,
     min_peers: int | None = None,
+    history: int | None = None,
     analyst: str | None = None,
     choices: dict | None = None,
     embedder=None,
@@ -49,17 +50,19 @@ def evaluate_store(
 
     `adapters` are the folders of the methods with soft tokens. They are evaluated on the store commit, the moment and the split
     that they were trained on, so that nothing they learned is tested; a store that has grown since is noted, another `as_of`,
-    `min_peers` or split raises Incompatible: also that of another commit asked for with `at` (id or number), and that of another
-    adapter. Without an adapter only the reviews up to `as_of` (unix seconds) exist. Text-only methods show as many past reviews
-    as the first adapter does. Likelihoods are computed by transformers; an endpoint gives none. `analyst` (ENGINE:MODEL) makes
-    the profiles where the writer itself shall not; `embedder` is the store's, loaded if need be. `choices` are fields of
-    personal.choices.Choices that are asked for: an adapter brings its own, and text-only methods retrieve as the first one does.
+    `min_peers`, `history` or split raises Incompatible: also that of another commit asked for with `at` (id or number), and that
+    of another adapter. Without an adapter only the reviews up to `as_of` (unix seconds) exist. Text-only methods show `history`
+    past reviews at most, by default as many as the first adapter does. Likelihoods are computed by transformers; an endpoint
+    gives none. `analyst` (ENGINE:MODEL) makes the profiles where the writer itself shall not; `embedder` is the store's, loaded
+    if need be. `choices` are fields of personal.choices.Choices that are asked for: an adapter brings its own, and text-only
+    methods retrieve as the first one does.
     """
     adapters = {name: adapters[name] for name in method_names if find(name).needs_adapter and name in adapters}
     configs = {name: files.read_config(folder) for name, folder in adapters.items()}
     for name, config in configs.items():
         files.check_method(adapters[name], config, name)
         files.min_peers_of(adapters[name], config, min_peers)
+        files.history_of(adapters[name], config, history)
     config = next(iter(configs.values()), None)
     as_of = _moment(adapters, configs, as_of)
     asked_for = choices or {}
@@ -80,7 +83,7 @@ def evaluate_store(
         asked_analyst(analyst, engine, backbone, sampling, offline=offline, device=device) as asked,
     ):
         model, tokenizer = _weights(engine, backbone, offline, device)
-        history = config["history"] if config else 8
+        shown = history if history is not None else config["history"] if config else HISTORY
         embedder = embedder or embedders.for_queries(method_names, store, retrieval=retrieval, offline=offline)
         writers = {
             name: make_writer(
@@ -91,7 +94,7 @@ def evaluate_store(
                 engine=engine,
                 adapter_folder=adapters.get(name),
                 held_out=split.held_out,
-                history=history,
+                history=None if name in adapters else shown,
                 min_peers=min_peers,
                 analyst=asked,
                 embedder=embedder,
@@ -105,7 +108,7 @@ def evaluate_store(
             "backbone": backbones.fingerprint(backbone, model) if model else engine.identity,
             "engine": engine_name,
             "role": role,
-            "history": history,
+            "history": shown,
             "as_of": as_of,
             "min_peers": min_peers or (config and config.get("min_peers")),
             "choices": {name: asdict(writer.builder.choices) for name, writer in writers.items()},

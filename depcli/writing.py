@@ -21,6 +21,8 @@ from depcli.personal.prompts import PromptBuilder
 from depcli.personal.template import Template
 from depcli.records import Completion, Item, Prompt, Request, Sampling, SoftPrompt
 
+HISTORY = 8  # past reviews in a prompt at most, as in the paper
+
 
 @dataclass(frozen=True, eq=False)
 class Written:
@@ -83,18 +85,18 @@ def seed_of(seed: int, request: Request) -> int:
 
 def make_writer(
     *, store, snapshot, method: str, backbone: Backbone, engine, adapter_folder: Path | None = None,
-    held_out: Iterable[tuple[str, str]] = (), max_input_tokens: int | None = None, history: int = 8, template: str | None = None,
-    min_peers: int | None = None, analyst: Analyst | None = None, on_profile: Callable[[int], None] = lambda reviews: None,
-    embedder=None, choices: dict | None = None,
+    held_out: Iterable[tuple[str, str]] = (), max_input_tokens: int | None = None, history: int | None = None,
+    template: str | None = None, min_peers: int | None = None, analyst: Analyst | None = None,
+    on_profile: Callable[[int], None] = lambda reviews: None, embedder=None, choices: dict | None = None,
 ) -> Writer:  # fmt: skip
-    """Put the parts together. `template`, `max_input_tokens` and `history` are for methods without an adapter: an adapter
-    brings its own, as it was trained. Unset, the first two are the backbone's. `min_peers` is the adapter's too, and 1 without
-    one: no method without an adapter uses a difference. Methods with a profile need an `analyst`; `on_profile` is called with the
-    number of reviews before one is made. Methods with soft tokens before the prompt need the `embedder` of the store, and
-    so does dense retrieval. `choices` are fields of personal.choices.Choices that are asked for; an adapter brings its own.
+    """Put the parts together. `template` and `max_input_tokens` are for methods without an adapter: an adapter brings its own, as
+    it was trained. Unset, they are the backbone's. `history` (past reviews, at most) and `min_peers` are the adapter's too, 8 and
+    1 without one. Methods with a profile need an `analyst`; `on_profile` is called with the number of reviews before one is made.
+    Methods with soft tokens before the prompt need the `embedder` of the store, and so does dense retrieval. `choices` are fields
+    of personal.choices.Choices that are asked for; an adapter brings its own.
 
     Raises NotFound for an unknown method or adapter, Incompatible when adapter, store and backbone do not belong together or
-    another `template` or `min_peers` is given than the adapter was trained with.
+    another `template`, `history` or `min_peers` is given than the adapter was trained with.
     """
     chosen = methods.find(method)
     adapter = config = None
@@ -106,7 +108,7 @@ def make_writer(
         files.check_fit(adapter_folder, config, embedder=store.embedder, backbone=backbones.recognise(backbone, engine.width))
         if template:
             raise Incompatible(f"adapter {adapter_folder.name!r} brings its own template", "leave --template out")
-        template, history = files.template_of(adapter_folder, config), config["history"]
+        template, history = files.template_of(adapter_folder, config), files.history_of(adapter_folder, config, history)
         max_input_tokens, min_peers = config["max_input_tokens"], files.min_peers_of(adapter_folder, config, min_peers)
     made = choices_of(adapter_folder if config else None, config, choices or {})
     budget = max_input_tokens or backbone.prompt_budget(engine.context)
@@ -120,9 +122,9 @@ def make_writer(
         cache = ProfileCache(Path(store.path))
         profiler = Profiler(chosen, snapshot, analyst, cache, held_out=held_out, on_make=on_profile)
     builder = PromptBuilder(
-        snapshot, chosen, Template(template or backbone.template), engine.chat, engine.count, k=history, max_input_tokens=budget,
-        held_out=held_out, min_peers=min_peers or 1, profiler=profiler, embed=embedder.encode if embedder else None,
-        choices=made,
+        snapshot, chosen, Template(template or backbone.template), engine.chat, engine.count,
+        k=HISTORY if history is None else history, max_input_tokens=budget, held_out=held_out, min_peers=min_peers or 1,
+        profiler=profiler, embed=embedder.encode if embedder else None, choices=made,
     )  # fmt: skip
     return Writer(builder, engine, adapter, config)
 

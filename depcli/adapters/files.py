@@ -124,6 +124,18 @@ def min_peers_of(folder: Path, config: dict, asked: int | None) -> int:
     return trained
 
 
+def history_of(folder: Path, config: dict, asked: int | None) -> int:
+    """How many past reviews a prompt shows at most: as many as in training. Raises Incompatible when another number is `asked`
+    for, unless the method shows none anyway."""
+    trained = config["history"]
+    if asked not in (None, trained) and methods.find(config["type"]).history:
+        raise Incompatible(
+            f"adapter {folder.name!r} was trained with {trained} past reviews, not with {asked}",
+            f"leave --history out, or train another: dep train --history {asked}",
+        )
+    return trained
+
+
 def check_fit(folder: Path, config: dict, *, embedder: EmbedderIdentity, backbone: dict) -> None:
     """Refuse an adapter that was trained on other vectors or for another backbone: expected, found, remedy."""
     trained = config["embedder"]

@@ -18,16 +18,23 @@ _OPTIONS = (
         "--retrieval", type=click.Choice(["recency", "bm25", "dense", "random"]),
         help="Which past reviews are shown. [default: recency]",
     ),
+    click.option(
+        "--peer-weighting", type=click.Choice(["mean", "distance"]),
+        help="Differences from all peers alike, or more from those who write otherwise. [default: mean]",
+    ),
 )  # fmt: skip
+
+
+_NAMES = ("embeddings", "review_text", "guidance", "retrieval", "peer_weighting")
 
 
 def choose_parts(function: Callable) -> Callable:
     """Add the options; the command gets the fields that were named as `choices`."""
 
     @wraps(function)
-    def with_choices(*arguments, embeddings, review_text, guidance, retrieval, **rest):
-        asked = {"embeddings": embeddings, "review_text": review_text, "guidance": guidance, "retrieval": retrieval}
-        return function(*arguments, choices={name: value for name, value in asked.items() if value is not None}, **rest)
+    def with_choices(*arguments, **values):
+        choices = {name: value for name in _NAMES if (value := values.pop(name)) is not None}
+        return function(*arguments, choices=choices, **values)
 
     for option in reversed(_OPTIONS):
         with_choices = option(with_choices)

@@ -63,6 +63,10 @@ class _Methods(click.ParamType):
 @choose_parts
 @as_of_moment
 @click.option("--min-peers", type=click.IntRange(min=1), metavar="N", help="As the adapter was trained: it refuses another N.")
+@click.option(
+    "--history", type=click.IntRange(min=0), metavar="K",
+    help="Past reviews in a prompt at most; an adapter refuses another K. [default: the adapter's, else 8]",
+)  # fmt: skip
 @at_commit
 @may_download
 @every_command
@@ -70,7 +74,7 @@ def command(
     setting: Setting, methods: tuple[str, ...], split: str, limit: int | None, seed: int, out: Path | None,
     adapters: tuple[str, ...],
     backbone: str | None, engine: str | None, temperature: float, top_p: float, max_new_tokens: int,
-    at: str | None, as_of: float | None, min_peers: int | None, analyst: str | None, choices: dict,
+    at: str | None, as_of: float | None, min_peers: int | None, history: int | None, analyst: str | None, choices: dict,
 ) -> None:  # fmt: skip
     """Compare methods on held-out reviews: each is written again by each method and compared with what the person wrote.
 
@@ -116,7 +120,8 @@ def command(
         results = evaluate_store(
             store=store, backbone=parts.backbone, method_names=methods, adapters=folders, out=out, embedder=embedder,
             sampling=Sampling(temperature, top_p, max_new_tokens, seed), engine_name=parts.engine, role=split, limit=limit,
-            at=at, as_of=as_of, min_peers=min_peers, analyst=analyst, choices=choices, offline=setting.offline, on_event=show,
+            at=at, as_of=as_of, min_peers=min_peers, history=history, analyst=analyst, choices=choices, offline=setting.offline,
+            on_event=show,
         )  # fmt: skip
     sink.result({"out": str(out), **results}, lambda: _show(sink, results))
 

@@ -44,6 +44,10 @@ from depcli.cli.options import (
 @at_commit
 @as_of_moment
 @click.option("--min-peers", type=click.IntRange(min=1), metavar="N", help="As the adapter was trained: it refuses another N.")
+@click.option(
+    "--history", type=click.IntRange(min=0), metavar="K",
+    help="Past reviews in a prompt at most; an adapter refuses another K. [default: the adapter's, else 8]",
+)  # fmt: skip
 @choose_parts
 @click.option("--show-prompt", is_flag=True, help="Show on stderr what the model reads; soft tokens appear as «his», «diff».")
 @may_download
@@ -52,7 +56,7 @@ def command(
     setting: Setting, user: str, item: str, rating: float | None, title: str | None, method: str, engine: str | None,
     adapter: str | None, backbone: str | None, seed: int, temperature: float, top_p: float, max_new_tokens: int | None,
     item_title: str | None, item_description: str | None, template: str | None, at: str | None, as_of: float | None,
-    min_peers: int | None, show_prompt: bool, analyst: str | None, choices: dict,
+    min_peers: int | None, history: int | None, show_prompt: bool, analyst: str | None, choices: dict,
 ) -> None:  # fmt: skip
     """Write the review that a user would write about an item.
 
@@ -100,7 +104,7 @@ def command(
     ):
         writer = writing.make_writer(
             store=store, snapshot=snapshot, method=method, backbone=parts.backbone, engine=loaded, adapter_folder=parts.adapter,
-            template=template, min_peers=min_peers, analyst=asked, embedder=embedder,
+            template=template, min_peers=min_peers, history=history, analyst=asked, embedder=embedder,
             choices=choices,
             on_profile=lambda reviews: sink.note(f"{asked.name} makes a profile from {reviews} reviews"),
         )  # fmt: skip
@@ -138,6 +142,7 @@ def _document(written, parts, sampling, snapshot, writer, show_prompt: bool) -> 
         "as_of": snapshot.moment,
         "adapter_as_of": (writer.adapter_config or {}).get("as_of"),
         "min_peers": writer.builder.min_peers,
+        "history": writer.builder.k,
         "choices": asdict(writer.builder.choices),
         "seed": sampling.seed,
         "request_seed": written.seed,

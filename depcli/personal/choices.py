@@ -9,20 +9,23 @@ from depcli.errors import BadInput, Incompatible
 
 EMBEDDINGS = ("both", "his", "diff", "none")
 RETRIEVALS = ("recency", "bm25", "dense", "random")
+WEIGHTINGS = ("mean", "distance")
 
 
 @dataclass(frozen=True)
 class Choices:
     """The defaults are the paper's. `embeddings`: which soft tokens follow a past review; `review_text`: whether its text and
-    title stand there too; `guidance`: whether the prompt explains the embeddings; `retrieval`: which past reviews are shown."""
+    title stand there too; `guidance`: whether the prompt explains the embeddings; `retrieval`: which past reviews are shown;
+    `peer_weighting`: whether all peers count alike in a difference (eq. 4) or as in `weighting.WeighedPeers`."""
 
     embeddings: str = "both"
     review_text: bool = True
     guidance: bool = True
     retrieval: str = "recency"
+    peer_weighting: str = "mean"
 
     def __post_init__(self):
-        for name, known in (("embeddings", EMBEDDINGS), ("retrieval", RETRIEVALS)):
+        for name, known in (("embeddings", EMBEDDINGS), ("retrieval", RETRIEVALS), ("peer_weighting", WEIGHTINGS)):
             if getattr(self, name) not in known:
                 raise BadInput(f"{name} must be {' or '.join(known)}, not {getattr(self, name)}")
 

@@ -5,7 +5,7 @@ e_diff = 1/m sum_j (e_his - e_peer_j) = e_his - (sum - e_his) / (n - 1), where n
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -27,7 +27,7 @@ class Peers:
         for start in range(0, len(users), 512):
             for stored in snapshot.histories(users[start : start + 512]).values():
                 for entry in stored:
-                    if _key(entry) in self._held_out:
+                    if key_of(entry) in self._held_out:
                         self._withhold(entry)
 
     def _withhold(self, entry: Stored) -> None:
@@ -43,10 +43,15 @@ class Peers:
             sums[asin] = ItemSum(sums[asin].reviews - away.reviews, sums[asin].total - away.total)
         return sums
 
+    def differences(self, entries: Sequence[Stored]) -> list[tuple[np.ndarray | None, int]]:
+        """`difference` of each of these reviews, with the store asked once."""
+        sums = self.sums(entry.review.asin for entry in entries)
+        return [self.difference(entry, sums) for entry in entries]
+
     def difference(self, entry: Stored, sums: Mapping[str, ItemSum]) -> tuple[np.ndarray | None, int]:
         """(e_diff (d,) float32, number of peers) of one review; e_diff is None when they are fewer than `min_peers`."""
         item = sums[entry.review.asin]
-        counted = _key(entry) not in self._held_out  # is this review itself part of the sum?
+        counted = key_of(entry) not in self._held_out  # is this review itself part of the sum?
         peers = item.reviews - counted
         if peers < self.min_peers:
             return None, peers
@@ -55,5 +60,6 @@ class Peers:
         return (own - mean).astype(np.float32), peers
 
 
-def _key(entry: Stored) -> tuple[str, str]:
+def key_of(entry: Stored) -> tuple[str, str]:
+    """(user_id, asin), as held-out reviews are named."""
     return entry.review.user_id, entry.review.asin

@@ -16,6 +16,7 @@ from depcli.personal.history import known_before, unknown_user
 from depcli.personal.pooled import Pooling
 from depcli.personal.retrieval import query_vectors, retrieve
 from depcli.personal.template import Chat, Template
+from depcli.personal.weighting import WeighedPeers
 from depcli.records import Item, PastReview, Profile, Prompt, Request, Text
 
 if TYPE_CHECKING:
@@ -50,7 +51,9 @@ class PromptBuilder:
             raise ValueError(f"method {method.name!r} needs the embedder of the store")
         self._embed = embed
         self._pooling = Pooling(snapshot, method, embed) if method.before else None
-        self._peers = Peers(snapshot, held_out, min_peers=min_peers) if method.history else None
+        weighed = method.slots and choices.peer_weighting == "distance"  # without soft tokens the peers are only counted
+        kind = WeighedPeers if weighed else Peers
+        self._peers = kind(snapshot, held_out, min_peers=min_peers) if method.history else None
 
     def build(self, request: Request) -> Prompt:
         """The prompt of one request. Raises NotFound for an unknown user, BadInput when nothing fits the budget."""
@@ -77,11 +80,12 @@ class PromptBuilder:
             known = known_before(stored[request.user_id], request)
             chosen.append(retrieve(known, self.k, self.choices.retrieval, request, query))
         asins = {entry.review.asin for entries in chosen for entry in entries}
-        sums, items = self._peers.sums(asins), self._snapshot.items(sorted(asins))
+        items = self._snapshot.items(sorted(asins))
+        differences = iter(self._peers.differences([entry for entries in chosen for entry in entries]))
         return [
             [
                 PastReview(entry.review, items.get(entry.review.asin) or Item(entry.review.asin), entry.vector,
-                           *self._peers.difference(entry, sums))
+                           *next(differences))
                 for entry in entries
             ]
             for entries in chosen

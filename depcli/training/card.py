@@ -20,7 +20,7 @@ Trained by `dep train --method {method}`: {summary}. Its soft tokens are for the
 |---|---|
 | embedder | {embedder} |
 | trained on | {train} reviews ({split}{moment}), {history} past reviews each at most |
-| differences | from {min_peers} peers or more |
+| differences | from {min_peers} peers or more{weighted} |
 | parameters | {parameters:,} |
 | best epoch | {best_epoch}, by {select_by} |
 | training time | {seconds:.0f} s |
@@ -56,6 +56,7 @@ def write_card(folder: Path, config: dict) -> None:
         moment="" if config["as_of"] is None else f", as of {moment_text(config['as_of'])}",
         history=config["history"],
         min_peers=config["min_peers"],
+        weighted=", weighted by distance" if config["choices"]["peer_weighting"] == "distance" else "",
         parameters=config["parameters"],
         best_epoch=config["best_epoch"] + 1,
         select_by=config["select_by"],

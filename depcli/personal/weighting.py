@@ -1,0 +1,67 @@
+"""`--peer-weighting distance`: eq. 4 with weights, as the authors of DEP compute it (the paper averages plainly)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from depcli.personal.difference import Peers, key_of
+from depcli.records import Stored
+
+_ITEMS_AT_ONCE, _USERS_AT_ONCE = 64, 512
+
+
+class WeighedPeers(Peers):
+    """Differences from peers who count the more, the less they write like the user:
+
+    e_diff = sum_j w_j (e_his - e_peer_j),   w = softmax_j(d_j / sum_k d_k),   d_j = |m_user - m_peer_j|,
+
+    where m is the mean vector of what somebody wrote, `held_out` reviews aside. The quotients add up to 1 before the softmax, so
+    with more than a few peers the weights are nearly equal: of m peers none weighs more than e times another, and with equal
+    distances this is the plain mean. It needs the peers themselves, not their sum: every review of the items, and everything by
+    everybody who wrote one, is read (each user once).
+    """
+
+    def __init__(self, snapshot, held_out: Iterable[tuple[str, str]] = (), *, min_peers: int = 1):
+        super().__init__(snapshot, held_out, min_peers=min_peers)
+        self._means: dict[str, np.ndarray] = {}
+
+    def differences(self, entries: Sequence[Stored]) -> list[tuple[np.ndarray | None, int]]:
+        found: dict[int, tuple[np.ndarray | None, int]] = {}
+        by_item: dict[str, list[int]] = {}
+        for i, entry in enumerate(entries):
+            by_item.setdefault(entry.review.asin, []).append(i)
+        for start in range(0, len(by_item), _ITEMS_AT_ONCE):
+            asins = sorted(by_item)[start : start + _ITEMS_AT_ONCE]
+            everybody = self._snapshot.reviewers(asins)
+            self._learn_means(entry.review.user_id for reviews in everybody.values() for entry in reviews)
+            for asin in asins:
+                for i in by_item[asin]:
+                    found[i] = self._from_each(entries[i], everybody.get(asin, ()))
+        return [found[i] for i in range(len(entries))]
+
+    def _from_each(self, entry: Stored, everybody: Sequence[Stored]) -> tuple[np.ndarray | None, int]:
+        own = entry.review.user_id
+        peers = [peer for peer in everybody if peer.review.user_id != own and key_of(peer) not in self._held_out]
+        if len(peers) < self.min_peers:
+            return None, len(peers)
+        mean = self._means.get(own)  # None: all that the user wrote is held out
+        away = [0.0 if mean is None else float(np.linalg.norm(mean - self._means[peer.review.user_id])) for peer in peers]
+        gaps = entry.vector.astype(np.float64) - np.stack([peer.vector for peer in peers])
+        return (weights(np.array(away)) @ gaps).astype(np.float32), len(peers)
+
+    def _learn_means(self, users: Iterable[str]) -> None:
+        unknown = sorted(set(users) - self._means.keys())
+        for start in range(0, len(unknown), _USERS_AT_ONCE):
+            for user, history in self._snapshot.histories(unknown[start : start + _USERS_AT_ONCE]).items():
+                vectors = [entry.vector for entry in history if key_of(entry) not in self._held_out]
+                if vectors:
+                    self._means[user] = np.mean(vectors, axis=0, dtype=np.float64)
+
+
+def weights(distances: np.ndarray) -> np.ndarray:
+    """(m,) float64 that add up to 1, from the distances (m,) of m peers."""
+    total = distances.sum()
+    raised = np.exp(distances / total) if total else np.ones(len(distances))
+    return raised / raised.sum()
