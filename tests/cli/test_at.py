@@ -52,6 +52,7 @@ def test_status_show_and_export(place, capsys, tmp_path, by):
     assert told(place, capsys, "show", "--item", "i5")["reviews"] == 3
     file = tmp_path / "out.jsonl"
     assert told(place, capsys, "export", str(file), *at)["reviews"] == 12
+    assert told(place, capsys, "signal", *at)["store_commit"] == place[2].id != told(place, capsys, "signal")["store_commit"]
     assert "late" not in file.read_text() and file.read_text().count("early") == 12
 
 
@@ -92,6 +93,7 @@ def test_write_eval_and_train(place, capsys, tmp_path):
         ["show", "--user", "ann"],
         ["write", "--user", "ann", "--item", "i1", "--method", "rag"],
         ["eval", "--methods", "rag"],
+        ["signal"],
         ["train", "--adapter", "new"],
     ],
 )
