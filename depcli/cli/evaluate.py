@@ -21,6 +21,7 @@ from depcli.cli.options import (
     methods_from_outside,
     query_embedder,
 )
+from depcli.cli.preset import choose_preset, tell_preset
 
 _PHASES = {"write": "writing", "likelihood": "likelihood of the real reviews", "score": "scoring"}
 
@@ -39,6 +40,7 @@ class _Methods(click.ParamType):
 
 
 @click.command("eval")
+@choose_preset()
 @click.option("--methods", type=_Methods(), default="nonperso,rag,dep", show_default=True, metavar="A,B", help="What to compare.")
 @click.option(
     "--split", type=click.Choice(["test", "validation"]), default="test", show_default=True,
@@ -75,6 +77,7 @@ def command(
     adapters: tuple[str, ...],
     backbone: str | None, engine: str | None, temperature: float, top_p: float, max_new_tokens: int,
     at: str | None, as_of: float | None, min_peers: int | None, history: int | None, analyst: str | None, choices: dict,
+    preset: str | None,
 ) -> None:  # fmt: skip
     """Compare methods on held-out reviews: each is written again by each method and compared with what the person wrote.
 
@@ -87,6 +90,7 @@ def command(
       dep eval --methods rag,dep --split validation --out results
       dep eval --methods rag,pag,dpl,drp --limit 50
       dep eval --methods rag,drp --engine openai --backbone qwen3-8b
+      dep eval --preset dep-paper --methods nonperso,rag,dep
     """
     from depcli import profiles as places
     from depcli.evaluating import evaluate_store
@@ -98,6 +102,7 @@ def command(
     parts, folders, reasons = places.compared_parts(setting.profiles, methods, adapters, backbone=backbone, engine=engine)
     for reason in reasons:
         sink.note(reason)
+    told = tell_preset(sink, preset, store=store, backbone=parts.backbone, engine=parts.engine, adapters=folders)
     for form in dict.fromkeys((parts.form, "weights") if parts.form else ()):  # likelihoods are always computed from the weights
         agree_to_download(setting, parts.backbone, form)
     if parts.form is None:
@@ -123,7 +128,7 @@ def command(
             at=at, as_of=as_of, min_peers=min_peers, history=history, analyst=analyst, choices=choices, offline=setting.offline,
             on_event=show,
         )  # fmt: skip
-    sink.result({"out": str(out), **results}, lambda: _show(sink, results))
+    sink.result({"out": str(out), **results, **told}, lambda: _show(sink, results))
 
 
 def _show(sink, results: dict) -> None:

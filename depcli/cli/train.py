@@ -18,12 +18,14 @@ from depcli.cli.options import (
     may_download,
     query_embedder,
 )
+from depcli.cli.preset import choose_preset, tell_preset
 
 _NO_LOSS = {"step", "steps", "epoch", "seconds", "tokens_per_second", "grad_norm", "learning_rate"}
 _AT_LEAST_1 = click.IntRange(min=1)
 
 
 @click.command("train")
+@choose_preset(training=True)
 @click.option("--method", default="dep", show_default=True, type=MethodChoice(TRAINED), help="What the adapter is for.")
 @click.option("--backbone", default="mini", show_default=True, metavar="NAME", help=BACKBONE_HELP)
 @click.option("--adapter", metavar="NAME", help="Name of the adapter. [default: the backbone's, with the method if not dep]")
@@ -51,7 +53,7 @@ _AT_LEAST_1 = click.IntRange(min=1)
 @every_command
 def command(
     setting: Setting, method: str, backbone: str, adapter: str | None, resume: bool, replace: bool, device: str, at: str | None,
-    choices: dict, **values,
+    choices: dict, preset: str | None, **values,
 ) -> None:  # fmt: skip
     """Train an adapter on the reviews in the store. The backbone stays as it is.
 
@@ -65,6 +67,7 @@ def command(
       dep train --adapter first --resume
       dep train --method pplug
       dep train --adapter his-only --embeddings his
+      dep train --preset dep-paper --backbone qwen2.5-1.5b
     """
     from depcli import backbones
     from depcli.adapters.files import folder_of
@@ -80,6 +83,7 @@ def command(
     options = TrainOptions(
         method=method, choices=Choices(**choices), **{name: value for name, value in values.items() if value is not None}
     )
+    told = tell_preset(sink, preset, store=store, backbone=found)
     agree_to_download(setting, found, "weights")
     embedder = query_embedder(setting, store, [method], options.choices.retrieval)
     sink.note(f"adapter {folder.name} of {method} for the backbone {found.name}, in {folder}")
@@ -92,7 +96,7 @@ def command(
     document = {
         "adapter": folder.name, "method": method, "folder": str(folder), "train_reviews": report.train_reviews,
         "validation_reviews": report.validation_reviews, "parameters": report.parameters, "best_epoch": report.best_epoch,
-        "validation_losses": report.losses, "seconds": report.seconds, "config": report.config,
+        "validation_losses": report.losses, "seconds": report.seconds, "config": report.config, **told,
     }  # fmt: skip
     sink.result(document, lambda: _show(sink, document))
 

@@ -19,6 +19,7 @@ from depcli.cli.options import (
     may_download,
     query_embedder,
 )
+from depcli.cli.preset import choose_preset, tell_preset
 
 
 @click.command("write")
@@ -26,6 +27,7 @@ from depcli.cli.options import (
 @click.option("--item", required=True, metavar="ID", help="About what: an item of the store, or a new one that you describe.")
 @click.option("--rating", type=Finite(0, 10), help="The rating that the review shall have.")
 @click.option("--title", help="The title that the review shall have.")
+@choose_preset()
 @click.option("--method", default="dep", show_default=True, type=MethodChoice(METHODS), help="How to write.")
 @click.option(
     "--engine", type=click.Choice(["llamacpp", "transformers", "openai"]),
@@ -56,7 +58,7 @@ def command(
     setting: Setting, user: str, item: str, rating: float | None, title: str | None, method: str, engine: str | None,
     adapter: str | None, backbone: str | None, seed: int, temperature: float, top_p: float, max_new_tokens: int | None,
     item_title: str | None, item_description: str | None, template: str | None, at: str | None, as_of: float | None,
-    min_peers: int | None, history: int | None, show_prompt: bool, analyst: str | None, choices: dict,
+    min_peers: int | None, history: int | None, show_prompt: bool, analyst: str | None, choices: dict, preset: str | None,
 ) -> None:  # fmt: skip
     """Write the review that a user would write about an item.
 
@@ -71,6 +73,7 @@ def command(
       dep write --user U --item A --as-of 2009-05-31
       dep write --user U --item A --method rag --engine openai --backbone qwen3-8b
       dep write --user U --item A --method drp --analyst llamacpp:qwen2.5-7b
+      dep write --user U --item A --preset rag-paper --backbone mini
     """
     from dataclasses import replace
 
@@ -92,6 +95,10 @@ def command(
     parts = writing_parts(setting.profiles, method=method, adapter=adapter, backbone=backbone, engine=engine)
     for reason in parts.reasons:
         sink.note(reason)
+    told = tell_preset(
+        sink, preset, store=store, backbone=parts.backbone, engine=parts.engine,
+        adapters={method: parts.adapter} if parts.adapter else None,
+    )  # fmt: skip
     if parts.form:
         agree_to_download(setting, parts.backbone, parts.form)
     prepare_analyst(setting, analyst, [method])
@@ -112,7 +119,7 @@ def command(
         sampling = replace(drawing, max_new_tokens=room)
         on_text = None if sink.is_json else sink.piece
         (written,) = writer.write([request], sampling, on_text)
-    document = _document(written, parts, sampling, snapshot, writer, show_prompt)
+    document = {**_document(written, parts, sampling, snapshot, writer, show_prompt), **told}
     if written.prompt.profile:
         document |= {"analyst": asked.name, "profile": profile_document(written.prompt.profile)}
     sink.result(document, lambda: sink.piece("\n"))  # the human form has the text already, without its last line break
