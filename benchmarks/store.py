@@ -106,10 +106,10 @@ def fill_bare(world: World, folder: Path, pieces: list[int]) -> dict:
 
 
 def _rows(world: World, reviews: list) -> pa.Table:
-    keys = [schema.review_key(review.user_id, review.asin) for review in reviews]
+    keys = schema.review_keys((review.user_id, review.asin) for review in reviews)
     texts = [review.text for review in reviews]
     vectors = np.concatenate([world.encode(texts[start : start + 4096]) for start in range(0, len(texts), 4096)])
-    return schema.review_rows(reviews, keys, [schema.text_hash(text) for text in texts], [()] * len(reviews), vectors)
+    return schema.review_rows(reviews, keys, schema.text_hashes(texts), [()] * len(reviews), vectors)
 
 
 def _peak_mib(*, anew: bool = False) -> float:

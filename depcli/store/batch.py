@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from depcli.records import Review
-from depcli.store.schema import content_hash, review_key, text_hash
+from depcli.store.schema import content_hash, review_keys, text_hashes
 
 
 class Version(NamedTuple):  # and no dataclass: a million of them are made, and this takes a third of the time
@@ -48,12 +48,13 @@ class Batch:
 
     def add(self, reviews: Sequence[Review]) -> None:
         standing, vectors = self._standing, self.vectors
-        keys = [review_key(review.user_id, review.asin) for review in reviews]
+        keys = review_keys((review.user_id, review.asin) for review in reviews)
         unseen = [key for key in dict.fromkeys(keys) if key not in standing]
         standing.update(dict.fromkeys(unseen))
         standing.update(self._known(unseen))
-        for key, review in zip(keys, reviews, strict=True):
-            text, before = text_hash(review.text), standing[key]
+        texts = text_hashes(review.text for review in reviews)
+        for key, review, text in zip(keys, reviews, texts, strict=True):
+            before = standing[key]
             standing[key] = Version(review, text, review.superseded) if before is None else _later(before, review, text)
         written = {} if self.before is None else self.before.vectors
         for version in map(standing.__getitem__, keys):

@@ -102,5 +102,5 @@ def append(
         "embedder": embedder.name, "revision": embedder.revision, "dimension": embedder.dimension,
         "normalized": embedder.normalized, "format": commit.format,
     }  # fmt: skip
-    lance.add(table, pa.Table.from_pylist([row], schema=schemas(embedder.dimension)[COMMITS]))
+    lance.add(table, [pa.Table.from_pylist([row], schema=schemas(embedder.dimension)[COMMITS])])
     return commit

@@ -22,7 +22,7 @@ from depcli.store.writer import Counts, Writer
 
 READ_AHEAD = 512  # reviews looked up and embedded together, fewer when that takes longer than COMMIT_SECONDS
 COMMIT_REVIEWS = 65_536  # a commit holds at most about this many reviews,
-COMMIT_BYTES = 64 * 2**20  # this much text and vectors,
+COMMIT_BYTES = 128 * 2**20  # this much text and vectors,
 COMMIT_SECONDS = 5.0  # and this much work that a kill could lose
 _BAD_LINES_KEPT = 5
 _TIDY_REVIEWS = 1000  # after a run that wrote as many, pieces are joined and indexes brought up to date

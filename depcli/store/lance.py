@@ -11,6 +11,7 @@ from datetime import timedelta
 from functools import reduce
 from operator import or_
 from pathlib import Path
+from typing import Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -84,10 +85,9 @@ def unindexed_rows(table) -> int:
     return max((index.num_unindexed_rows for index in table.list_indices()), default=0)
 
 
-def add(table, rows: pa.Table) -> None:
-    """Add these rows."""
-    with whole_files(table):
-        table.add(rows)
+def add(table, rows: Iterable[pa.Table]) -> None:
+    """Add these rows. They may be made while they are asked for: memory holds one of the tables at a time."""
+    _write(table, rows, "append")
 
 
 def delete(table, column: str, values: Iterable[str | bytes]) -> None:
@@ -169,6 +169,12 @@ def settle(table) -> None:
 def rewrite(table, rows: Iterable[pa.Table], indexed_columns: Iterable[str]) -> None:
     """Put these rows in the place of all that the table holds, as a new version with new files and new indexes. The rows may
     come from a scan of the same table; memory holds a few thousand of them at a time."""
+    _write(table, rows, "overwrite")
+    for column in indexed_columns:
+        add_index(table, column)
+
+
+def _write(table, rows: Iterable[pa.Table], mode: Literal["append", "overwrite"]) -> None:
     schema, failed = table.schema, []
 
     def batches() -> Iterator[pa.RecordBatch]:
@@ -181,11 +187,9 @@ def rewrite(table, rows: Iterable[pa.Table], indexed_columns: Iterable[str]) -> 
 
     try:
         with whole_files(table):
-            table.add(pa.RecordBatchReader.from_batches(schema, batches()), mode="overwrite")
+            table.add(pa.RecordBatchReader.from_batches(schema, batches()), mode=mode)
     except RuntimeError as error:
         raise failed[0] if failed else error from None  # LanceDB passes on what went wrong with the rows as text
-    for column in indexed_columns:
-        add_index(table, column)
 
 
 def prune(table, older_than: timedelta) -> None:

@@ -19,7 +19,7 @@ def join(table, spare: int) -> None:
     if lance.fragments(table) <= spare + table.count_rows() // _SMALL:
         return
     for group in _groups(lance.fragment_rows(table)):
-        lance.add(table, lance.rows_in(table, group))
+        lance.add(table, [lance.rows_in(table, group)])
         lance.delete_in(table, group)
 
 

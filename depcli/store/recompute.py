@@ -48,12 +48,12 @@ def sums(reviews, asins: Sequence[str], dimension: int) -> tuple[np.ndarray, np.
 def keys(rows: pa.Table) -> list[bytes]:
     """The key that each row of the reviews table should have."""
     users, asins = rows.column("user_id").to_pylist(), rows.column("asin").to_pylist()
-    return [schema.review_key(user, asin) for user, asin in zip(users, asins, strict=True)]
+    return schema.review_keys(zip(users, asins, strict=True))
 
 
 def text_hashes(rows: pa.Table) -> list[bytes]:
     """The text_hash that each row of the reviews table should have."""
-    return [schema.text_hash(text) for text in rows.column("text").to_pylist()]
+    return schema.text_hashes(rows.column("text").to_pylist())
 
 
 def differ(rows: pa.Table, column: str, right: Sequence[bytes]) -> np.ndarray:

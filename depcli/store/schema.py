@@ -8,8 +8,10 @@ commits     one row per batch: the versions of the other three that belong toget
 
 from __future__ import annotations
 
-import hashlib
+import struct
 from collections.abc import Iterable, Sequence
+from hashlib import sha256
+from operator import attrgetter
 
 import numpy as np
 import pyarrow as pa
@@ -22,6 +24,7 @@ DATA_TABLES = (REVIEWS, ITEMS, SUMS)
 INDEXED = {REVIEWS: ("key", "user_id", "asin", "text_hash"), ITEMS: ("asin",), SUMS: ("asin",)}
 
 _HASH = pa.binary(16)
+_OF_REVIEWS = ("user_id", "asin", "rating", "title", "text", "timestamp")
 _COMPRESSED = {"lance-encoding:compression": "zstd"}
 _TOGETHER = {  # texts are compressed 64 KiB at a time: a third smaller than one by one, which is LanceDB's way with long values
     **_COMPRESSED,
@@ -75,29 +78,24 @@ def schemas(dimension: int) -> dict[str, pa.Schema]:
     return {REVIEWS: pa.schema(reviews), ITEMS: pa.schema(items), SUMS: pa.schema(sums), COMMITS: pa.schema(commits)}
 
 
-def _framed(part: bytes) -> bytes:
-    """A part of what is hashed: parts cannot run into each other, whatever they contain."""
-    return len(part).to_bytes(8, "big") + part
+_LENGTH = struct.Struct(">Q").pack  # goes before each part of what is hashed, so that parts cannot run into each other
 
 
-def _digest(framed: bytes) -> bytes:
-    return hashlib.sha256(framed).digest()[:16]
+def review_keys(pairs: Iterable[tuple[str, str]]) -> list[bytes]:
+    """For each (user_id, asin) the 16 bytes that name the one review of this user and item."""
+    named = ((user.encode(), asin.encode()) for user, asin in pairs)
+    return [sha256(_LENGTH(len(user)) + user + _LENGTH(len(asin)) + asin).digest()[:16] for user, asin in named]
 
 
-def review_key(user_id: str, asin: str) -> bytes:
-    """The 16 bytes that name the one review of this user and item."""
-    return _digest(_framed(user_id.encode()) + _framed(asin.encode()))
-
-
-def text_hash(text: str) -> bytes:
-    """The 16 bytes that name a text: equal texts have one vector."""
-    return _digest(_framed(text.encode()))
+def text_hashes(texts: Iterable[str]) -> list[bytes]:
+    """For each text the 16 bytes that name it: equal texts have one vector."""
+    return [sha256(_LENGTH(len(text)) + text).digest()[:16] for text in map(str.encode, texts)]
 
 
 def content_hash(text: bytes, title: str, rating: float | None) -> bytes:
-    """The 16 bytes that name a version of a review. `text` is its text_hash."""
-    stars = repr(None if rating is None else float(rating))
-    return _digest(_framed(text) + _framed(title.encode()) + _framed(stars.encode()))
+    """The 16 bytes that name a version of a review. `text` is its text hash."""
+    parts = (text, title.encode(), repr(None if rating is None else float(rating)).encode())
+    return sha256(b"".join(_LENGTH(len(part)) + part for part in parts)).digest()[:16]
 
 
 def review_rows(
@@ -107,14 +105,9 @@ def review_rows(
     """Rows for the reviews table; vectors (n, d) float32."""
     schema = schemas(vectors.shape[1])[REVIEWS]
     columns = [
-        pa.array(keys, _HASH),
-        pa.array([review.user_id for review in reviews], pa.string()),
-        pa.array([review.asin for review in reviews], pa.string()),
-        pa.array([review.rating for review in reviews], pa.float64()),
-        pa.array([review.title for review in reviews], pa.string()),
-        pa.array([review.text for review in reviews], pa.string()),
-        pa.array([review.timestamp for review in reviews], pa.float64()),
-        pa.array(hashes, _HASH),
+        _hash_column(keys),
+        *(pa.array(list(map(attrgetter(name), reviews)), schema.field(name).type) for name in _OF_REVIEWS),
+        _hash_column(hashes),
         pa.array([list(versions) or None for versions in superseded], pa.list_(_HASH)),
         _matrix_column(vectors),
     ]
@@ -157,6 +150,10 @@ def matrix(rows: pa.Table, column: str) -> np.ndarray:
     """A fixed-size list column as (n, d), in the type it is stored in."""
     lists = rows.column(column).combine_chunks()
     return lists.flatten().to_numpy(zero_copy_only=False).reshape(len(lists), lists.type.list_size)
+
+
+def _hash_column(hashes: Sequence[bytes]) -> pa.Array:
+    return pa.FixedSizeBinaryArray.from_buffers(_HASH, len(hashes), [None, pa.py_buffer(b"".join(hashes))])
 
 
 def _matrix_column(values: np.ndarray) -> pa.Array:

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from depcli.records import EmbedderIdentity, Item, ItemSum, Review, Stored, stable_order
 from depcli.store import lance
 from depcli.store.commits import Commit, reading
-from depcli.store.schema import ITEMS, REVIEWS, SUMS, items_of, matrix, review_key, reviews_of, sums_of
+from depcli.store.schema import ITEMS, REVIEWS, SUMS, items_of, matrix, review_keys, reviews_of, sums_of
 
 REVIEW_COLUMNS = ("user_id", "asin", "text", "rating", "title", "timestamp", "vector")
 _AT_ONCE = 256  # users or items looked up together, so that memory stays flat
@@ -89,7 +89,7 @@ class Snapshot:
 
     def reviews(self, keys: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Review]:
         """The reviews of these (user_id, asin), without their vectors; those that are not there are absent."""
-        rows = self._find(REVIEWS, "key", [review_key(*key) for key in keys], REVIEW_COLUMNS[:-1])
+        rows = self._find(REVIEWS, "key", review_keys(keys), REVIEW_COLUMNS[:-1])
         return {(review.user_id, review.asin): review for review in reviews_of(rows)}
 
     def items(self, asins: Sequence[str]) -> dict[str, Item]:

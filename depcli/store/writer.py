@@ -5,7 +5,8 @@ All of it runs under the store's write lock, so what is looked up stays true unt
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -57,7 +58,7 @@ class Writer:
         the same user and item keeps the vector it has. Without any change there is no commit."""
         batch = self.batch()
         batch.add(reviews)
-        batch.vectors.update((schema.text_hash(review.text), vector) for review, vector in zip(reviews, vectors, strict=True))
+        batch.vectors.update(zip(schema.text_hashes(review.text for review in reviews), vectors, strict=True))
         return self.commit(batch, items, source=source)
 
     def batch(self, before: Batch | None = None) -> Batch:
@@ -91,7 +92,7 @@ class Writer:
             if changes.keys:
                 self._write_reviews(changes)
             if new_items:
-                self._replace(ITEMS, "asin", self._items.possible(new_items), schema.item_rows(new_items.values()))
+                self._replace(ITEMS, "asin", self._items.possible(new_items), [schema.item_rows(new_items.values())])
                 self._items.add(list(new_items))
             if changes.keys or new_items:
                 self.tables.commit("ingest", source, asdict(counts))
@@ -137,19 +138,19 @@ class Writer:
         return {asin: item for asin, item in latest.items() if stored.get(asin) != item}
 
     def _write_reviews(self, changes: Changes) -> None:
-        replaced = list(changes.replacing)
-        rows = changes.rows
+        replaced = changes.replacing
         if replaced:
             found = lance.rows(self.tables[REVIEWS], "key", replaced, ("key", "vector"))
-            before = dict(zip(found.column("key").to_pylist(), schema.matrix(found, "vector"), strict=True))
-            rows = pa.concat_tables([rows, changes.replacing_rows(before)])
+            changes.replace(dict(zip(found.column("key").to_pylist(), schema.matrix(found, "vector"), strict=True)))
         sums, stored = self._sums.changed(changes.deltas)
-        self._replace(SUMS, "asin", stored, sums)
-        self._replace(REVIEWS, "key", replaced, rows)
+        with ThreadPoolExecutor(1) as beside:  # LanceDB writes one table with hardly more than one core
+            written = beside.submit(self._replace, SUMS, "asin", stored, [sums])
+            self._replace(REVIEWS, "key", replaced, changes.rows())
+            written.result()
         self._keys.add(changes.keys)
         self._texts.add(changes.texts)
 
-    def _replace(self, name: str, column: str, values: Sequence[str | bytes], rows) -> None:
+    def _replace(self, name: str, column: str, values: Sequence[str | bytes], rows: Iterable[pa.Table]) -> None:
         lance.delete(self.tables[name], column, values)
         lance.add(self.tables[name], rows)
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from depcli.errors import BadInput
 from depcli.readers import FORMATS, BadLine, open_reviews, read_items
 from depcli.records import Item, Review
-from depcli.store.schema import item_rows, review_key
+from depcli.store.schema import item_rows, review_keys
 
 NAMES = (
     "user_id", "asin", "parent_asin", "item_id", "text", "review", "title", "rating", "timestamp", "date", "description",
@@ -49,7 +49,7 @@ def is_fine(entry) -> bool:
     texts = (entry.user_id, entry.asin, entry.text, entry.title)
     return (
         isinstance(entry, Review) and all(type(number) is float and math.isfinite(number) for number in numbers)
-        and all(text == text.encode().decode() for text in texts) and len(review_key(entry.user_id, entry.asin)) == 16
+        and all(text == text.encode().decode() for text in texts) and len(review_keys([(entry.user_id, entry.asin)])[0]) == 16
         and bool(entry.user_id.strip() and entry.asin.strip() and entry.text.strip())
         and all(type(version) is bytes and len(version) == 16 for version in entry.superseded)
     )  # fmt: skip

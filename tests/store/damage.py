@@ -85,7 +85,7 @@ DAMAGES = {
     "an infinite vector": (lambda store: change_review(store, vector=np.full(D, np.inf)), {"vectors": 1, "item sums": 1}),
     "a review twice": (copy_review, {"reviews": 1, "item sums": 1}),
     "a review twice under another key": (
-        lambda store: copy_review(store, key=b"0" * 16, text="older", text_hash=schema.text_hash("older"), timestamp=1.0),
+        lambda store: copy_review(store, key=b"0" * 16, text="older", text_hash=schema.text_hashes(["older"])[0], timestamp=1.0),
         {"reviews": 1, "review keys": 1, "item sums": 1},
     ),
     "an item twice": (lambda store: table_of(store, "items").add(schema.item_rows([Item("item1", "Uno")])), {"items": 1}),

@@ -14,7 +14,7 @@ import pytest
 from depcli.errors import NotFound
 from depcli.records import Item, Review
 from depcli.store import Store, erase
-from depcli.store.schema import content_hash, review_key, text_hash
+from depcli.store.schema import content_hash, review_keys, text_hashes
 from tests.store.bytes_on_disk import found
 from tests.store.made import IDENTITY, contents, some_reviews, upsert, vector_of, worst_difference
 
@@ -43,11 +43,11 @@ def traces(reviews: list[Review], sums: dict[str, np.ndarray]) -> dict[tuple[str
     """All that could be left of these reviews, by kind and text. `sums` are those of their items (d,) float64."""
     needles = {("user", ""): USER.encode(), ("item", ""): unlike_any("alone").encode()}
     for review in reviews:
-        vector, text = vector_of(review.text), text_hash(review.text)
+        vector, text = vector_of(review.text), text_hashes([review.text])[0]
         kinds = {
             "text": review.text.encode(), "title": review.title.encode(), "vector": vector.tobytes(),
             "sum": sums[review.asin].tobytes(), "single sum": vector.astype(np.float64).tobytes(), "text hash": text,
-            "key": review_key(review.user_id, review.asin), "content": content_hash(text, review.title, review.rating),
+            "key": review_keys([(review.user_id, review.asin)])[0], "content": content_hash(text, review.title, review.rating),
         }  # fmt: skip
         needles |= {(kind, review.text): data for kind, data in kinds.items()}
     return needles

@@ -10,7 +10,7 @@ from depcli.store.known import Known
 from tests.store.made import some_reviews, upsert
 
 REVIEWS = some_reviews(users=200)
-KEYS = [schema.review_key(review.user_id, review.asin) for review in REVIEWS]
+KEYS = schema.review_keys((review.user_id, review.asin) for review in REVIEWS)
 
 
 def reviews_table(store):

@@ -71,7 +71,7 @@ def test_killed_between_adding_and_deleting_leaves_nothing_twice(store):
     before = contents(store.snapshot())
     with store.writer() as writer:
         table = writer.tables["reviews"]
-        lance.add(table, lance.rows_in(table, list(lance.fragment_rows(table))))
+        lance.add(table, [lance.rows_in(table, list(lance.fragment_rows(table)))])
         assert table.count_rows() == 10
     with store.writer() as writer:
         assert writer.head.action == "recover" and writer.tables["reviews"].count_rows() == 5

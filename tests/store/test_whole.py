@@ -30,7 +30,7 @@ def test_what_cannot_be_read_does_not_stay(tmp_path, pieces, more):
         table.add(rows(100, 100 + more))
     for seen in (table, lancedb.connect(tmp_path).open_table("t")):
         assert held(seen) == before
-    lance.add(table, rows(6000, 6002))
+    lance.add(table, [rows(6000, 6002)])
     for seen in (table, lancedb.connect(tmp_path).open_table("t")):
         assert held(seen) == [*before, 6000, 6001]
 
