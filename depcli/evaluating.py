@@ -83,6 +83,7 @@ def evaluate_store(
         asked_analyst(analyst, engine, backbone, sampling, offline=offline, device=device) as asked,
     ):
         model, tokenizer = _weights(engine, backbone, offline, device)
+        floor = min_peers or (config and config.get("min_peers"))  # all methods see peers where the first adapter does
         shown = history if history is not None else config["history"] if config else HISTORY
         embedder = embedder or embedders.for_queries(method_names, store, retrieval=retrieval, offline=offline)
         writers = {
@@ -95,7 +96,7 @@ def evaluate_store(
                 adapter_folder=adapters.get(name),
                 held_out=split.held_out,
                 history=None if name in adapters else shown,
-                min_peers=min_peers,
+                min_peers=floor,
                 analyst=asked,
                 embedder=embedder,
                 choices=asked_for if name in adapters else {"retrieval": retrieval, **asked_for},
@@ -110,7 +111,7 @@ def evaluate_store(
             "role": role,
             "history": shown,
             "as_of": as_of,
-            "min_peers": min_peers or (config and config.get("min_peers")),
+            "min_peers": floor,
             "choices": {name: asdict(writer.builder.choices) for name, writer in writers.items()},
             "analyst": asked.name if analyst else None,
             "adapters": {name: {key: found[key] for key in _TOLD} for name, found in configs.items()},

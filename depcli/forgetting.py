@@ -54,7 +54,7 @@ def plan(profiles: Path, users: Collection[str], items: Collection[str]) -> Plan
 
 def forget(profiles: Path, planned: Plan, wait: bool = True, on_wait: Callable[[str], None] | None = None) -> Erased:
     """Do it. Raises NotFound when what was planned is not there, unless an unfinished erasing was finished instead."""
-    with Store.open(profiles).writer(wait, on_wait) as writer:
+    with Store.open(profiles).writer(wait, on_wait) as writer, cache.unchanging(profiles):
         cache.forget(profiles, planned.users, planned.items)  # first: a profile can be made again
         try:
             return erase.forget(writer.tables, planned.users, planned.items)

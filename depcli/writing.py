@@ -120,7 +120,9 @@ def make_writer(
     profiler = None
     if chosen.profile:
         cache = ProfileCache(Path(store.path))
-        profiler = Profiler(chosen, snapshot, analyst, cache, held_out=held_out, on_make=on_profile)
+        profiler = Profiler(
+            chosen, snapshot, analyst, cache, held_out=held_out, min_peers=min_peers or 1, on_make=on_profile
+        )  # fmt: skip
     builder = PromptBuilder(
         snapshot, chosen, Template(template or backbone.template), engine.chat, engine.count,
         k=HISTORY if history is None else history, max_input_tokens=budget, held_out=held_out, min_peers=min_peers or 1,

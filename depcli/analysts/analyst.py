@@ -6,6 +6,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from depcli.analysts.answers import THINK, THOUGHT, TOO_LONG, Unusable, check_script, without_thought
 from depcli.records import Analysis, Completion, Sampling, SoftPrompt, Text
@@ -44,12 +45,21 @@ class Tally:
 
 
 class Analyst:
-    """Asks `engine`. `name` says which model this is: answers of another name are no substitute for its answers."""
+    """Asks `engine`. `name` says to people which model this is, and `weights` (called when first needed) which state of it: what
+    another name or state answers is no substitute for its answers."""
 
-    def __init__(self, engine, name: str, *, temperature: float = 0.6, top_p: float = 0.95):
+    def __init__(
+        self, engine, name: str, *, temperature: float = 0.6, top_p: float = 0.95, weights: Callable[[], str] = str
+    ):  # fmt: skip
         self.engine, self.name, self.temperature, self.top_p = engine, name, temperature, top_p
+        self._weights = weights
         # An endpoint does not say whether its model thinks; one that does not will not use the room.
         self._thought = _THOUGHT_TOKENS if THOUGHT in engine.chat.template or engine.name == "openai" else 0
+
+    @cached_property
+    def identity(self) -> list:
+        """All that its answers depend on but the question (JSON values)."""
+        return [self.name, self._weights(), self.temperature, self.top_p]
 
     def ask(self, questions: Sequence[Question], tally: Tally) -> list:
         """The value of each answer, None where there is none. What cannot be used is asked once more with another seed, then

@@ -10,6 +10,7 @@ import hashlib
 import json
 import secrets
 from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,9 +18,12 @@ from pathlib import Path
 from depcli.atomic import write_atomically
 from depcli.errors import DepError
 from depcli.records import Analysis, Difference, Dimension, Profile
+from depcli.store import Store
+from depcli.store.lock import write_lock
 from depcli.store.permissions import private
 
 FOLDER = Path("cache", "profiles")  # under the profiles folder
+_LOCK = Path("cache", "write.lock")
 _FORMAT = 1
 _NEEDED = {"method", "analyst", "store_commit", "created", "salt", "owner", "users", "items", "profile"}
 
@@ -28,7 +32,7 @@ class ProfileCache:
     """The profiles of one profiles folder, which may not have any yet. A damaged file counts as none."""
 
     def __init__(self, profiles: Path):
-        self.folder = profiles / FOLDER
+        self.profiles, self.folder = profiles, profiles / FOLDER
 
     def get(self, key: str) -> Profile | None:
         """The profile that was made from what `key` stands for."""
@@ -36,10 +40,12 @@ class ProfileCache:
         return entry and _profile(entry["profile"])
 
     def put(
-        self, key: str, profile: Profile, *, method: str, analyst: str, store_commit: str, owner: str, users: Collection[str],
-        asins: Collection[str],
-    ) -> None:  # fmt: skip
-        """Keep a profile of the user `owner`, made from reviews by `users` of the items `asins`."""
+        self, key: str, profile: Profile, *, method: str, analyst: str, store_commit: str, owner: str,
+        reviews: Collection[tuple[str, str]],
+    ) -> bool:  # fmt: skip
+        """Keep a profile of the user `owner`, made from these reviews (user_id, asin). False, and nothing is kept, when one of
+        them is not in the store any more: somebody was forgotten while the profile was being made."""
+        users, asins = ({review[i] for review in reviews} for i in (0, 1))
         salt = secrets.token_hex(16)
         entry = {
             "format": _FORMAT, "method": method, "analyst": analyst, "store_commit": store_commit,
@@ -47,13 +53,12 @@ class ProfileCache:
             "users": sorted(_hashed(salt, user) for user in users), "items": sorted(_hashed(salt, asin) for asin in asins),
             "profile": asdict(profile),
         }  # fmt: skip
-        try:
-            with private():
+        with unchanging(self.profiles):
+            if len(Store.open(self.profiles).snapshot().reviews(list(reviews))) < len(set(reviews)):
+                return False
+            with _disk_errors(self.profiles):
                 write_atomically(self._path(key), json.dumps(entry, ensure_ascii=True, indent=1).encode("ascii"))
-        except OSError as error:
-            raise DepError(
-                f"cannot keep a profile in {self.folder}: {error.strerror or error}", "make room or give access there"
-            ) from error
+        return True
 
     def of_user(self, user_id: str, method: str) -> list[dict]:
         """What is kept of a user by a method, newest first: {"profile": Profile, "analyst", "store_commit", "created"}."""
@@ -73,15 +78,34 @@ class ProfileCache:
             yield path, _read(path)
 
 
+@contextmanager
+def unchanging(profiles: Path) -> Iterator[None]:
+    """While this is held nobody else keeps a profile or forgets anybody: who is in the store stays there, and who is gone from it
+    gets into no profile."""
+    with _disk_errors(profiles), private():
+        (profiles / _LOCK).parent.mkdir(parents=True, exist_ok=True)
+    with write_lock(profiles / _LOCK):
+        yield
+
+
 def forget(profiles: Path, users: Collection[str], asins: Collection[str] = ()) -> int:
     """Delete every profile into which a review by one of these users, or of one of these items, went; also what cannot be read,
-    since it might be one. Returns how many files are gone."""
+    since it might be one. Returns how many files are gone. `unchanging` is to be held until these people are out of the store."""
     gone = 0
     for path, entry in ProfileCache(profiles)._entries():
         if entry is None or _mentions(entry, "users", users) or _mentions(entry, "items", asins):
             path.unlink(missing_ok=True)
             gone += 1
     return gone
+
+
+@contextmanager
+def _disk_errors(profiles: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        hint = "make room or give access there"
+        raise DepError(f"cannot keep a profile in {profiles / FOLDER}: {error.strerror or error}", hint) from error
 
 
 def key_of(*parts) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from depcli.backbones.catalogue import Backbone
-from depcli.backbones.fetch import weights_folder
+from depcli.backbones.catalogue import Backbone, gguf_parts
+from depcli.backbones.fetch import gguf_file, weights_folder
 from depcli.errors import DepError
 
 _BLOCK, _BLOCKS = 1 << 20, 64
@@ -19,10 +19,9 @@ def fingerprint(backbone: Backbone, model_or_config) -> dict:
     The files must be here already (they are once the model is loaded).
     """
     config = getattr(model_or_config, "config", model_or_config)
-    folder = weights_folder(backbone, offline=True)
     return {
         "name": backbone.name,
-        "revision": _revision(backbone, folder),
+        "revision": weights_revision(backbone),
         "architecture": config.model_type,
         "hidden_size": config.hidden_size,
         "layers": config.num_hidden_layers,
@@ -34,17 +33,14 @@ def recognise(backbone: Backbone, hidden_size: int) -> dict:
     """As much of the fingerprint as is known of a backbone that an engine has loaded: all but the shape is missing when only
     its GGUF is on this machine."""
     try:
-        folder = weights_folder(backbone, offline=True)
+        return {"name": backbone.name, "revision": weights_revision(backbone), "hidden_size": hidden_size}
     except DepError:
         return {"name": backbone.name, "hidden_size": hidden_size}
-    return {
-        "name": backbone.name,
-        "revision": _revision(backbone, folder),
-        "hidden_size": hidden_size,
-    }
 
 
-def _revision(backbone: Backbone, folder: Path) -> str:
+def weights_revision(backbone: Backbone) -> str:
+    """The commit of a hub model, a digest of a folder. The files must be here already: raises NotFound or NeedsNetwork."""
+    folder = weights_folder(backbone, offline=True)
     return folder_revision(folder) if backbone.is_local else folder.name  # the cache names a snapshot by its commit
 
 
@@ -55,14 +51,26 @@ def folder_revision(folder: Path) -> str:
     """
     digest = hashlib.sha256((folder / "config.json").read_bytes())
     for path in sorted(folder.glob("*.safetensors")):
-        size = path.stat().st_size
-        digest.update(f"\0{path.name}\0{size}\0".encode())
-        step = max(_BLOCK, size // _BLOCKS)
-        with path.open("rb") as file:
-            for offset in range(0, size, step):
-                file.seek(offset)
-                digest.update(file.read(_BLOCK))
+        _add(digest, path)
     return digest.hexdigest()
+
+
+def gguf_revision(backbone: Backbone) -> str:
+    """sha256 over the GGUF, all of its parts, looked at as `folder_revision` does. The file must be here already."""
+    first, digest = gguf_file(backbone, offline=True), hashlib.sha256()
+    for name in gguf_parts(first.name):
+        _add(digest, first.parent / name)
+    return digest.hexdigest()
+
+
+def _add(digest, path: Path) -> None:
+    size = path.stat().st_size
+    digest.update(f"\0{path.name}\0{size}\0".encode())
+    step = max(_BLOCK, size // _BLOCKS)
+    with path.open("rb") as file:
+        for offset in range(0, size, step):
+            file.seek(offset)
+            digest.update(file.read(_BLOCK))
 
 
 def weights_digest(model) -> str:

@@ -64,7 +64,10 @@ class _Methods(click.ParamType):
 @click.option("--max-new-tokens", type=click.IntRange(min=1), default=2048, show_default=True, metavar="N")
 @choose_parts
 @as_of_moment
-@click.option("--min-peers", type=click.IntRange(min=1), metavar="N", help="As the adapter was trained: it refuses another N.")
+@click.option(
+    "--min-peers", type=click.IntRange(min=1), metavar="N",
+    help="Nobody is compared with fewer peers; an adapter refuses another N than its own. [default: the adapter's, else 1]",
+)  # fmt: skip
 @click.option(
     "--history", type=click.IntRange(min=0), metavar="K",
     help="Past reviews in a prompt at most; an adapter refuses another K. [default: the adapter's, else 8]",

@@ -45,7 +45,10 @@ from depcli.cli.preset import choose_preset, tell_preset
 @click.option("--template", metavar="NAME", help="full, compact, or a .jinja file of yours; an adapter brings its own.")
 @at_commit
 @as_of_moment
-@click.option("--min-peers", type=click.IntRange(min=1), metavar="N", help="As the adapter was trained: it refuses another N.")
+@click.option(
+    "--min-peers", type=click.IntRange(min=1), metavar="N",
+    help="Nobody is compared with fewer peers; an adapter refuses another N than its own. [default: the adapter's, else 1]",
+)  # fmt: skip
 @click.option(
     "--history", type=click.IntRange(min=0), metavar="K",
     help="Past reviews in a prompt at most; an adapter refuses another K. [default: the adapter's, else 8]",

@@ -16,9 +16,11 @@ from depcli.records import PastReview, Review, Stored
 CLUSTERS, MIN_PEERS, SEED = 5, 4, 0
 
 
-def anchors(snapshot, history: Sequence[PastReview], held_out: Iterable[tuple[str, str]] = ()) -> list[Anchor]:
-    """The reviews of a history, each with its representative peers in `snapshot`: none where fewer than four others reviewed the
-    item. `held_out` reviews (user_id, asin) are nobody's peers."""
+def anchors(
+    snapshot, history: Sequence[PastReview], held_out: Iterable[tuple[str, str]] = (), min_peers: int = 1
+) -> list[Anchor]:  # fmt: skip
+    """The reviews of a history, each with its representative peers in `snapshot`: none where fewer than four others, or than
+    `min_peers`, reviewed the item. `held_out` reviews (user_id, asin) are nobody's peers."""
     held_out = frozenset(held_out)
     everybody = snapshot.reviewers([past.review.asin for past in history])
     found = []
@@ -27,7 +29,7 @@ def anchors(snapshot, history: Sequence[PastReview], held_out: Iterable[tuple[st
             entry for entry in everybody.get(past.review.asin, ())
             if entry.review.user_id != past.review.user_id and (entry.review.user_id, entry.review.asin) not in held_out
         ]  # fmt: skip
-        found.append(Anchor(past, tuple(representatives(past.his, others))))
+        found.append(Anchor(past, tuple(representatives(past.his, others) if len(others) >= min_peers else ())))
     return found
 
 

@@ -17,15 +17,16 @@ class Profiler:
     """Makes the profiles of one method over one store snapshot, or finds them in `cache`.
 
     A profile is made from the reviews that a request may show and from their representative peers, and from nothing else: of the
-    peers, `held_out` reviews (user_id, asin) do not count. What it was made from is its name in the cache, so a commit that
-    leaves these reviews as they were costs no new profile. `on_make` is called with the number of reviews before one is made.
+    peers, `held_out` reviews (user_id, asin) do not count, and where fewer than `min_peers` are left there are none. What it was
+    made from is its name in the cache, so a commit that leaves these reviews as they were costs no new profile. `on_make` is
+    called with the number of reviews before one is made.
     """
 
     def __init__(
         self, method: Method, snapshot, analyst: Analyst, cache: ProfileCache, *, held_out: Iterable[tuple[str, str]] = (),
-        on_make: Callable[[int], None] = lambda reviews: None,
+        min_peers: int = 1, on_make: Callable[[int], None] = lambda reviews: None,
     ):  # fmt: skip
-        self.method, self.analyst = method, analyst
+        self.method, self.analyst, self._min_peers = method, analyst, min_peers
         self._snapshot, self._cache, self._held_out, self._on_make = snapshot, cache, frozenset(held_out), on_make
         self._known: dict[tuple, Profile] = {}  # the snapshot does not change: the names of the reviews say what they are
 
@@ -55,8 +56,7 @@ class Profiler:
         if profile.text:  # a failure is not kept: the next time may do better
             self._cache.put(
                 key, profile, method=self.method.name, analyst=self.analyst.name, store_commit=self._snapshot.commit.id,
-                owner=history[0].review.user_id, users={review.user_id for review in reviews},
-                asins={review.asin for review in reviews},
+                owner=history[0].review.user_id, reviews={(review.user_id, review.asin) for review in reviews},
             )  # fmt: skip
         return profile
 
@@ -65,14 +65,13 @@ class Profiler:
             return [Anchor(past) for past in history]
         from depcli.methods.peers import anchors
 
-        return anchors(self._snapshot, history, self._held_out)
+        return anchors(self._snapshot, history, self._held_out, self._min_peers)
 
     def _key(self, anchors: Sequence[Anchor]) -> str:
-        analyst = self.analyst
         made_from = [
             [title_of(anchor.past.item), _said(anchor.past.review), [_said(peer) for peer in anchor.peers]] for anchor in anchors
         ]
-        return key_of(self.method.name, analyst.name, analyst.temperature, analyst.top_p, prompts_digest(), made_from)
+        return key_of(self.method.name, *self.analyst.identity, prompts_digest(), made_from)
 
 
 def _said(review) -> list:

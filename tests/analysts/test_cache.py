@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+import threading
 
 import pytest
 
 from depcli.analysts.cache import FOLDER, ProfileCache, forget, key_of
-from depcli.records import Analysis, Difference, Dimension, Profile
+from depcli.forgetting import forget as forget_all
+from depcli.forgetting import plan
+from depcli.records import Analysis, Difference, Dimension, Profile, Review
+from tests.personal.conftest import made_store
 
 PROFILE = Profile(
     "Dry.", (Difference("item1", "shorter"),), (Dimension("tone", "how warm", (Difference("item2", "colder"),)),), 2, 1, 3,
@@ -15,12 +21,19 @@ PROFILE = Profile(
 )  # fmt: skip
 
 
-def put(cache, key, owner, users, asins=("item1",), method="drp", profile=PROFILE):
-    cache.put(key, profile, method=method, analyst="a:b", store_commit="c", owner=owner, users=users, asins=asins)
+def put(cache, key, owner, users, asins=("item1",), method="drp", profile=PROFILE) -> bool:
+    reviews = {(user, asin) for user in users for asin in asins}
+    return cache.put(key, profile, method=method, analyst="a:b", store_commit="c", owner=owner, reviews=reviews)
 
 
 @pytest.fixture
-def cache(tmp_path):
+def store(tmp_path):
+    users = ("anna", "bert", "cleo")
+    return made_store(tmp_path, [Review(user, f"item{i}", f"{user} on {i}") for user in users for i in (1, 2, 3)])
+
+
+@pytest.fixture
+def cache(tmp_path, store):
     cache = ProfileCache(tmp_path)
     put(cache, "k1", "anna", {"anna", "bert"}, ("item1", "item2"))
     put(cache, "k2", "bert", {"bert", "cleo"})
@@ -48,6 +61,43 @@ def test_forgetting_takes_every_profile_in_which_somebody_is_a_peer_too(cache, t
     assert cache.get("k1") is None and cache.get("k2") is None and cache.get("k3") == PROFILE
     assert forget(tmp_path, ["bert"]) == 0 and forget(tmp_path, [], ["item3"]) == 1
     assert list((tmp_path / FOLDER).iterdir()) == [] and forget(tmp_path / "nowhere", ["x"]) == 0
+
+
+@pytest.mark.parametrize("gone", [{"users": ["bert"], "items": []}, {"users": [], "items": ["item2"]}])
+def test_what_was_made_of_somebody_who_was_forgotten_meanwhile_is_not_kept(cache, tmp_path, gone):
+    forget_all(tmp_path, plan(tmp_path, **gone))
+    assert not put(cache, "late", "anna", {"anna", "bert"}, ("item1", "item2")) and cache.get("late") is None
+    assert put(cache, "fine", "anna", {"anna", "cleo"}, ("item1", "item3")) and cache.get("fine") == PROFILE
+
+
+_HOLD = """
+import sys
+from pathlib import Path
+from depcli.analysts import cache
+from depcli.store import Store, erase
+with Store.open(sys.argv[1]).writer() as writer, cache.unchanging(Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.readline()
+    cache.forget(Path(sys.argv[1]), ["bert"])
+    erase.forget(writer.tables, ["bert"], [])
+"""
+
+
+def test_a_profile_is_not_kept_while_somebody_in_it_is_being_forgotten(cache, tmp_path):
+    """A `forget` that has the lock but has erased nothing yet: keeping waits for its end, and finds out."""
+    with subprocess.Popen(
+        [sys.executable, "-c", _HOLD, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as forgetting:
+        assert forgetting.stdout.readline() == "held\n"
+        kept = []
+        keeping = threading.Thread(target=lambda: kept.append(put(cache, "late", "anna", {"anna", "bert"})))
+        keeping.start()
+        assert cache.get("k3") == PROFILE and not kept  # reading waits for nobody
+        forgetting.stdin.write("go\n")
+        forgetting.stdin.close()
+        assert forgetting.wait() == 0
+        keeping.join()
+    assert kept == [False] and sorted(path.name for path in (tmp_path / FOLDER).iterdir()) == ["k3.json"]
 
 
 @pytest.mark.parametrize("damage", [b"", b"{", b"[]", b"null", b'{"format": 1}', b'{"format": 99}', b"\xff"])

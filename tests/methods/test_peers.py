@@ -105,6 +105,14 @@ def test_neither_the_user_nor_what_is_held_out_is_a_peer(crowd):
     assert [bool(anchor.peers) for anchor in found] == [True, True, True, False]  # three are left of the rare item's four
 
 
+@pytest.mark.parametrize(("least", "expected"), [(1, [8, 8, 8, 4]), (5, [8, 8, 8, 0]), (9, [0, 0, 0, 0])])
+def test_there_are_peers_where_as_many_as_are_asked_for_reviewed_the_item(crowd, least, expected):
+    reviews, store = crowd
+    mine = [past(review) for review in reviews if review.user_id == "user0"]
+    found = anchors(store.snapshot(), mine, min_peers=least)
+    assert [bool(anchor.peers) for anchor in found] == [bool(others) for others in expected]
+
+
 def test_later_reviews_are_no_peers_of_the_past(crowd):
     reviews, store = crowd
     mine = [past(review) for review in reviews if review.user_id == "user0" and review.asin == "item1"]

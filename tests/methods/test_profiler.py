@@ -6,7 +6,9 @@ import pytest
 
 from depcli import methods
 from depcli.analysts.analyst import Analyst
-from depcli.analysts.cache import ProfileCache, forget
+from depcli.analysts.cache import FOLDER, ProfileCache, forget
+from depcli.forgetting import forget as forget_all
+from depcli.forgetting import plan
 from depcli.methods.profiler import Profiler
 from depcli.personal.prompts import PromptBuilder
 from depcli.personal.template import Template
@@ -38,11 +40,15 @@ def answer(prompt, sampling) -> str:
     return {"propose": proposal("wit"), "verify": verdict(True)}.get(kind(prompt), f"A profile of {len(prompt)} letters.")
 
 
-def builder(store, method="drp", *, said=answer, k=3, held_out=(), name="scripted:x", temperature=0.0, made=None, **at):
+def builder(
+    store, method="drp", *, said=answer, k=3, held_out=(), name="scripted:x", temperature=0.0, weights="1", made=None,
+    min_peers=1, **at,
+):  # fmt: skip
     scripted = Scripted(said)
     snapshot, found = store.snapshot(**at), methods.find(method)
+    analyst = Analyst(scripted, name, temperature=temperature, weights=lambda: weights)
     profiler = Profiler(
-        found, snapshot, Analyst(scripted, name, temperature=temperature), ProfileCache(store.folder.parent), held_out=held_out,
+        found, snapshot, analyst, ProfileCache(store.folder.parent), held_out=held_out, min_peers=min_peers,
         on_make=(made if made is not None else []).append,
     )  # fmt: skip
     build = PromptBuilder(
@@ -125,8 +131,12 @@ def test_the_item_itself_is_no_part_of_the_profile(store):
 
 
 @pytest.mark.parametrize(
-    "other", [{"method": "dpl"}, {"name": "scripted:y"}, {"temperature": 0.5}, {"k": 2}, {"held_out": {("user3", "item4")}}]
-)
+    "other",
+    [
+        {"method": "dpl"}, {"name": "scripted:y"}, {"weights": "2"}, {"temperature": 0.5}, {"k": 2},
+        {"held_out": {("user3", "item4")}}, {"min_peers": 8},
+    ],
+)  # fmt: skip
 def test_what_is_made_otherwise_is_another_profile(store, other):
     before, first = builder(store)
     before.build(request())
@@ -159,6 +169,22 @@ def test_who_is_forgotten_is_in_no_profile(store):
     again, scripted = builder(store, "dpl")
     again.build(request())
     assert scripted.asked
+
+
+def test_who_is_forgotten_while_a_profile_is_made_is_in_none(store):
+    place = store.folder.parent
+
+    def answer_late(prompt, sampling):
+        if kind(prompt) == "summary" and store.snapshot().has_user("user3"):
+            forget_all(place, plan(place, ["user3"], []))
+        return answer(prompt, sampling)
+
+    build, scripted = builder(store, "dpl", said=answer_late)
+    assert build.build(request()).profile.text and any(text_of(3, i) in p for i in range(ITEMS) for p in scripted.prompts)
+    assert not list((place / FOLDER).glob("*"))
+    again, scripted = builder(store, "dpl")
+    assert again.build(request()).profile.text and not any(text_of(3, i) in p for i in range(ITEMS) for p in scripted.prompts)
+    assert len(list((place / FOLDER).iterdir())) == 1
 
 
 def test_failures_are_not_kept(store):
