@@ -21,10 +21,11 @@ def prepare_analyst(setting: Setting, asked: str | None, methods: Collection[str
     """Refuse an analyst that nobody would ask, and agree to its download. Raises UsageError, NotFound, NeedsNetwork."""
     from depcli import engines
     from depcli.analysts.choose import named
+    from depcli.methods import find
 
     if asked is None:
         return
-    if not set(methods) & set(PROFILED):
+    if not any(find(method).profile for method in methods):
         raise click.UsageError(f"--analyst is for {', '.join(PROFILED)}")
     engine, backbone = named(asked)
     if form := engines.FORMS[engine]:

@@ -7,7 +7,7 @@ from collections import Counter
 import click
 
 from depcli.cli.analyst import PROFILED, show_profile
-from depcli.cli.options import Setting, at_commit, every_command
+from depcli.cli.options import MethodChoice, Setting, at_commit, every_command
 
 _LINES = 6  # of a text that is shown; --json has all of it
 
@@ -20,7 +20,7 @@ _LINES = 6  # of a text that is shown; --json has all of it
     "--most", type=click.IntRange(min=0), default=3, show_default=True, metavar="N",
     help="So many of the reviews that differ most, each beside the nearest and the farthest peer's.",
 )  # fmt: skip
-@click.option("--profile", type=click.Choice(PROFILED), help="With --user: what this method has made of them so far, instead.")
+@click.option("--profile", type=MethodChoice(PROFILED), help="With --user: what this method has made of them so far, instead.")
 @click.option("--vectors", is_flag=True, help="With --json: the vector of each review, and its difference from the peers.")
 @at_commit
 @every_command

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
@@ -71,7 +73,17 @@ class Profiler:
         made_from = [
             [title_of(anchor.past.item), _said(anchor.past.review), [_said(peer) for peer in anchor.peers]] for anchor in anchors
         ]
-        return key_of(self.method.name, *self.analyst.identity, prompts_digest(), made_from)
+        return key_of(self.method.name, *self.analyst.identity, prompts_digest(), _code(self.method.profile), made_from)
+
+
+def _code(make: Callable) -> str:
+    """The source of a method of another package: while its author works on it, its profiles are made again."""
+    if make.__module__.startswith("depcli."):
+        return ""
+    try:
+        return inspect.getsource(sys.modules[make.__module__])
+    except (OSError, TypeError, KeyError):  # it was not read from a file
+        return ""
 
 
 def _said(review) -> list:

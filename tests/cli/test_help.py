@@ -64,6 +64,11 @@ def test_method_names_on_the_command_line_are_those_of_the_registry():
     from depcli.engines import NAMES
     from depcli.methods import METHODS
 
-    choices = {option.name: option.type.choices for option in command("write").params if hasattr(option.type, "choices")}
-    assert set(choices["method"]) == set(METHODS) == set(_Methods.known)
-    assert set(choices["engine"]) == set(NAMES)
+    def choices(name: str, option: str) -> tuple[str, ...]:
+        (found,) = (one.type.choices for one in command(name).params if one.name == option)
+        return tuple(found)
+
+    assert choices("write", "method") == tuple(_Methods.known) == tuple(METHODS)
+    assert set(choices("train", "method")) == {name for name, method in METHODS.items() if method.needs_adapter}
+    assert choices("show", "profile") == tuple(name for name, method in METHODS.items() if method.profile)
+    assert set(choices("write", "engine")) == set(choices("eval", "engine")) == set(NAMES)
