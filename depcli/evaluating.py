@@ -11,7 +11,7 @@ from depcli import backbones, embedders, engines
 from depcli.adapters import files
 from depcli.analysts.choose import analyst as asked_analyst
 from depcli.backbones.catalogue import Backbone
-from depcli.errors import Incompatible, NotFound
+from depcli.errors import DepError, Incompatible, NotFound
 from depcli.evaluation.likelihood import Scorer
 from depcli.evaluation.run import evaluate
 from depcli.evaluation.split import choose, leave_last_out
@@ -35,6 +35,8 @@ def evaluate_store(
     engine_name: str = "llamacpp",
     role: Literal["validation", "test"] = "test",
     limit: int | None = None,
+    seeds: int = 1,
+    swap: bool = False,
     at: str | None = None,
     as_of: float | None = None,
     min_peers: int | None = None,
@@ -46,7 +48,8 @@ def evaluate_store(
     device: str = "auto",
     on_event: Callable[[dict], None] = lambda event: None,
 ) -> dict:
-    """Write and score the last (or second last) review of every user by each method; see evaluation.run.evaluate.
+    """Write and score the last (or second last) review of every user by each method, with `seeds` sampling seeds and, if `swap`,
+    a swap test; see evaluation.run.evaluate.
 
     `adapters` are the folders of the methods with soft tokens. They are evaluated on the store commit, the moment and the split
     that they were trained on, so that nothing they learned is tested; a store that has grown since is noted, another `as_of`,
@@ -54,8 +57,8 @@ def evaluate_store(
     of another adapter. Without an adapter only the reviews up to `as_of` (unix seconds) exist. Text-only methods show `history`
     past reviews at most, by default as many as the first adapter does. Likelihoods are computed by transformers; an endpoint
     gives none. `analyst` (ENGINE:MODEL) makes the profiles where the writer itself shall not; `embedder` is the store's, loaded
-    if need be. `choices` are fields of personal.choices.Choices that are asked for: an adapter brings its own, and text-only
-    methods retrieve as the first one does.
+    if need be, and for difference alignment where it is on this machine. `choices` are fields of personal.choices.Choices that
+    are asked for: an adapter brings its own, and text-only methods retrieve as the first one does.
     """
     adapters = {name: adapters[name] for name in method_names if find(name).needs_adapter and name in adapters}
     configs = {name: files.read_config(folder) for name, folder in adapters.items()}
@@ -86,6 +89,7 @@ def evaluate_store(
         floor = min_peers or (config and config.get("min_peers"))  # all methods see peers where the first adapter does
         shown = history if history is not None else config["history"] if config else HISTORY
         embedder = embedder or embedders.for_queries(method_names, store, retrieval=retrieval, offline=offline)
+        measuring, notes = (embedder, []) if embedder else _embedder_here(store)
         writers = {
             name: make_writer(
                 store=store,
@@ -125,6 +129,10 @@ def evaluate_store(
             sampling=sampling,
             out=out,
             settings=settings,
+            seeds=seeds,
+            embedder=measuring,
+            strangers_from=getattr(split, role) if swap else (),
+            notes=notes,
             on_progress=on_event,
         )
 
@@ -137,6 +145,14 @@ def _weights(engine, backbone: Backbone, offline: bool, device: str) -> tuple:
         return engine.model, engine.tokenizer
     model = backbones.load_model(backbone, offline=offline, device=device)
     return model, backbones.load_tokenizer(backbone, offline=offline)
+
+
+def _embedder_here(store) -> tuple[object | None, list[str]]:
+    """(the store's embedder, or None where it is not on this machine, what to say about that). No metric is worth a download."""
+    try:
+        return embedders.for_store(store.embedder, offline=True), []
+    except DepError as error:
+        return None, [f"no difference alignment: {error.message}"]
 
 
 def _moment(adapters: Mapping[str, Path], configs: Mapping[str, dict], asked: float | None) -> float | None:

@@ -23,7 +23,10 @@ from depcli.cli.options import (
 )
 from depcli.cli.preset import choose_preset, tell_preset
 
-_PHASES = {"write": "writing", "likelihood": "likelihood of the real reviews", "score": "scoring"}
+_PHASES = {
+    "write": "writing", "likelihood": "likelihood of the real reviews", "swap": "the same with a stranger's history",
+    "align": "difference alignment", "score": "scoring",
+}  # fmt: skip
 
 
 class _Methods(click.ParamType):
@@ -48,6 +51,11 @@ class _Methods(click.ParamType):
 )  # fmt: skip
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="So many reviews, the same ones for the same seed.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option(
+    "--seeds", type=click.IntRange(min=1), default=1, show_default=True, metavar="N",
+    help="Write each N times, with the sampling seeds from --seed on; more can be added later.",
+)  # fmt: skip
+@click.option("--swap", is_flag=True, help="Also measure what the user's own history is worth, against a stranger's.")
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="[default: evaluations/ADAPTER-SPLIT]")
 @click.option(
     "--adapter", "adapters", multiple=True, metavar="NAME",
@@ -76,8 +84,8 @@ class _Methods(click.ParamType):
 @may_download
 @every_command
 def command(
-    setting: Setting, methods: tuple[str, ...], split: str, limit: int | None, seed: int, out: Path | None,
-    adapters: tuple[str, ...],
+    setting: Setting, methods: tuple[str, ...], split: str, limit: int | None, seed: int, seeds: int, swap: bool,
+    out: Path | None, adapters: tuple[str, ...],
     backbone: str | None, engine: str | None, temperature: float, top_p: float, max_new_tokens: int,
     at: str | None, as_of: float | None, min_peers: int | None, history: int | None, analyst: str | None, choices: dict,
     preset: str | None,
@@ -90,6 +98,7 @@ def command(
     \b
     Examples:
       dep eval --limit 200
+      dep eval --limit 200 --seeds 3 --swap
       dep eval --methods rag,dep --split validation --out results
       dep eval --methods rag,pag,dpl,drp --limit 50
       dep eval --methods rag,drp --engine openai --backbone qwen3-8b
@@ -115,21 +124,26 @@ def command(
     embedder = query_embedder(setting, store, methods, found.get("retrieval"))
     name = parts.adapter.name if parts.adapter else parts.backbone.name.rpartition("/")[2]
     out = out or setting.profiles / places.EVALUATIONS / f"{name}-{split}"
-    sink.note(f"results go to {out}")
     tell_moment(sink, as_of)
     with sink.progress("evaluating", "reviews") as update:
+        begun = False
 
         def show(event: dict) -> None:
+            nonlocal begun
             if "note" in event:
                 sink.note(event["note"])
-            else:
-                update(event["done_requests"], event["total_requests"], f"{event['method']}: {_PHASES[event['phase']]}")
+                return
+            if not begun:  # nothing is in the way any more
+                sink.note(f"results go to {out}")
+                begun = True
+            seed = f", seed {event['seed']}" if seeds > 1 and "seed" in event else ""
+            update(event["done_requests"], event["total_requests"], f"{event['method']}: {_PHASES[event['phase']]}{seed}")
 
         results = evaluate_store(
             store=store, backbone=parts.backbone, method_names=methods, adapters=folders, out=out, embedder=embedder,
             sampling=Sampling(temperature, top_p, max_new_tokens, seed), engine_name=parts.engine, role=split, limit=limit,
-            at=at, as_of=as_of, min_peers=min_peers, history=history, analyst=analyst, choices=choices, offline=setting.offline,
-            on_event=show,
+            seeds=seeds, swap=swap, at=at, as_of=as_of, min_peers=min_peers, history=history, analyst=analyst, choices=choices,
+            offline=setting.offline, on_event=show,
         )  # fmt: skip
     sink.result({"out": str(out), **results, **told}, lambda: _show(sink, results))
 
@@ -137,11 +151,9 @@ def command(
 def _show(sink, results: dict) -> None:
     from depcli.evaluation import report
 
-    sink.table(*report.table(results))
-    if results["differences"]:
+    for columns, rows in report.tables(results):
+        sink.table(columns, rows)
         sink.line()
-        sink.table(*report.differences(results))
-    sink.line()
     for line in report.notes(results):
         sink.line(line)
     for metric, signature in report.signatures(results).items():

@@ -118,7 +118,7 @@ class Sink:
             yield update
 
 
-_NUMBER = re.compile(r"[-+±\d.,%e ]*|-")
+_NUMBER = re.compile(r"[-+±\d.,%e* <]*|-")
 
 
 def complain(message: str, hint: str = "") -> None:

@@ -1,11 +1,13 @@
 """The metrics of the paper, each with its value, its value per request, and the settings it was computed with.
 
-ROUGE, METEOR and BERTScore go from 0 to 1 and are means over requests; BLEU goes from 0 to 100 and is one value of the corpus.
-A text without content scores 0 everywhere. Nothing is downloaded: what is missing makes a metric None, with a note.
+ROUGE, METEOR and BERTScore go from 0 to 1 and are means over requests; BLEU (0 to 100), length ratio and distinct-n (0 to 1) are
+one value of the corpus. A text without content scores 0 everywhere. Nothing is downloaded: what is missing makes a metric None,
+with a note.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -81,9 +83,38 @@ def bertscore(predictions: Sequence[str], references: Sequence[str]) -> Score:
     return _mean(scores.values, bert.signature(choice), "; ".join(notes))
 
 
+def length_ratio(predictions: Sequence[str], references: Sequence[str]) -> Score:
+    """Words of all predictions for each word of the references. Neither high nor low is good: 1 is."""
+    _check(predictions, references)
+    written, real = (sum(len(text.split()) for text in texts) for texts in (predictions, references))
+    if not real:
+        return Score(None, "corpus|words between white space", note="the real reviews have no words: no length ratio")
+    return Score(written / real, "corpus|words between white space")
+
+
+def distinct(n: int) -> Callable[[Sequence[str], Sequence[str]], Score]:
+    """distinct-n (Li et al., 2016): different n-grams of words for each n-gram, over all predictions together and none across
+    two texts. It falls with the amount of text, so only methods with the same requests compare. 0 without any n-gram."""
+
+    def compute(predictions: Sequence[str], references: Sequence[str]) -> Score:
+        _check(predictions, references)
+        grams = [gram for text in predictions for gram in _grams(_WORD.findall(text.lower()), n)]
+        return Score(len(set(grams)) / len(grams) if grams else 0.0, f"corpus|{n}-grams of \\w+|lower")
+
+    return compute
+
+
+_WORD = re.compile(r"\w+")
+
+
+def _grams(words: list[str], n: int) -> list[tuple[str, ...]]:
+    return [tuple(words[i : i + n]) for i in range(len(words) - n + 1)]
+
+
 # In the order of the table.
 METRICS: dict[str, Callable[[Sequence[str], Sequence[str]], Score]] = {
     "rouge1": rouge1, "rougeL": rouge_l, "meteor": meteor, "bleu": bleu, "bertscore": bertscore,
+    "length": length_ratio, "distinct1": distinct(1), "distinct2": distinct(2),
 }  # fmt: skip
 
 

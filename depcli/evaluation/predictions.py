@@ -15,6 +15,7 @@ from depcli.atomic import write_atomically
 from depcli.errors import BadInput, DepError, Incompatible
 
 SETTINGS, PREDICTIONS, NLL, SCORES, RESULTS = "settings.json", "predictions.jsonl", "nll.jsonl", "scores.jsonl", "results.json"
+ALIGNMENT, SWAP = "alignment.jsonl", "swap.jsonl"
 _LOCK = ".lock"
 
 

@@ -1,50 +1,97 @@
-"""What a person reads of an evaluation: a table, the differences with their intervals, and what to know about them."""
+"""What a person reads of an evaluation: tables, the differences with their intervals, and what to know about them."""
 
 from __future__ import annotations
 
-from depcli.evaluation.metrics import METRICS
+from collections.abc import Iterator
 
-_TITLES = {
-    "rouge1": "ROUGE-1", "rougeL": "ROUGE-L", "meteor": "METEOR", "bleu": "BLEU", "bertscore": "BERTScore", "nll": "NLL/token",
+from depcli.evaluation.scoring import ALIGNMENT
+from depcli.evaluation.swap import HISTORY, TEXT, VECTORS
+
+FEW_USERS = 30
+TITLES = {
+    "rouge1": "ROUGE-1", "rougeL": "ROUGE-L", "meteor": "METEOR", "bleu": "BLEU", "bertscore": "BERTScore",
+    ALIGNMENT: "alignment", "nll": "NLL/token", "length": "length", "distinct1": "distinct-1", "distinct2": "distinct-2",
 }  # fmt: skip
-_BETTER = {"nll": "lower", "meteor": "higher"}
+_DIGITS = {"bleu": 2, "length": 2, "distinct1": 3, "distinct2": 3}
+_SWAPPED = {HISTORY: "text and soft tokens", TEXT: "text", VECTORS: "soft tokens"}
+_MOST_PAIRS = 3  # all shown up to here, else those of one method
+Table = tuple[list[str], list[list[str]]]
 
 
-def table(results: dict) -> tuple[list[str], list[list[str]]]:
-    """(columns, rows): one row per method. A metric that was not computed shows '-'."""
-    columns = ["method", *(_TITLES[name] for name in METRICS), _TITLES["nll"], "words", "empty"]
-    rows = []
-    for name, found in results["methods"].items():
-        metrics = [_number(found["metrics"][metric]["value"], 2 if metric == "bleu" else 4) for metric in METRICS]
-        likelihood = _number(found["nll"] and found["nll"]["per_token"], 4)
-        rows.append([name, *metrics, likelihood, _number(found["mean_words"], 1), str(found["empty"])])
+def tables(results: dict) -> Iterator[Table]:
+    """(columns, rows) of each table that there is something to say in."""
+    for make in (table, standard_errors, differences, swaps):
+        columns, rows = make(results)
+        if rows:
+            yield columns, rows
+
+
+def table(results: dict) -> Table:
+    """One row per method. A metric that was not computed shows '-'; a star: significantly better than every other method."""
+    metrics = _metrics(results)
+    columns = ["method", *(TITLES[metric] for metric in metrics), "empty"]
+    rows = [
+        [name, *(_number(value(found, metric), metric) + _star(results, name, metric) for metric in metrics), str(found["empty"])]
+        for name, found in results["methods"].items()
+    ]
     return columns, rows
 
 
-def differences(results: dict) -> tuple[list[str], list[list[str]]]:
-    """(columns, rows): each pair of methods, difference and interval, and which of the two is better where that is clear."""
-    columns = ["difference", "metric", "mean", "95 % interval", "better"]
-    rows = []
-    for found in results["differences"]:
-        if not found["clear"]:
-            verdict = "not clear"
-        else:
-            wins = (found["difference"] < 0) == (_BETTER[found["metric"]] == "lower")
-            verdict = found["method"] if wins else found["against"]
-        interval = f"[{found['low']:+.4f}, {found['high']:+.4f}]"
-        pair, metric = f"{found['method']} - {found['against']}", _TITLES[found["metric"]]
-        rows.append([pair, metric, f"{found['difference']:+.4f}", interval, verdict])
+def standard_errors(results: dict) -> Table:
+    """Two rows per method where there are several seeds: over users and over seeds."""
+    metrics = _metrics(results)
+    columns = ["standard error", "over", *(TITLES[metric] for metric in metrics)]
+    kinds = ("se_users", "se_seeds") if len(results["seeds"]) > 1 else ("se_users",)
+    rows = [
+        [name, kind.removeprefix("se_"), *(_number(_summary(found, metric).get(kind), metric) for metric in metrics)]
+        for name, found in results["methods"].items() for kind in kinds
+    ]  # fmt: skip
+    return columns, rows
+
+
+def differences(results: dict) -> Table:
+    """Pairs of methods: difference, interval, p values, and which of the two is better where that is significant."""
+    columns = ["difference", "metric", "mean", "95 % interval", "p", "p (Holm)", "better"]
+    rows = [
+        [
+            f"{found['method']} - {found['against']}", TITLES[found["metric"]], _signed(found["difference"]), _interval(found),
+            _chance(found["p"]), _chance(found["p_holm"]), found["better"] or "not clear",
+        ]
+        for found in _told(results)
+    ]  # fmt: skip
+    return columns, rows
+
+
+def swaps(results: dict) -> Table:
+    """The swap test: NLL per token of the real reviews with the user's own and with a stranger's."""
+    columns = ["swap test", "a stranger's", "NLL own", "stranger", "own - stranger", "95 % interval"]
+    rows = [
+        [name, _what(found["swap"], what), _number(one["own"], "nll"), _number(one["stranger"], "nll"),
+         _signed(one["difference"]), _interval(one)]
+        for name, found in results["methods"].items() for what, one in found["swap"].items() if one
+    ]  # fmt: skip
     return columns, rows
 
 
 def notes(results: dict) -> list[str]:
-    """Sentences that belong beside the table."""
-    words = next(iter(results["methods"].values()))["mean_reference_words"]
-    lines = [f"{results['requests']:,} requests of {results['users']:,} users; a real review has {words:.1f} words on average"]
+    """Sentences that belong beside the tables."""
+    real, seeds = results["real"], results["seeds"]
+    times = f"each written {len(seeds)} times (seeds {seeds[0]} to {seeds[-1]})" if len(seeds) > 1 else "each written once"
+    lines = [
+        f"{results['targets']:,} held-out reviews of {results['users']:,} users, {times}; a real review has "
+        f"{real['mean_words']:.1f} words on average; all together distinct-1 {real['distinct1']:.3f}, "
+        f"distinct-2 {real['distinct2']:.3f}"
+    ]
+    if results["users"] < FEW_USERS:
+        lines.append(f"few users ({results['users']}): intervals are rough")
+    if len(seeds) > 1:
+        lines.append(
+            "standard errors: over users, how far other users would move a mean; over seeds, how far other sampling seeds would, "
+            "for these same reviews"
+        )
     if results["differences"]:
-        one = results["differences"][0]
-        drawn = f"{one['resamples']:,} resamples, seed {one['seed']}"
-        lines.append(f"intervals: paired bootstrap over users, {drawn}, not corrected for several comparisons")
+        lines += _tests(results)
+    lines += _about_swaps(results)
     for name, found in results["methods"].items():
         if found["stopped_by_length"]:
             lines.append(f"{name}: {found['stopped_by_length']:,} texts ended at the token limit")
@@ -52,7 +99,87 @@ def notes(results: dict) -> list[str]:
             lines.append(f"{name}: likelihood of {found['nll']['cut']:,} long reviews counts their beginning only")
         if found.get("profiles"):
             lines.append(f"{name}: {_profiles(found['profiles'])}")
+    if real["alignment_chance"] is not None:
+        lines.append(
+            f"alignment: a text no more like the real review than the peers' are has {real['alignment_chance']:.4f} on average"
+        )
+    undefined = next(iter(results["methods"].values()))["metrics"].get(ALIGNMENT, {}).get("undefined")
+    if undefined:
+        lines.append(f"alignment: left out for {undefined:,} reviews, whose items have too few other reviewers")
     return [*lines, *results["notes"]]
+
+
+def signatures(results: dict) -> dict[str, str]:
+    """Metric -> settings it was computed with, the same for all methods of a run."""
+    first = next(iter(results["methods"].values()))
+    return {name: found["signature"] for name, found in first["metrics"].items()}
+
+
+def value(found: dict, metric: str) -> float | None:
+    """A metric of one method of the results, NLL per token among them."""
+    return _summary(found, metric).get("per_token" if metric == "nll" else "value")
+
+
+def _metrics(results: dict) -> list[str]:
+    """Those that some method has, in the order of the table."""
+    return [metric for metric in TITLES if any(_summary(found, metric) for found in results["methods"].values())]
+
+
+def _summary(found: dict, metric: str) -> dict:
+    return (found["nll"] if metric == "nll" else found["metrics"].get(metric)) or {}
+
+
+def _star(results: dict, name: str, metric: str) -> str:
+    """A star, a space of its width where another method of the column has one, else nothing."""
+    won: dict[str, int] = {}
+    for found in results["differences"]:
+        if found["metric"] == metric and found["better"]:
+            won[found["better"]] = won.get(found["better"], 0) + 1
+    best = [method for method, pairs in won.items() if pairs == len(results["methods"]) - 1]
+    return "" if not best else "*" if name in best else " "
+
+
+def _told(results: dict) -> list[dict]:
+    """The differences that are shown: all of up to three pairs, else those of DEP, or of the last method."""
+    found, names = results["differences"], list(results["methods"])
+    if len({(one["method"], one["against"]) for one in found}) <= _MOST_PAIRS:
+        return found
+    main = "dep" if "dep" in names else names[-1]
+    return [one for one in found if main in (one["method"], one["against"])]
+
+
+def _tests(results: dict) -> Iterator[str]:
+    done = results["tests"]
+    yield (
+        f"intervals: paired bootstrap over users, {done['resamples']:,} resamples; p: paired permutation test, "
+        f"{done['flips']:,} sign flips of the users' differences; Holm-corrected for all {done['corrected_for']} comparisons"
+    )
+    starred = " (*: better than every other method)" if len(results["methods"]) > 1 else ""
+    yield f"better: significant at {done['alpha']:.0%} after that correction{starred}; BLEU, length and distinct-n are not tested"
+    hidden = len(results["differences"]) - len(_told(results))
+    if hidden:
+        yield f"{hidden} comparisons between other methods are in results.json"
+
+
+def _about_swaps(results: dict) -> Iterator[str]:
+    found = {name: found["swap"] for name, found in results["methods"].items()}
+    if not any(found.values()):
+        return
+    one = next(one for swap in found.values() for one in swap.values() if one)
+    yield (
+        "swap test: likelihood of the real review with a stranger's history in the place of the own one, the item unchanged; "
+        "below 0: the method knows something of the person (bootstrap over users, not corrected)"
+    )
+    if one["requests"] < results["targets"]:
+        left = results["targets"] - one["requests"]
+        yield f"swap test: {left:,} reviews left out, whose users have written more than any stranger"
+    if without := [name for name, swap in found.items() if not swap]:
+        yield f"swap test: without {', '.join(without)}, whose prompts hold nothing of the user"
+
+
+def _what(swap: dict, variant: str) -> str:
+    """What was the stranger's; of a method with only one of the two it is not said which."""
+    return _SWAPPED[variant] if len(swap) > 1 else "history"
 
 
 def _profiles(found: dict) -> str:
@@ -69,11 +196,17 @@ def _profiles(found: dict) -> str:
     return "; ".join(said)
 
 
-def signatures(results: dict) -> dict[str, str]:
-    """Metric -> settings it was computed with, the same for all methods of a run."""
-    first = next(iter(results["methods"].values()))
-    return {name: found["signature"] for name, found in first["metrics"].items()}
+def _interval(found: dict) -> str:
+    return f"[{found['low']:+.4f}, {found['high']:+.4f}]"
 
 
-def _number(value: float | None, digits: int) -> str:
-    return "-" if value is None else f"{value:.{digits}f}"
+def _chance(p: float) -> str:
+    return "<.0001" if p < 0.0001 else f"{p:.4f}".removeprefix("0") if p < 1 else "1"
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.4f}"
+
+
+def _number(value: float | None, metric: str) -> str:
+    return "-" if value is None else f"{value:.{_DIGITS.get(metric, 4)}f}"

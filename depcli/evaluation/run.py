@@ -4,71 +4,94 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from depcli.errors import NotFound
+from depcli.errors import Incompatible, NotFound
+from depcli.evaluation import alignment, swap
 from depcli.evaluation import predictions as files
 from depcli.evaluation.likelihood import Scorer, nll
+from depcli.evaluation.results import SCHEMA
 from depcli.evaluation.scoring import score_files
 from depcli.evaluation.split import Split, Target, by_hash, check_leakage, check_shown, pairs_of
 from depcli.records import Profile, Request, Sampling
 
-SCHEMA = 1
 Pair = tuple[Target, Request, str]
 
 
 def evaluate(
     *, snapshot, split: Split, targets: Sequence[Target], methods: Mapping[str, object], scorer: Scorer | None,
-    sampling: Sampling, out: Path, settings: dict, on_progress: Callable[[dict], None] = lambda event: None,
+    sampling: Sampling, out: Path, settings: dict, seeds: int = 1, embedder=None, strangers_from: Sequence[Target] = (),
+    notes: Sequence[str] = (), on_progress: Callable[[dict], None] = lambda event: None,
 ) -> dict:  # fmt: skip
     """Evaluate `methods` (name -> writing.Writer) on `targets` of `split` into the folder `out`; return what results.json holds.
 
-    What `out` has already is kept, so the same call goes on after a kill, and more targets or methods may be asked for. Other
+    Each target is written `seeds` times, with the sampling seeds from sampling.seed on; its likelihood is computed once. What
+    `out` has already is kept, so the same call goes on after a kill, and more targets, methods or seeds may be asked for. Other
     `settings` (all that shapes a text: backbone, engine, adapter, ...; JSON values) than the folder was begun with raise
-    Incompatible. `scorer` None leaves likelihoods out. Progress events: {"phase": "write" | "likelihood" | "score", "method",
-    "done_requests", "total_requests"}.
+    Incompatible. `scorer` None leaves likelihoods out; `embedder`, the one of the store, is for difference alignment, None leaves
+    that out. With `strangers_from` (all targets of the role) there is a swap test, which needs the scorer. `notes` go into the
+    results. Progress events: {"phase": "write" | "likelihood" | "swap" | "align" | "score", "method", "done_requests",
+    "total_requests"}, and "seed" while writing.
     """
     if not targets:
         raise NotFound("there is nothing to evaluate: no user has enough reviews", "ingest users with four reviews or more")
+    if strangers_from and not scorer:
+        raise Incompatible("the swap test compares likelihoods, and none are computed here", "leave --swap out")
     check_leakage(split)
     settings = {
         **settings, "split": split.name, "split_digest": split.digest, "store_commit": snapshot.commit.id,
         "sampling": asdict(sampling), "max_answer_tokens": scorer.max_answer_tokens if scorer else None,
     }  # fmt: skip
     with files.claimed(out, settings):
-        found = zip(targets, pairs_of(targets, snapshot), strict=True)
-        pairs = {request_id(target, sampling.seed): (target, *pair) for target, pair in found}
-        spent = _write(methods, pairs, sampling, out, on_progress)
+        found = list(zip(targets, pairs_of(targets, snapshot), strict=True))
+        runs = {
+            seed: {request_id(target, seed): (target, *pair) for target, pair in found}
+            for seed in range(sampling.seed, sampling.seed + seeds)
+        }
+        pairs = runs[sampling.seed]
+        spent = _write(methods, runs, sampling, out, on_progress)
         if scorer:
             _weigh(methods, pairs, scorer, out, on_progress)
-        scored = score_files(out, list(methods), list(pairs), on_progress=on_progress)
-        for name, seconds in spent.items():
-            scored["methods"][name]["generation"] = seconds
+        variants = _swap(methods, pairs, snapshot, strangers_from, scorer, out, on_progress) if strangers_from else {}
+        floor = settings.get("min_peers") or 1
+        aligned = _align(methods, runs, snapshot, embedder, floor, out, on_progress) if embedder else None
+        ids = {seed: list(pairs) for seed, pairs in runs.items()}
+        scored = score_files(out, list(methods), ids, alignment=aligned, variants=variants, on_progress=on_progress)
+        for name, generation in spent.items():
+            scored["methods"][name]["generation"] = generation
+        scored["notes"] = [*notes, *scored["notes"]]
         results = {
             "schema": SCHEMA, "created": datetime.now(UTC).isoformat(timespec="seconds"), "settings": settings,
-            "requests": len(pairs), "users": len({target.user_id for target in targets}), **scored,
+            "seeds": list(runs), "targets": len(pairs), "requests": len(pairs) * len(runs),
+            "users": len({target.user_id for target in targets}), **scored,
         }  # fmt: skip
         files.write_json(out / files.RESULTS, results)
     return results
 
 
 def request_id(target: Target, seed: int) -> str:
-    """The same for a target and a run's seed whatever else is evaluated."""
+    """The same for a target and a sampling seed whatever else is evaluated."""
     return by_hash(target, seed).hex()[:16]
 
 
-def _write(methods: Mapping[str, object], pairs: Mapping[str, Pair], sampling: Sampling, out: Path, on_progress) -> dict:
-    """Append the missing predictions; return what this run (not an earlier one) took per method."""
+def _write(
+    methods: Mapping[str, object], runs: Mapping[int, Mapping[str, Pair]], sampling: Sampling, out: Path, on_progress
+) -> dict:  # fmt: skip
+    """Append the missing predictions, all methods for one seed before the next; return what this run (not an earlier one) took
+    per method."""
     log = files.JsonLines(out / files.PREDICTIONS)
-    spent = {}
-    for name, writer in methods.items():
-        todo = _missing(log, name, pairs)
-        started = time.perf_counter()
-        lines = _predictions(name, writer, [(key, *pairs[key]) for key in todo], sampling)
-        _follow(log.append(lines), "write", name, len(pairs) - len(todo), len(pairs), on_progress)
-        spent[name] = {"requests": len(todo), "seconds": round(time.perf_counter() - started, 3)}
+    done = _done(log)
+    spent = {name: {"requests": 0, "seconds": 0.0} for name in methods}
+    for seed, pairs in runs.items():
+        for name, writer in methods.items():
+            todo = [key for key in pairs if (name, key) not in done]
+            started = time.perf_counter()
+            lines = _predictions(name, writer, [(key, *pairs[key]) for key in todo], replace(sampling, seed=seed))
+            _follow(log.append(lines), "write", name, len(pairs) - len(todo), len(pairs), on_progress, seed=seed)
+            spent[name]["requests"] += len(todo)
+            spent[name]["seconds"] = round(spent[name]["seconds"] + time.perf_counter() - started, 3)
     return spent
 
 
@@ -100,8 +123,9 @@ def _profile(profile: Profile) -> dict:
 def _weigh(methods: Mapping[str, object], pairs: Mapping[str, Pair], scorer: Scorer, out: Path, on_progress) -> None:
     """Append the missing likelihoods of the real reviews."""
     log = files.JsonLines(out / files.NLL)
+    done = _done(log)
     for name, writer in methods.items():
-        todo = _missing(log, name, pairs)
+        todo = [key for key in pairs if (name, key) not in done]
         lines = _likelihoods(name, writer, [(key, *pairs[key]) for key in todo], scorer)
         _follow(log.append(lines), "likelihood", name, len(pairs) - len(todo), len(pairs), on_progress)
 
@@ -113,12 +137,49 @@ def _likelihoods(name: str, writer, todo: Sequence[tuple[str, Target, Request, s
         yield {"id": key, "method": name, "nats": found.nats, "tokens": found.tokens, "cut": found.cut}
 
 
-def _missing(log: files.JsonLines, method: str, pairs: Mapping[str, Pair]) -> list[str]:
-    done = {entry["id"] for entry in log.entries if entry["method"] == method}
-    return [key for key in pairs if key not in done]
+def _swap(
+    methods: Mapping[str, object], pairs: Mapping[str, Pair], snapshot, candidates: Sequence[Target], scorer: Scorer, out: Path,
+    on_progress,
+) -> dict[str, tuple[str, ...]]:  # fmt: skip
+    """Append the missing likelihoods of the swap test; return what is swapped, by method."""
+    log = files.JsonLines(out / files.SWAP)
+    done = _done(log, "variant")
+    others = swap.strangers(snapshot, [target for target, _, _ in pairs.values()], candidates)
+    keys = [key for key, (target, _, _) in pairs.items() if target.key in others]
+    variants = {name: swap.variants(writer.builder.method, writer.builder.choices) for name, writer in methods.items()}
+    for name, writer in methods.items():
+        asked = [(key, variant) for key in keys for variant in variants[name]]
+        todo = [(key, variant, *pairs[key]) for key, variant in asked if (name, variant, key) not in done]
+        lines = swap.swapped(name, writer, [(*entry, others[entry[2].key]) for entry in todo], scorer)
+        _follow(log.append(lines), "swap", name, len(asked) - len(todo), len(asked), on_progress)
+    return variants
 
 
-def _follow(lines: Iterable[dict], phase: str, method: str, done: int, total: int, on_progress) -> None:
-    on_progress({"phase": phase, "method": method, "done_requests": done, "total_requests": total})
+def _align(
+    methods: Mapping[str, object], runs: Mapping[int, Mapping[str, Pair]], snapshot, embedder, min_peers: int, out: Path,
+    on_progress,
+) -> str:  # fmt: skip
+    """Append the missing difference alignments; return their signature."""
+    log = files.JsonLines(out / files.ALIGNMENT)
+    done = _done(log)
+    wanted = {key for pairs in runs.values() for key in pairs}
+    written = [line for line in files.read_lines(out / files.PREDICTIONS) if line["id"] in wanted]
+    targets = [target for target, _, _ in runs[min(runs)].values()]
+    real = alignment.real_differences(snapshot, targets, min_peers=min_peers)
+    for name in methods:
+        mine = [line for line in written if line["method"] == name]
+        todo = [line for line in mine if (name, line["id"]) not in done]
+        lines = alignment.alignments(embedder.encode, todo, real)
+        _follow(log.append(lines), "align", name, len(mine) - len(todo), len(mine), on_progress)
+    return alignment.signature(embedder, min_peers)
+
+
+def _done(log: files.JsonLines, *more: str) -> set[tuple]:
+    """(method, `more` fields, id) of the lines that are there."""
+    return {(entry["method"], *(entry[field] for field in more), entry["id"]) for entry in log.entries}
+
+
+def _follow(lines: Iterable[dict], phase: str, method: str, done: int, total: int, on_progress, **more) -> None:
+    on_progress({"phase": phase, "method": method, "done_requests": done, "total_requests": total, **more})
     for number, _ in enumerate(lines, done + 1):
-        on_progress({"phase": phase, "method": method, "done_requests": number, "total_requests": total})
+        on_progress({"phase": phase, "method": method, "done_requests": number, "total_requests": total, **more})

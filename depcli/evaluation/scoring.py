@@ -2,113 +2,113 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
-from statistics import fmean
+
+import numpy as np
 
 from depcli.evaluation import predictions as files
-from depcli.evaluation.metrics import METRICS, Score, is_empty
-from depcli.evaluation.significance import paired_bootstrap
+from depcli.evaluation.alignment import chance
+from depcli.evaluation.comparing import Values, compare, description
+from depcli.evaluation.metrics import METRICS, Score
+from depcli.evaluation.summary import likelihood_summary, metric_summary, real_summary, swap_summary, text_summary
 
-COMPARED = ("nll", "meteor")
-_BOOTSTRAP_SEED = 0
-_COSTS = ("calls", "prompt_tokens", "generated_tokens")
+ALIGNMENT = "alignment"
+Scores = dict[str, Score]  # by metric
 
 
 def score_files(
-    out: Path, methods: Sequence[str], ids: Sequence[str], on_progress: Callable[[dict], None] = lambda event: None
-) -> dict:
-    """Score the predictions of `methods` for the requests `ids` in the folder `out`.
+    out: Path, methods: Sequence[str], ids: Mapping[int, Sequence[str]], *, alignment: str | None = None,
+    variants: Mapping[str, Sequence[str]] | None = None, on_progress: Callable[[dict], None] = lambda event: None,
+) -> dict:  # fmt: skip
+    """Score the predictions of `methods` in the folder `out`. `ids` are those of the requests by sampling seed: for each the same
+    targets in the same order; what does not depend on a seed has the ids of the first. `alignment` is the signature of difference
+    alignment, None where it was not computed; `variants` says what was swapped in the swap test, by method.
 
-    Writes scores.jsonl (every value per request) and returns {"methods": {name: ...}, "differences": [...], "notes": [...]}.
+    Writes scores.jsonl (every value per request) and returns the parts of results.json that are computed, see results.py.
     Likelihoods are None for a method whose file lacks some. Raises KeyError when a prediction is missing.
     """
-    written = {(entry["method"], entry["id"]): entry for entry in files.read_lines(out / files.PREDICTIONS)}
-    weighed = {(entry["method"], entry["id"]): entry for entry in files.read_lines(out / files.NLL)}
-    summaries, each, notes = {}, {}, {}
+    written = _by_key(out / files.PREDICTIONS)
+    weighed, aligned, swaps = _by_key(out / files.NLL), _by_key(out / files.ALIGNMENT), _by_key(out / files.SWAP, "variant")
+    targets = next(iter(ids.values()))
+    users = [written[methods[0], key]["user_id"] for key in targets]
+    references = [written[methods[0], key]["reference"] for key in targets]
+    summaries, systems, lines, notes = {}, {}, [], {}
     for number, name in enumerate(methods):
-        done, total = number * len(ids), len(methods) * len(ids)
-        on_progress({"phase": "score", "method": name, "done_requests": done, "total_requests": total})
-        entries = [written[name, key] for key in ids]
-        texts, references = [entry["prediction"] for entry in entries], [entry["reference"] for entry in entries]
-        scores = {metric: compute(texts, references) for metric, compute in METRICS.items()}
-        likelihoods = [weighed[name, key] for key in ids] if all((name, key) in weighed for key in ids) else None
-        summaries[name] = _summary(entries, scores, likelihoods)
-        each[name] = {"nll": likelihoods, **{metric: score.each for metric, score in scores.items()}}
-        notes |= dict.fromkeys(score.note for score in scores.values() if score.note)
-    files.write_lines(out / files.SCORES, _lines(ids, each))
-    users = [written[methods[0], key]["user_id"] for key in ids]
-    return {"methods": summaries, "differences": _differences(methods, each, users), "notes": list(notes)}
-
-
-def _summary(entries: list[dict], scores: dict[str, Score], likelihoods: list[dict] | None) -> dict:
+        on_progress({"phase": "score", "method": name, "done_requests": number, "total_requests": len(methods)})
+        runs = {seed: [written[name, key] for key in keys] for seed, keys in ids.items()}
+        scores = {seed: _scores(entries) for seed, entries in runs.items()}
+        for seed, keys in ids.items() if alignment else ():
+            scores[seed][ALIGNMENT] = _alignment([aligned[name, key]["cosine"] for key in keys], alignment)
+        own = [weighed[name, key] for key in targets] if all((name, key) in weighed for key in targets) else None
+        summaries[name] = {
+            "metrics": {
+                metric: metric_summary([one[metric] for one in scores.values()], users)
+                for metric in next(iter(scores.values()))
+            },
+            "nll": likelihood_summary(own, users) if own else None,
+            "swap": {
+                variant: swap_summary(own, [swaps.get((name, variant, key)) for key in targets], users)
+                for variant in (variants or {}).get(name, ())
+            } if own else {},
+            **text_summary([entry for entries in runs.values() for entry in entries]),
+        }  # fmt: skip
+        systems[name] = values_of(scores, own)
+        lines += _lines(name, ids, runs, scores, own)
+        notes |= dict.fromkeys(score.note for each in scores.values() for score in each.values() if score.note)
+    files.write_lines(out / files.SCORES, lines)
+    differences = compare(systems, users, list(combinations(methods, 2)))
+    peers = [aligned[methods[0], key]["peers"] for key in targets] if alignment else []
+    peers = [count for count in peers if count is not None]
+    real = {**real_summary(references), "alignment_chance": chance(peers) if peers else None}
     return {
-        "metrics": {name: {"value": score.value, "signature": score.signature} for name, score in scores.items()},
-        "nll": _nll(likelihoods) if likelihoods else None,
-        "empty": sum(is_empty(entry["prediction"]) for entry in entries),
-        "stopped_by_length": sum(entry["finish"] == "length" for entry in entries),
-        "mean_prompt_tokens": fmean(entry["prompt_tokens"] for entry in entries),
-        "mean_generated_tokens": fmean(entry["generated_tokens"] for entry in entries),
-        "mean_words": fmean(len(entry["prediction"].split()) for entry in entries),
-        "mean_reference_words": fmean(len(entry["reference"].split()) for entry in entries),
-        "mean_shown_reviews": fmean(len(entry["shown"]) for entry in entries),
-        "profiles": _profiles([entry["profile"] for entry in entries if "profile" in entry]),
-    }
+        "methods": summaries, "real": real, "differences": differences,
+        "tests": description(differences), "notes": list(notes),
+    }  # fmt: skip
 
 
-def _profiles(found: list[dict]) -> dict | None:
-    """What the profiles in the prompts took on average, whenever they were made, and what failed on the way, added up."""
-    if not found:
-        return None
-    failures: Counter = Counter()
-    for profile in found:
-        failures.update(profile["failures"])
-    return {
-        **{f"mean_{what}": fmean(profile[what] for profile in found) for what in _COSTS},
-        **{what: sum(profile[what] for profile in found) for what in ("empty", "dropped", "commanding")},
-        "failures": dict(sorted(failures.items())),
-    }
-
-
-def _nll(likelihoods: list[dict]) -> dict:
-    """In nats: `per_token` weighs every token alike, `per_request` every review."""
-    tokens = sum(entry["tokens"] for entry in likelihoods)
-    return {
-        "per_token": sum(entry["nats"] for entry in likelihoods) / tokens,
-        "per_request": fmean(entry["nats"] / entry["tokens"] for entry in likelihoods),
-        "tokens": tokens,
-        "cut": sum(entry["cut"] for entry in likelihoods),
-    }
-
-
-def _differences(methods: Sequence[str], each: dict[str, dict], users: Sequence[str]) -> list[dict]:
-    """Method minus `against`, over the same requests of these users, for each pair of methods: NLL per token and METEOR."""
-    found = []
-    for metric in COMPARED:
-        for against, method in combinations(methods, 2):
-            a, b = each[method][metric], each[against][metric]
-            if a is None or b is None:
-                continue
-            values = _paired_nll(a, b) if metric == "nll" else (a, b)
-            interval = paired_bootstrap(*values, groups=users, seed=_BOOTSTRAP_SEED)
-            found.append({"metric": metric, "method": method, "against": against, **asdict(interval), "clear": interval.clear})
+def values_of(scores: Mapping[int, Scores], likelihoods: Sequence[dict] | None) -> dict[str, Values]:
+    """What can be tested of one method, by metric: a value per target, averaged over the seeds; first the likelihood."""
+    found = {}
+    if likelihoods:
+        tokens = np.array([entry["tokens"] for entry in likelihoods], np.float64)
+        found["nll"] = Values(np.array([entry["nats"] for entry in likelihoods]) / tokens, tokens)
+    for metric in next(iter(scores.values())):
+        each = [one[metric].each for one in scores.values()]
+        if all(column is not None for column in each):
+            found[metric] = Values(np.mean(np.array(each, np.float64), axis=0))  # None becomes NaN
     return found
 
 
-def _paired_nll(a: list[dict], b: list[dict]) -> tuple[list[float], list[float], list[int]]:
-    """Values per token and their weights. Both methods must have answered for the same tokens."""
-    tokens = [entry["tokens"] for entry in a]
-    if tokens != [entry["tokens"] for entry in b]:
-        raise ValueError("likelihoods of two methods cover different tokens of the same reviews")
-    return [entry["nats"] / entry["tokens"] for entry in a], [entry["nats"] / entry["tokens"] for entry in b], tokens
+def _by_key(path: Path, *more: str) -> dict[tuple, dict]:
+    """The lines of a file by method, `more` fields and id."""
+    return {(entry["method"], *(entry[field] for field in more), entry["id"]): entry for entry in files.read_lines(path)}
 
 
-def _lines(ids: Sequence[str], each: dict[str, dict]):
-    for name, values in each.items():
-        for i, key in enumerate(ids):
-            likelihood = values["nll"][i]["nats"] / values["nll"][i]["tokens"] if values["nll"] else None
-            per_metric = {metric: column[i] for metric, column in values.items() if metric != "nll" and column is not None}
-            yield {"id": key, "method": name, "nll_per_token": likelihood, **per_metric}
+def _scores(entries: list[dict]) -> Scores:
+    texts, references = [entry["prediction"] for entry in entries], [entry["reference"] for entry in entries]
+    return {metric: compute(texts, references) for metric, compute in METRICS.items()}
+
+
+def _alignment(cosines: Sequence[float | None], signature: str) -> Score:
+    defined = [value for value in cosines if value is not None]
+    if not defined:
+        return Score(None, signature, note="difference alignment is undefined: no item has enough other reviewers")
+    return Score(sum(defined) / len(defined), signature, tuple(cosines))
+
+
+def _lines(
+    name: str, ids: Mapping[int, Sequence[str]], runs: Mapping[int, Sequence[dict]], scores: Mapping[int, Scores],
+    likelihoods: Sequence[dict] | None,
+) -> Iterator[dict]:  # fmt: skip
+    for seed, keys in ids.items():
+        for i, (key, entry) in enumerate(zip(keys, runs[seed], strict=True)):
+            weighed = likelihoods[i] if likelihoods else {"nats": None, "tokens": None}
+            yield {
+                "id": key, "method": name, "seed": seed, "user_id": entry["user_id"], "asin": entry["asin"],
+                "real": hashlib.sha256(entry["reference"].encode("utf-8", "surrogatepass")).hexdigest()[:16],
+                "nats": weighed["nats"], "tokens": weighed["tokens"],
+                **{metric: score.each[i] for metric, score in scores[seed].items() if score.each is not None},
+            }  # fmt: skip

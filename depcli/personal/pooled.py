@@ -24,16 +24,19 @@ class Pooling:
     def __init__(self, snapshot, method: Method, embed: Callable[[Sequence[str]], np.ndarray]):
         self._snapshot, self._method, self._embed = snapshot, method, embed
 
-    def before(self, requests: Sequence[Request]) -> list[tuple[tuple[Slot, ...], tuple[Review, ...]]]:
-        """(slots, the reviews whose vectors they carry) of each request. Raises NotFound for an unknown user."""
+    def before(
+        self, requests: Sequence[Request], most: Sequence[int] | None = None
+    ) -> list[tuple[tuple[Slot, ...], tuple[Review, ...]]]:  # fmt: skip
+        """(slots, the reviews whose vectors they carry) of each request; `most` is how many reviews at most, for each. Raises
+        NotFound for an unknown user."""
         stored = self._snapshot.histories(sorted({request.user_id for request in requests}))
         d = self._snapshot.embedder.dimension
         queries = query_vectors([request.item for request in requests], self._embed, d)
         found = []
-        for request, query in zip(requests, queries, strict=True):
+        for request, query, limit in zip(requests, queries, most or [LONGEST] * len(requests), strict=True):
             if request.user_id not in stored:
                 raise unknown_user(self._snapshot, request.user_id)
-            entries = most_recent(known_before(stored[request.user_id], request), LONGEST)
+            entries = most_recent(known_before(stored[request.user_id], request), min(limit, LONGEST))
             slots = self._method.before([entry.vector for entry in entries], query)
             found.append((slots, tuple(entry.review for entry in entries)))
         return found

@@ -68,6 +68,30 @@ class PromptBuilder:
                 prompt = self._fit(request, history, self.max_input_tokens - len(slots))
                 yield replace(prompt, parts=(*slots, *prompt.parts), pooled=pooled)
 
+    def build_mixed(self, requests: Iterable[tuple[Request, Request, Request]]) -> Iterator[Prompt]:
+        """Prompts of the first of three requests with the past reviews of the second and the soft tokens of the third, to see
+        what each is worth: requests for the same item as if by three people, of whom only the history counts.
+
+        The newest reviews go together, and all three show as many reviews (and pool as many) as the shortest history has. Three
+        times the same request is `build_all`.
+        """
+        requests = iter(requests)
+        while window := list(islice(requests, _WINDOW)):
+            own, texts, vectors = (self._histories(list(column)) for column in zip(*window, strict=True))
+            before = self._pooling.before([v for _, _, v in window], self._lengths(window)) if self._pooling else None
+            for i, (request, _, _) in enumerate(window):
+                n = min(len(own[i]), len(texts[i]), len(vectors[i]))
+                pairs = zip(texts[i][len(texts[i]) - n :], vectors[i][len(vectors[i]) - n :], strict=True)
+                history = [replace(text, his=vector.his, diff=vector.diff, peers=vector.peers) for text, vector in pairs]
+                slots, pooled = before[i] if before else ((), ())
+                prompt = self._fit(request, history, self.max_input_tokens - len(slots))
+                yield replace(prompt, parts=(*slots, *prompt.parts), pooled=pooled)
+
+    def _lengths(self, window: list[tuple[Request, Request, Request]]) -> list[int]:
+        """How many past reviews each first request has, of all its user's."""
+        stored = self._snapshot.histories(sorted({request.user_id for request, _, _ in window}))
+        return [len(known_before(stored.get(request.user_id, ()), request)) for request, _, _ in window]
+
     def _histories(self, requests: list[Request]) -> list[list[PastReview]]:
         """What may be shown for each request, oldest first, with differences."""
         if not self.method.history:

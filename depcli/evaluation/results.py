@@ -1,0 +1,98 @@
+"""results.json: what it holds, and reading it again.
+
+Version 2 (version 1 had one seed, `requests` for targets, no tests but intervals, and no swap test). All numbers are
+finite; null where something was not computed or is undefined.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from depcli.errors import BadInput, Incompatible, NotFound
+from depcli.evaluation import predictions as files
+
+SCHEMA = 2
+_NUMBER = (int, float)
+_OPTIONAL = (int, float, type(None))
+_INTERVAL = {
+    "difference": _NUMBER, "low": _NUMBER, "high": _NUMBER,  # the mean, and the ends of its interval
+    "confidence": _NUMBER, "resamples": int, "seed": int,  # of the bootstrap
+    "requests": int,  # pairs of values: one for each target, averaged over the seeds
+    "groups": int,  # users
+    "clear": bool,  # the interval leaves 0 out
+}  # fmt: skip
+# Field -> type, a description of the object there, or [that] for a list, or {"*": that} for an object with names as fields.
+FIELDS = {
+    "schema": int, "created": str,
+    "settings": dict,  # all that shapes a text; a folder is for one of these
+    "seeds": [int],  # the sampling seeds, each with the same targets
+    "targets": int,  # held-out reviews
+    "requests": int,  # targets x seeds: texts of each method
+    "users": int,
+    "methods": {"*": {
+        "metrics": {"*": {
+            "value": _OPTIONAL,  # mean over the seeds
+            "per_seed": [_OPTIONAL],  # in the order of `seeds`
+            "se_seeds": _OPTIONAL,  # of the mean over seeds, the targets given
+            "se_users": _OPTIONAL,  # of the mean over users, each averaged over the seeds
+            "undefined": int,  # targets without a value
+            "signature": str,
+        }},
+        "nll": (dict, type(None)),  # see summary.likelihood_summary; independent of the seeds
+        "swap": {"*": (dict, type(None))},  # by what was swapped: an interval of own minus stranger, with both means
+        "empty": int, "stopped_by_length": int, "mean_words": _NUMBER, "mean_prompt_tokens": _NUMBER,
+        "mean_generated_tokens": _NUMBER, "mean_shown_reviews": _NUMBER, "profiles": (dict, type(None)),
+        "generation": {"requests": int, "seconds": _NUMBER},  # of the run that wrote this file alone
+    }},
+    "real": {  # of the real reviews
+        "mean_words": _NUMBER, "distinct1": _NUMBER, "distinct2": _NUMBER,
+        "alignment_chance": _OPTIONAL,  # what difference alignment is without any relation, see alignment.py
+    },
+    "differences": [{
+        "metric": str, "method": str, "against": str, **_INTERVAL,
+        "p": _NUMBER,  # of the permutation test
+        "p_holm": _NUMBER,  # the same, corrected for all in this list
+        "significant": bool,  # p_holm is at most tests.alpha
+        "better": (str, type(None)),  # the method that is, where it is significant
+    }],
+    "tests": {
+        "interval": str, "resamples": int, "test": str, "flips": int, "seed": int, "correction": str, "corrected_for": int,
+        "alpha": _NUMBER,
+    },
+    "notes": [str],
+}  # fmt: skip
+
+
+def problems(value, expected=FIELDS, where: str = "results") -> list[str]:
+    """What is missing, too much or of another type in the content of a results.json, by its place; none when all is well."""
+    if isinstance(expected, list):
+        if not isinstance(value, list):
+            return [f"{where} is no list"]
+        return [found for i, entry in enumerate(value) for found in problems(entry, expected[0], f"{where}[{i}]")]
+    if not isinstance(expected, dict):
+        right = isinstance(value, expected) and not (isinstance(value, bool) and expected is not bool)
+        return [] if right else [f"{where} is {type(value).__name__}"]
+    if not isinstance(value, dict):
+        return [f"{where} is no object"]
+    if "*" in expected:
+        return [found for name, entry in value.items() for found in problems(entry, expected["*"], f"{where}.{name}")]
+    named = [f"{where}.{name} is missing" for name in expected.keys() - value.keys()]
+    named += [f"{where}.{name} is not known" for name in value.keys() - expected.keys()]
+    shared = (name for name in expected if name in value)
+    return sorted(named) + [found for name in shared for found in problems(value[name], expected[name], f"{where}.{name}")]
+
+
+def read_results(out: Path) -> dict:
+    """The results of a finished evaluation in the folder `out`. Raises NotFound where there are none, Incompatible for another
+    version, BadInput for a file that is not what it should be."""
+    path = out / files.RESULTS
+    again = "run its `dep eval` again: the texts are kept, and the results are made anew"
+    if not path.is_file():
+        begun = (out / files.SETTINGS).exists()
+        raise NotFound(f"{out} has no finished evaluation", again if begun else "name a folder that `dep eval` wrote to")
+    found = files.read_json(path)
+    if found.get("schema") != SCHEMA:
+        raise Incompatible(f"{path} has the schema {found.get('schema')!r}; this version reads {SCHEMA}", again)
+    if wrong := problems(found):
+        raise BadInput(f"{path}: {wrong[0]}", again)
+    return found

@@ -1,0 +1,85 @@
+"""The swap test: how much worse is the real review foreseen when the prompt tells of another person?
+
+The item, the rating, the title and the task stay; the past reviews, the soft tokens, or both become those of a stranger. What a
+method gains over that is what it knows about this person, and not about reviews or the item.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from depcli.evaluation.likelihood import Scorer, nll
+from depcli.evaluation.split import Target, by_hash
+from depcli.methods.base import Method
+from depcli.personal.choices import Choices
+from depcli.personal.history import known_before
+from depcli.records import Item, PastReview, Request, Review
+
+HISTORY, TEXT, VECTORS = "history", "text", "vectors"  # what is the stranger's: all of it, the text alone, the soft tokens alone
+_USERS = 256  # whose reviews are looked up together
+
+
+def variants(method: Method, choices: Choices) -> tuple[str, ...]:
+    """What can be swapped in a method's prompt; nothing where none of it is about the user. Text and soft tokens are
+    told apart only where both are about the user: not in a profile, nor in soft tokens that are the same for everyone."""
+    text = method.history or method.profile is not None
+    probe = PastReview(Review("", "", ""), Item(""), np.ones(1, np.float32), np.ones(1, np.float32), 1)
+    slots = [slot for group in (method.slots([probe]) if method.slots else ()) for slot in group if choices.wants(slot.kind)]
+    vectors = method.before is not None or any(slot.embedding is not None for slot in slots)
+    if text and vectors:
+        return HISTORY, TEXT, VECTORS
+    return (HISTORY,) if text or vectors else ()
+
+
+def strangers(snapshot, targets: Sequence[Target], candidates: Sequence[Target], seed: int = 0) -> dict[tuple[str, str], Target]:
+    """By target key the target of another user, before which that user had written at least as many reviews as this user before
+    this one, and who never reviewed the item. Drawn by `seed` and the target alone; absent where there is none. `candidates`
+    are all targets of the role."""
+    pool = sorted({target.user_id: target for target in candidates}.values(), key=lambda target: target.user_id)
+    asked: dict[str, list[Target]] = {}
+    for target in dict.fromkeys((*pool, *targets)):
+        asked.setdefault(target.user_id, []).append(target)
+    items: dict[str, frozenset[str]] = {}
+    before: dict[tuple[str, str], int] = {}
+    users = sorted(asked)
+    for start in range(0, len(users), _USERS):
+        for user, history in snapshot.histories(users[start : start + _USERS]).items():
+            items[user] = frozenset(entry.review.asin for entry in history)
+            for target in asked[user]:
+                before[target.key] = len(known_before(history, _request(target)))
+    found = {}
+    for target in targets:
+        first = int.from_bytes(by_hash(target, seed)[:8], "big")
+        for step in range(len(pool)):
+            other = pool[(first + step) % len(pool)]
+            if other.user_id != target.user_id and before[other.key] >= before[target.key]:
+                if target.asin not in items[other.user_id]:
+                    found[target.key] = other
+                    break
+    return found
+
+
+def swapped(
+    name: str, writer, todo: Sequence[tuple[str, str, Target, Request, str, Target]], scorer: Scorer
+) -> Iterator[dict]:  # fmt: skip
+    """A line for each (id, variant, target, its request, the real review, the stranger's target), in order: the likelihood of the
+    real review after the prompt in which that much is the stranger's. Strangers are named by the hash of their target."""
+    asked = []
+    for _, variant, _, request, _, other in todo:
+        foreign = replace(request, user_id=other.user_id, before=_request(other).before)
+        asked.append((request, request if variant == VECTORS else foreign, request if variant == TEXT else foreign))
+    prompts = writer.builder.build_mixed(asked)
+    pairs = ((writer.soft(prompt), reference) for prompt, (*_, reference, _) in zip(prompts, todo, strict=True))
+    for (key, variant, *_, other), found in zip(todo, nll(scorer, pairs), strict=True):
+        yield {
+            "id": key, "method": name, "variant": variant, "stranger": by_hash(other).hex()[:16],
+            "nats": found.nats, "tokens": found.tokens,
+        }  # fmt: skip
+
+
+def _request(target: Target) -> Request:
+    moment = float("-inf") if target.timestamp is None else target.timestamp
+    return Request(target.user_id, Item(target.asin), before=(moment, target.asin))

@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+from itertools import combinations
+
+import numpy as np
+import pytest
+
+from depcli.evaluation import report
+from depcli.evaluation.comparing import Values, compare, description
+from depcli.evaluation.results import problems
+
+
+def made(users: int = 40, seeds: int = 2, **shifts: float) -> dict:
+    """Results as an evaluation makes them, of methods that are so much better than 0."""
+    rng = np.random.default_rng(0)
+    hard = rng.normal(size=users)
+    values = {name: hard + shift + 0.05 * rng.normal(size=users) for name, shift in shifts.items()}
+    each = {name: {"nll": Values(-x, np.full(users, 10.0)), "meteor": Values(x)} for name, x in values.items()}
+    tests = compare(each, [f"u{i}" for i in range(users)], list(combinations(shifts, 2)))
+    interval = {**{key: tests[0][key] for key in ("confidence", "resamples", "seed")}, "requests": users - 3, "groups": users - 3}
+    swap = {"own": 4.0, "stranger": 4.01, "difference": -0.01, "low": -0.02, "high": -0.005, "clear": True, **interval}
+    metric = {
+        "per_seed": [0.1] * seeds,
+        "se_users": 0.01,
+        "se_seeds": 0.002 if seeds > 1 else None,
+        "undefined": 0,
+        "signature": "s",
+    }
+    methods = {
+        name: {
+            "metrics": {
+                "meteor": {"value": float(x.mean()), **metric}, "alignment": {"value": 0.2, **metric, "undefined": 4},
+                "bleu": {"value": 1.234, **metric, "se_users": None},
+            },
+            "nll": {"per_token": float(-x.mean()), "se_users": 0.02, "cut": 0}, "empty": 0, "stopped_by_length": 0,
+            "swap": dict.fromkeys({"nonperso": (), "dep": ("history", "text", "vectors")}.get(name, ("history",)), swap),
+            "mean_words": 9.0, "mean_prompt_tokens": 1.0, "mean_generated_tokens": 1.0, "mean_shown_reviews": 2.0,
+            "profiles": None,
+            "generation": {"requests": 0, "seconds": 0.0},
+        }
+        for name, x in values.items()
+    }  # fmt: skip
+    return {
+        "schema": 2, "created": "now", "settings": {}, "seeds": list(range(seeds)), "targets": users, "requests": users * seeds,
+        "users": users, "methods": methods, "differences": tests,
+        "real": {"mean_words": 9.0, "distinct1": 0.5, "distinct2": 0.9, "alignment_chance": 0.1},
+        "tests": description(tests), "notes": ["a note"],
+    }  # fmt: skip
+
+
+def test_these_results_are_what_the_schema_says():
+    assert problems(made(nonperso=0.0, rag=0.3, dep=0.6)) == []
+
+
+def test_the_table_stars_what_is_better_than_all_others():
+    columns, rows = report.table(made(nonperso=0.0, rag=0.3, dep=0.6))
+    assert columns == ["method", "METEOR", "BLEU", "alignment", "NLL/token", "empty"]
+    at = {name: columns.index(name) for name in columns}
+    assert [row[at["METEOR"]][-1] for row in rows] == [" ", " ", "*"]
+    assert [row[at["NLL/token"]][-1] for row in rows] == [" ", " ", "*"], "lower is better"
+    assert rows[0][at["BLEU"]] == "1.23"
+    tied = report.table(made(nonperso=0.0, rag=0.6, dep=0.6))[1]
+    assert not any("*" in cell for row in tied for cell in row), "better than one of two is no star"
+
+
+def test_differences_name_the_better_one_and_both_p_values():
+    results = made(rag=0.0, dep=0.5, twin=0.5)
+    columns, rows = report.differences(results)
+    assert columns == ["difference", "metric", "mean", "95 % interval", "p", "p (Holm)", "better"]
+    assert [row[:2] + row[-1:] for row in rows] == [
+        ["dep - rag", "NLL/token", "dep"], ["twin - rag", "NLL/token", "twin"], ["twin - dep", "NLL/token", "not clear"],
+        ["dep - rag", "METEOR", "dep"], ["twin - rag", "METEOR", "twin"], ["twin - dep", "METEOR", "not clear"],
+    ]  # fmt: skip
+    assert rows[0][4:6] == ["<.0001", ".0003"], (1 / 20_001, 6 / 20_001)
+
+
+def test_of_many_methods_the_pairs_of_dep_are_shown_and_all_corrected_for():
+    results = made(nonperso=0.0, rag=0.1, dep=0.5, pag=0.2)
+    rows = report.differences(results)[1]
+    assert len(rows) == 6 and all("dep" in row[0] for row in rows)
+    notes = "\n".join(report.notes(results))
+    assert "all 12 comparisons" in notes and "6 comparisons between other methods are in results.json" in notes
+
+
+def test_standard_errors_say_what_they_are_over():
+    columns, rows = report.standard_errors(made(rag=0.0, dep=0.5))
+    assert [row[:2] for row in rows] == [["rag", "users"], ["rag", "seeds"], ["dep", "users"], ["dep", "seeds"]]
+    at = {name: columns.index(name) for name in columns}
+    assert rows[0][at["METEOR"]] == "0.0100" and rows[1][at["METEOR"]] == "0.0020"
+    assert rows[0][at["BLEU"]] == "-" and rows[1][at["NLL/token"]] == "-", "likelihoods do not depend on the seed"
+    assert [row[1] for row in report.standard_errors(made(seeds=1, rag=0.0, dep=0.5))[1]] == ["users", "users"]
+
+
+def test_the_swap_test_is_split_where_there_are_two_parts():
+    results = made(nonperso=0.0, rag=0.3, dep=0.6)
+    columns, rows = report.swaps(results)
+    assert [row[:2] for row in rows] == [
+        ["rag", "history"], ["dep", "text and soft tokens"], ["dep", "text"], ["dep", "soft tokens"],
+    ]  # fmt: skip
+    assert rows[0][2:] == ["4.0000", "4.0100", "-0.0100", "[-0.0200, -0.0050]"]
+    notes = "\n".join(report.notes(results))
+    assert "3 reviews left out" in notes and "without nonperso, whose prompts hold nothing of the user" in notes
+
+
+@pytest.mark.parametrize(("users", "said"), [(10, True), (29, True), (30, False)])
+def test_few_users_are_said_to_be_few(users, said):
+    assert any("intervals are rough" in line for line in report.notes(made(users, rag=0.0, dep=0.5))) is said
+
+
+def test_notes_say_what_was_done():
+    notes = report.notes(made(rag=0.0, dep=0.5))
+    assert notes[0].startswith("40 held-out reviews of 40 users, each written 2 times (seeds 0 to 1)")
+    for said in (
+        "permutation test, 20,000 sign flips",
+        "Holm-corrected for all 2 comparisons",
+        "not tested",
+        "left out for 4 reviews",
+    ):
+        assert any(said in line for line in notes), said
+    assert notes[-1] == "a note"

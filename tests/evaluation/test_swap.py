@@ -1,0 +1,136 @@
+"""The swap test on a real store and a real (tiny, random) backbone and adapter."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from depcli import methods
+from depcli.evaluation import swap
+from depcli.evaluation.likelihood import Scorer, nll
+from depcli.evaluation.split import Target, leave_last_out, pairs_of
+from depcli.evaluation.swap import HISTORY, TEXT, VECTORS, strangers, swapped, variants
+from depcli.personal.choices import Choices
+from depcli.personal.history import known_before
+from depcli.records import Slot
+from tests.evaluation.world import make_writers
+
+
+@pytest.fixture(scope="module")
+def split(snapshot):
+    return leave_last_out(snapshot)
+
+
+@pytest.fixture(scope="module")
+def writers(snapshot, engine, split):
+    return make_writers(snapshot, engine, split)
+
+
+@pytest.fixture(scope="module")
+def drawn(snapshot, split):
+    return strangers(snapshot, split.test, split.test)
+
+
+def embeddings(prompt) -> list[bytes]:
+    return [part.embedding.tobytes() for part in prompt.parts if isinstance(part, Slot) and part.embedding is not None]
+
+
+def test_a_stranger_wrote_as_much_and_never_of_the_item(snapshot, split, drawn):
+    histories = snapshot.histories(snapshot.user_ids())
+    requests = {target.key: request for target, (request, _) in zip(split.test, pairs_of(split.test, snapshot), strict=True)}
+
+    def before(target: Target) -> int:
+        return len(known_before(histories[target.user_id], requests[target.key]))
+
+    def fits(other: Target, target: Target) -> bool:
+        reviewed = {entry.review.asin for entry in histories[other.user_id]}
+        return other.user_id != target.user_id and before(other) >= before(target) and target.asin not in reviewed
+
+    assert 0 < len(drawn) < len(split.test), "some have a stranger, and the one who wrote most does not"
+    for target in split.test:
+        possible = [other for other in split.test if fits(other, target)]
+        assert (drawn[target.key] in possible) if possible else (target.key not in drawn)
+
+
+def test_strangers_depend_on_target_and_seed_alone(snapshot, split, drawn):
+    few = split.test[::2]
+    assert strangers(snapshot, few, split.test) == {target.key: drawn[target.key] for target in few if target.key in drawn}
+    many = [Target(f"u{i}", "x", None) for i in range(40)]
+
+    class Everybody:
+        def histories(self, users):
+            return {user: [] for user in users}
+
+    draws = [tuple(other.user_id for other in strangers(Everybody(), many, many, seed).values()) for seed in (0, 0, 1)]
+    assert draws[0] == draws[1] != draws[2] and len(set(draws[0])) > 15
+
+
+def test_what_can_be_swapped_of_each_method():
+    found = {name: variants(method, Choices()) for name, method in methods.METHODS.items()}
+    assert found == {
+        "nonperso": (), "rag": (HISTORY,), "pag": (HISTORY,), "dpl": (HISTORY,), "drp": (HISTORY,), "pplug": (HISTORY,),
+        "trained-prompt": (HISTORY,), "dep": (HISTORY, TEXT, VECTORS),
+    }  # fmt: skip
+    assert variants(methods.find("dep"), Choices(embeddings="none")) == (HISTORY,)
+
+
+def test_three_times_the_same_request_is_the_own_prompt(snapshot, split, writers):
+    requests = [request for request, _ in pairs_of(split.test, snapshot)]
+    for writer in writers.values():
+        own = list(writer.builder.build_all(requests))
+        for prompt, mixed in zip(own, writer.builder.build_mixed((r, r, r) for r in requests), strict=True):
+            assert mixed.render() == prompt.render() and embeddings(mixed) == embeddings(prompt)
+
+
+def test_text_and_vectors_are_each_whose_they_should_be(snapshot, split, writers, drawn):
+    builder = writers["dep"].builder
+    for target, (request, _) in zip(split.test, pairs_of(split.test, snapshot), strict=True):
+        if target.key not in drawn:
+            continue
+        other = drawn[target.key]
+        foreign = replace(request, user_id=other.user_id, before=(other.timestamp, other.asin))
+        own, theirs = builder.build(request), builder.build(foreign)
+        swaps = {TEXT: (foreign, request), VECTORS: (request, foreign), HISTORY: (foreign, foreign)}
+        for what, (texts, vectors) in swaps.items():
+            (mixed,) = builder.build_mixed([(request, texts, vectors)])
+            assert [past.review for past in mixed.shown] == [
+                past.review for past in (theirs if texts is foreign else own).shown
+            ], what
+            assert embeddings(mixed) == embeddings(theirs if vectors is foreign else own), what
+            assert request.item.title in mixed.render()
+
+
+def test_lines_are_the_likelihood_after_the_mixed_prompt(snapshot, split, writers, drawn, engine):
+    scorer = Scorer(engine.model, engine.tokenizer, 50)
+    todo = [
+        (f"{i}", variant, target, request, text, drawn[target.key])
+        for i, (target, (request, text)) in enumerate(zip(split.test, pairs_of(split.test, snapshot), strict=True))
+        if target.key in drawn
+        for variant in (HISTORY, TEXT, VECTORS)
+    ]  # fmt: skip
+    found = list(swapped("dep", writers["dep"], todo, scorer))
+    assert [(line["id"], line["variant"]) for line in found] == [(key, variant) for key, variant, *_ in todo]
+    assert all(line["stranger"] == swap.by_hash(other).hex()[:16] for line, (*_, other) in zip(found, todo, strict=True))
+    builder = writers["dep"].builder
+    for line, (_, variant, _, request, text, other) in zip(found, todo, strict=True):
+        foreign = replace(request, user_id=other.user_id, before=(other.timestamp, other.asin))
+        if variant == HISTORY:  # built the plain way: as if the stranger were to review the item
+            (expected,) = nll(scorer, [(writers["dep"].soft(builder.build(foreign)), text)])
+            assert line["nats"] == pytest.approx(expected.nats, rel=1e-5) and line["tokens"] == expected.tokens
+    by_variant = {what: [line["nats"] for line in found if line["variant"] == what] for what in (HISTORY, TEXT, VECTORS)}
+    assert not np.allclose(by_variant[HISTORY], by_variant[TEXT]) and not np.allclose(by_variant[TEXT], by_variant[VECTORS])
+
+
+def test_a_shorter_history_is_not_compared_with_a_longer_one(snapshot, split, writers):
+    """The own history has one review, the stranger's more: only the newest of these is shown."""
+    request, _ = next(pairs_of(split.test, snapshot))
+    history = snapshot.histories([request.user_id])[request.user_id]
+    early = replace(request, before=(history[1].review.timestamp, history[1].review.asin))
+    other = next(target for target in split.test if target.user_id != request.user_id)
+    foreign = replace(request, user_id=other.user_id, before=(other.timestamp, other.asin))
+    builder = writers["rag"].builder
+    assert len(builder.build(early).shown) == 1 and len(builder.build(foreign).shown) == 2
+    (mixed,) = builder.build_mixed([(early, foreign, foreign)])
+    assert [past.review for past in mixed.shown] == [builder.build(foreign).shown[-1].review]
