@@ -49,3 +49,11 @@ def tiny_backbone(tmp_path_factory):
     from tests.tiny import build_tiny_backbone
 
     return build_tiny_backbone(tmp_path_factory.mktemp("backbone") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def compact_backbone(tmp_path_factory, tiny_backbone):
+    """The same, asked as small backbones are: its tiny vocabulary makes about one token of a character. Do not write to it."""
+    from tests.tiny import ask_as_small
+
+    return ask_as_small(shutil.copytree(tiny_backbone, tmp_path_factory.mktemp("compact") / "tiny"))

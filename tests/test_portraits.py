@@ -103,3 +103,17 @@ def test_equal_distances_are_told_apart_by_the_user(tmp_path):
     upsert(store, [Review(user, "i", "same words") for user in "cadb"])
     (entry,) = portraits.of_user(store.snapshot(), "b")["most_different"]
     assert entry["nearest"]["user_id"] == entry["farthest"]["user_id"] == "a" and entry["difference"] == pytest.approx(0)
+
+
+def test_as_of_a_moment_a_user_and_an_item_look_as_if_nothing_had_been_written_later(snapshot, tmp_path):
+    store = Store.create(tmp_path, IDENTITY)
+    early = [review for review in REVIEWS if review.timestamp is not None and review.timestamp <= 102.0]
+    upsert(store, early, [Item("item1", "First", "Number one"), Item("unread", "Nobody read it")])
+    past, never = Store.open(snapshot._folder.parent).snapshot(as_of=102.0), store.snapshot()
+
+    def same(shown: dict, expected: dict) -> None:
+        assert {**shown, "store_commit": None} == {**expected, "store_commit": None}
+
+    same(portraits.of_user(past, "user1", most=100), portraits.of_user(never, "user1", most=100))
+    same(portraits.of_item(past, "item1"), portraits.of_item(never, "item1"))
+    assert portraits.of_user(snapshot, "user1")["reviews"] > portraits.of_user(past, "user1")["reviews"] > 0

@@ -22,7 +22,7 @@ from depcli.store import Store
 from depcli.training.options import TrainOptions
 from depcli.training.run import train
 from depcli.writing import find_request, make_writer
-from tests.personal.conftest import made_store
+from tests.personal.conftest import few_people, made_store
 from tests.store.made import D, vector_of
 
 OPTIONS = TrainOptions(epochs=2, batch_size=4, history=3, max_target_tokens=60, validation_limit=6)
@@ -30,19 +30,12 @@ OPTIONS = TrainOptions(epochs=2, batch_size=4, history=3, max_target_tokens=60, 
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
-    reviews, items = world()
-    users = sorted({review.user_id for review in reviews})[:8]
-    return made_store(tmp_path_factory.mktemp("road"), [review for review in reviews if review.user_id in users], items)
+    return made_store(tmp_path_factory.mktemp("road"), *few_people(8))
 
 
 @pytest.fixture(scope="module")
-def backbone(tiny_backbone):
-    return short(backbones.find(str(tiny_backbone)))
-
-
-def short(backbone):
-    """With the layout of small backbones: the tiny vocabulary makes about one token of a character."""
-    return replace(backbone, template="compact", max_input_tokens=1400)
+def backbone(compact_backbone):
+    return backbones.find(str(compact_backbone))
 
 
 @pytest.fixture(scope="module")
@@ -172,10 +165,10 @@ def test_a_seed_belongs_to_the_request_and_not_to_its_place(trained, store, back
 
 
 def test_parts_that_do_not_belong_together_are_refused(trained, store, backbone, tmp_path, tmp_path_factory):
-    from tests.tiny import build_tiny_backbone
+    from tests.tiny import ask_as_small, build_tiny_backbone
 
     folder = trained[0].folder
-    wider = short(backbones.find(str(build_tiny_backbone(tmp_path_factory.mktemp("wide") / "tiny", hidden=96))))
+    wider = backbones.find(str(ask_as_small(build_tiny_backbone(tmp_path_factory.mktemp("wide") / "tiny", hidden=96))))
     with engines.load("transformers", wider) as engine, pytest.raises(Incompatible, match="hidden_size 64.*has 96"):
         writer(store, wider, engine, "dep", folder)
     other = Store.create(tmp_path, EmbedderIdentity("other", "2", D))

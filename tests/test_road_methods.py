@@ -12,7 +12,6 @@ import torch
 from depcli import backbones, engines
 from depcli.adapters import files
 from depcli.backbones.sequence import encode
-from depcli.demo.world import world
 from depcli.errors import Incompatible, NotFound
 from depcli.evaluating import evaluate_store
 from depcli.personal.choices import Choices
@@ -21,7 +20,7 @@ from depcli.records import Sampling, Slot
 from depcli.training.options import TrainOptions
 from depcli.training.run import train
 from depcli.writing import find_request, make_writer
-from tests.personal.conftest import made_store
+from tests.personal.conftest import few_people, made_store
 from tests.store.made import MadeEmbedder
 
 METHODS = ("dep", "pplug", "trained-prompt")
@@ -30,14 +29,12 @@ OPTIONS = TrainOptions(epochs=2, batch_size=4, history=2, max_target_tokens=40, 
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
-    reviews, items = world()
-    users = sorted({review.user_id for review in reviews})[:6]
-    return made_store(tmp_path_factory.mktemp("road"), [review for review in reviews if review.user_id in users], items)
+    return made_store(tmp_path_factory.mktemp("road"), *few_people(6))
 
 
 @pytest.fixture(scope="module")
-def backbone(tiny_backbone):
-    return replace(backbones.find(str(tiny_backbone)), template="compact", max_input_tokens=1400)
+def backbone(compact_backbone):
+    return backbones.find(str(compact_backbone))
 
 
 def trained_by(store, backbone, method, name=None, **options):

@@ -19,16 +19,14 @@ from depcli.records import Sampling
 from depcli.training.options import TrainOptions
 from depcli.training.run import train
 from depcli.writing import find_request, make_writer
-from tests.personal.conftest import made_store
+from tests.personal.conftest import few_people, made_store
 
 OPTIONS = TrainOptions(epochs=1, batch_size=4, history=3, max_target_tokens=40, validation_limit=4, min_peers=2)
 
 
 @pytest.fixture(scope="module")
 def reviews():
-    made, _ = world()
-    users = sorted({review.user_id for review in made})[:8]
-    return [review for review in made if review.user_id in users]
+    return few_people(8)[0]
 
 
 @pytest.fixture(scope="module")
@@ -42,8 +40,8 @@ def store(tmp_path_factory, reviews):
 
 
 @pytest.fixture(scope="module")
-def backbone(tiny_backbone):
-    return replace(backbones.find(str(tiny_backbone)), template="compact", max_input_tokens=1400)
+def backbone(compact_backbone):
+    return backbones.find(str(compact_backbone))
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 TEXT = """A quiet film that grows on you, scene by scene, until it doesn't let go. I'd see it again.
@@ -44,4 +45,12 @@ def build_tiny_backbone(folder: Path, *, seed: int = 0, hidden: int = HIDDEN, vo
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     write_gguf(model, tokenizer, folder / "tiny.gguf")
+    return folder
+
+
+def ask_as_small(folder: Path) -> Path:
+    """Let this model folder ask for the layout of small backbones."""
+    config = json.loads((folder / "config.json").read_text())
+    config["dep"] = {"template": "compact", "max_input_tokens": 1400}
+    (folder / "config.json").write_text(json.dumps(config))
     return folder

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import nn
 
+from depcli.adapters.base import Adapter
 from depcli.adapters.mlp import projector
 from depcli.adapters.sae import SparseAutoencoder, reconstruction_loss, sparsity_loss
 from depcli.records import Slot
@@ -40,14 +41,13 @@ class DepLoss:
     rho: float = 0.05
 
 
-class DepAdapter(nn.Module):
+class DepAdapter(Adapter):
     """Slots in, soft tokens out. Kinds: his and diff carry an embedding (d,), the four markers are parameters."""
 
-    type = "dep"
+    type, sizes = "dep", DepShape
 
     def __init__(self, shape: DepShape):
-        super().__init__()
-        self.shape = shape
+        super().__init__(shape)
         self.sae = None if shape.reduction == "none" else SparseAutoencoder(shape.d, shape.latents)
         width = shape.latents if self.sae else shape.d
         self.projectors = nn.ModuleDict({kind: projector(width, shape.hidden) for kind in KINDS})
@@ -57,13 +57,6 @@ class DepAdapter(nn.Module):
     @classmethod
     def make(cls, options, *, d: int, hidden: int, token_norm: float) -> DepAdapter:
         return cls(DepShape(d, options.latents or max(1, d // 2), hidden, token_norm, options.reduction))
-
-    @classmethod
-    def from_config(cls, shape: dict) -> DepAdapter:
-        return cls(DepShape(**shape))
-
-    def config(self) -> dict:
-        return asdict(self.shape)
 
     def forward(self, slots: Sequence[Slot]) -> tuple[torch.Tensor, dict[str, tuple[torch.Tensor, torch.Tensor, torch.Tensor]]]:
         """Soft tokens (S, H) in the order of the slots, and for each kind present (e (n, d), e_hat (n, d), z (n, d'))."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+from depcli.adapters.base import Adapter
 from depcli.adapters.mlp import projector
 from depcli.records import Slot
 
@@ -24,18 +25,17 @@ class PPlugShape:
     token_norm: float
 
 
-class PPlugAdapter(nn.Module):
+class PPlugAdapter(Adapter):
     """Slots in, soft tokens out. A `person` slot carries a query (d,) and the history's vectors, a `task` slot carries nothing.
 
     person = sum_i softmax_i(h_i . query) MLP(h_i) over the history, task = MLP(a trained vector); both are scaled to
     `token_norm`. Each history is weighed by itself, so that no padding exists that could take a share.
     """
 
-    type = "pplug"
+    type, sizes = "pplug", PPlugShape
 
     def __init__(self, shape: PPlugShape):
-        super().__init__()
-        self.shape = shape
+        super().__init__(shape)
         self.history = projector(shape.d, shape.hidden)
         self.task = projector(shape.d, shape.hidden)
         self.task_vector = nn.Parameter(F.normalize(torch.randn(shape.d), dim=0))
@@ -44,23 +44,12 @@ class PPlugAdapter(nn.Module):
     def make(cls, options, *, d: int, hidden: int, token_norm: float) -> PPlugAdapter:
         return cls(PPlugShape(d, hidden, token_norm))
 
-    @classmethod
-    def from_config(cls, shape: dict) -> PPlugAdapter:
-        return cls(PPlugShape(**shape))
-
-    def config(self) -> dict:
-        return asdict(self.shape)
-
     def forward(self, slots: Sequence[Slot]) -> tuple[torch.Tensor, dict]:
         """Soft tokens (S, H) in the order of the slots, and nothing that a penalty would need."""
         people = iter(self._people([slot for slot in slots if slot.kind == "person"]))
         task = self.task(self._scaled(self.task_vector))
         rows = torch.stack([next(people) if slot.kind == "person" else task for slot in slots])
         return F.normalize(rows, dim=1) * self.shape.token_norm, {}
-
-    def penalty(self, seen: dict, weights) -> tuple[None, dict]:
-        """None: the generation loss alone is learned."""
-        return None, {}
 
     def _people(self, slots: Sequence[Slot]) -> torch.Tensor:
         """(n, H), not yet scaled to the norm of a token."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import torch
 from torch import nn
 
+from depcli.adapters.base import Adapter
 from depcli.adapters.dep import SLOTS
 from depcli.records import Slot
 
@@ -21,14 +22,13 @@ class TrainedPromptShape:
     token_norm: float
 
 
-class TrainedPromptAdapter(nn.Module):
+class TrainedPromptAdapter(Adapter):
     """Slots in, soft tokens out: a slot of kind `his_0` gets the vector of this name, whatever the user wrote."""
 
-    type = "trained-prompt"
+    type, sizes = "trained-prompt", TrainedPromptShape
 
     def __init__(self, shape: TrainedPromptShape):
-        super().__init__()
-        self.shape = shape
+        super().__init__(shape)
         names = [f"{kind}_{age}" for age in range(shape.reviews) for kind in SLOTS]
         # Unit vectors times the norm of a token, as the markers of DEP.
         self.vectors = nn.ParameterDict({name: nn.Parameter(torch.randn(shape.hidden) / shape.hidden**0.5) for name in names})
@@ -37,17 +37,6 @@ class TrainedPromptAdapter(nn.Module):
     def make(cls, options, *, d: int, hidden: int, token_norm: float) -> TrainedPromptAdapter:
         return cls(TrainedPromptShape(options.history, hidden, token_norm))
 
-    @classmethod
-    def from_config(cls, shape: dict) -> TrainedPromptAdapter:
-        return cls(TrainedPromptShape(**shape))
-
-    def config(self) -> dict:
-        return asdict(self.shape)
-
     def forward(self, slots: Sequence[Slot]) -> tuple[torch.Tensor, dict]:
         """Soft tokens (S, H) in the order of the slots, and nothing that a penalty would need."""
         return torch.stack([self.vectors[slot.kind] for slot in slots]) * self.shape.token_norm, {}
-
-    def penalty(self, seen: dict, weights) -> tuple[None, dict]:
-        """None: the generation loss alone is learned."""
-        return None, {}

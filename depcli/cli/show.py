@@ -7,6 +7,7 @@ from collections import Counter
 import click
 
 from depcli.cli.analyst import PROFILED, show_profile
+from depcli.cli.moment import as_of_moment, tell_moment
 from depcli.cli.options import MethodChoice, Setting, at_commit, every_command
 
 _LINES = 6  # of a text that is shown; --json has all of it
@@ -22,11 +23,12 @@ _LINES = 6  # of a text that is shown; --json has all of it
 )  # fmt: skip
 @click.option("--profile", type=MethodChoice(PROFILED), help="With --user: what this method has made of them so far, instead.")
 @click.option("--vectors", is_flag=True, help="With --json: the vector of each review, and its difference from the peers.")
+@as_of_moment
 @at_commit
 @every_command
 def command(
     setting: Setting, user: str | None, item: str | None, limit: int, most: int, profile: str | None, vectors: bool,
-    at: str | None,
+    at: str | None, as_of: float | None,
 ) -> None:  # fmt: skip
     """Show a user or an item. Peers are the others who reviewed the same item.
 
@@ -49,7 +51,8 @@ def command(
         raise click.UsageError("--vectors needs --json")
     if profile and user is None:
         raise click.UsageError("--profile needs --user")
-    snapshot = Store.open(setting.profiles).snapshot(at)
+    snapshot = Store.open(setting.profiles).snapshot(at, as_of=as_of)
+    tell_moment(setting.sink, as_of)
     if profile:
         document = portraits.profiles_of(setting.profiles, snapshot, user, profile)
         setting.sink.result(document, lambda: show_profile(setting.sink, document))

@@ -5,13 +5,13 @@ from __future__ import annotations
 import gzip
 import json
 import os
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from depcli.atomic import atomically
 from depcli.errors import DepError
 from depcli.records import Item, Review
 from depcli.store.snapshot import Snapshot
@@ -50,23 +50,14 @@ def whole_file(path: Path, *, replace: bool = False) -> Iterator[BinaryIO]:
     A name that ends in .gz is compressed. Raises DepError when the file is there, unless it shall be replaced."""
     if os.path.lexists(path) and not replace:
         raise DepError(f"{path} is there already", "give another name, or --replace")
-    try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:100]}.")
-    except FileNotFoundError:
-        raise DepError(f"no folder {path.parent}", f"make it: mkdir -p {path.parent}") from None
-    try:
-        with os.fdopen(handle, "wb") as raw:
-            if path.suffix == ".gz":
-                with gzip.GzipFile("", "wb", fileobj=raw, mtime=0) as file:
-                    yield file
-            else:
-                yield raw
-            raw.flush()
-            os.fsync(raw.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    if not path.parent.is_dir():
+        raise DepError(f"no folder {path.parent}", f"make it: mkdir -p {path.parent}")
+    with atomically(path) as raw:
+        if path.suffix == ".gz":
+            with gzip.GzipFile("", "wb", fileobj=raw, mtime=0) as file:
+                yield file
+        else:
+            yield raw
 
 
 def _item(item: Item) -> dict:

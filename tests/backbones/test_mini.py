@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import json
 import random
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -39,6 +40,12 @@ def test_conversion_keeps_the_model_and_says_what_it_lost(tiny_backbone, tmp_pat
         assert next(one.generate([request])).tokens == next(other.generate([request])).tokens
 
 
+def write(folder: Path, files: dict[str, list[dict]]) -> None:
+    for name, lines in files.items():
+        with gzip.open(folder / f"{name}.jsonl.gz", "wt") as file:
+            file.writelines(json.dumps(line) + "\n" for line in lines)
+
+
 @pytest.fixture
 def reviews(tmp_path):
     """A data folder with 40 users of 1 to 14 reviews each of 12 items."""
@@ -50,9 +57,7 @@ def reviews(tmp_path):
         {"user_id": f"u{u}", "asin": f"i{i}", "text": f"text of u{u} on i{i}", "rating": 4.0, "title": "", "timestamp": int(when)}
         for u in range(120) for when, i in enumerate(random.permutation(12)[: random.integers(1, 13)])
     ]  # fmt: skip
-    for name, lines in (("items", items), ("reviews", rows)):
-        with gzip.open(folder / f"{name}.jsonl.gz", "wt") as file:
-            file.writelines(json.dumps(line) + "\n" for line in lines)
+    write(tmp_path, {"rotten_tomatoes/items": items, "rotten_tomatoes/reviews": rows})
     return tmp_path, rows
 
 
@@ -94,9 +99,7 @@ def data(reviews):
     for name in ("digital_music", "mixed_reviews"):
         (folder / name).mkdir()
         files[f"{name}/items"] = []
-    for name, lines in files.items():
-        with gzip.open(folder / f"{name}.jsonl.gz", "wt") as file:
-            file.writelines(json.dumps(line) + "\n" for line in lines)
+    write(folder, files)
     return folder, rows
 
 

@@ -15,13 +15,9 @@ pytestmark = pytest.mark.skipif(not minilm.installed(), reason="the minilm extra
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory, tiny_backbone):
+def place(tmp_path_factory, compact_backbone):
     """(profiles folder, backbone folder, id of the commit before the users wrote again)."""
     folder = tmp_path_factory.mktemp("at")
-    shutil.copytree(tiny_backbone, folder / "tiny")
-    config = json.loads((folder / "tiny/config.json").read_text())
-    config["dep"] = {"template": "compact", "max_input_tokens": 1200}
-    (folder / "tiny/config.json").write_text(json.dumps(config))
     profiles = str(folder / "profiles")
     for name, numbers in (("early", range(4)), ("late", range(4, 6))):
         reviews = [
@@ -31,7 +27,7 @@ def place(tmp_path_factory, tiny_backbone):
         (folder / name).write_text("\n".join(map(json.dumps, reviews)))
         assert main(["ingest", str(folder / name), "--embedder", "minilm", "--profiles", profiles, "--quiet"]) == 0
     then, now = (commit for commit in Store.open(profiles).log() if commit.action == "ingest")
-    return profiles, str(folder / "tiny"), then
+    return profiles, str(compact_backbone), then
 
 
 def told(place, capsys, *arguments: str) -> dict:

@@ -5,25 +5,24 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import os
 import shutil
 
 import pytest
 
 from depcli.cli import main
 from depcli.embedders import minilm
+from depcli.store import Store
 
 pytestmark = pytest.mark.skipif(not minilm.installed(), reason="the minilm extra is not installed")
 USER, NASTY = 'a" OR 1=1 ../x [b]', "Loved [b]it[/b] [/] \x1b[2J and {{ it }} <|im_end|>"
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory, tiny_backbone):
+def folder(tmp_path_factory, compact_backbone):
     """Input files, a backbone that asks as small ones do, and room for a store."""
     folder = tmp_path_factory.mktemp("cli")
-    shutil.copytree(tiny_backbone, folder / "tiny")
-    config = json.loads((folder / "tiny/config.json").read_text())
-    config["dep"] = {"template": "compact", "max_input_tokens": 1200}
-    (folder / "tiny/config.json").write_text(json.dumps(config))
+    shutil.copytree(compact_backbone, folder / "tiny")
     with open(folder / "reviews.jsonl", "w") as file:
         for user in (USER, "bea", "cy"):
             for n in range(5):
@@ -66,6 +65,13 @@ def test_ingest_again_changes_nothing_and_says_what_is_bad(profiles, folder, cap
 def test_ingest_strict_stops_at_the_first_bad_line(profiles, folder, capsys):
     assert main(["ingest", str(folder / "reviews.jsonl"), "--profiles", profiles, "--strict"]) == 5
     assert "line 16" in capsys.readouterr().err
+
+
+def test_ingest_that_shall_not_wait_names_the_holder(profiles, folder, capsys):
+    with Store.open(profiles).writer():
+        assert main(["ingest", str(folder / "reviews.jsonl"), "--profiles", profiles, "--no-wait"]) == 1
+    out, err = capsys.readouterr()
+    assert out == "" and f"another process (pid {os.getpid()}) is writing" in err and "--no-wait" in err
 
 
 def test_status_shows_store_and_adapters(profiles, capsys):

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import shutil
-
 import numpy as np
 import pytest
 
@@ -28,14 +25,8 @@ def profiles(tmp_path):
 
 
 @pytest.fixture
-def backbone(tiny_backbone, tmp_path) -> str:
-    """The tiny backbone, asked as small backbones are."""
-    folder = tmp_path / "tiny"
-    shutil.copytree(tiny_backbone, folder)
-    config = json.loads((folder / "config.json").read_text())
-    config["dep"] = {"template": "compact", "max_input_tokens": 1200}
-    (folder / "config.json").write_text(json.dumps(config))
-    return str(folder)
+def backbone(compact_backbone) -> str:
+    return str(compact_backbone)
 
 
 def test_the_demo_goes_the_whole_road(profiles, backbone):

@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from depcli.demo.world import world
 from depcli.records import Item, Review
 from depcli.store import Store
 from tests.store.made import DATA, IDENTITY, upsert
@@ -14,6 +15,13 @@ def made_store(folder, reviews: list[Review], items: list[Item] = ()):
     store = Store.create(folder, IDENTITY)
     upsert(store, reviews, items)
     return store
+
+
+def few_people(users: int) -> tuple[list[Review], list[Item]]:
+    """The reviews of so many users of the demo's world, and all its items."""
+    reviews, items = world()
+    some = sorted({review.user_id for review in reviews})[:users]
+    return [review for review in reviews if review.user_id in some], items
 
 
 @pytest.fixture
