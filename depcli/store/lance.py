@@ -27,7 +27,7 @@ from lancedb.index import BTree  # noqa: E402
 
 from depcli.store.whole import whole_files  # noqa: E402
 
-_VALUES_PER_QUERY = 2048
+_VALUES_PER_QUERY = 8192
 _ROWS_PER_BATCH = 4096
 _ROW_BITS = 32  # of a row id, that number the row within its piece
 _SURROGATE = re.compile("[\ud800-\udfff]")

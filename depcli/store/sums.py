@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -52,12 +52,15 @@ class RunningSums:
         if self._table.version != self._version:  # rolled back, or somebody else wrote
             self._places.clear()
         kept = deltas.place.keys() & self._places.keys()
-        at = [self._places[asin] for asin in kept]
-        _raise(deltas, kept, self._counts[at], self._totals[at])
+        for to, at in self._where(kept, deltas):
+            deltas.counts[to] += self._counts[at]
+            deltas.totals[to] += self._totals[at]
         others = self._known.possible(deltas.place.keys() - kept)
         rows = lance.rows(self._table, "asin", others, ("asin", "reviews", "total"))
         stored = rows.column("asin").to_pylist()
-        _raise(deltas, stored, rows.column("reviews").to_numpy(), matrix(rows, "total"))
+        to = [deltas.place[asin] for asin in stored]
+        deltas.counts[to] += rows.column("reviews").to_numpy()
+        deltas.totals[to] += matrix(rows, "total")
         self._new = deltas
         return sum_rows(deltas.items, deltas.counts, deltas.totals), [*kept, *stored]
 
@@ -68,14 +71,13 @@ class RunningSums:
         for asin in new.items:
             if len(self._places) < len(self._counts):
                 self._places.setdefault(asin, len(self._places))
-        kept = [asin for asin in new.items if asin in self._places]
-        at, which = [self._places[asin] for asin in kept], [new.place[asin] for asin in kept]
-        self._counts[at], self._totals[at] = new.counts[which], new.totals[which]
+        for of, at in self._where(new.place.keys() & self._places.keys(), new):
+            self._counts[at], self._totals[at] = new.counts[of], new.totals[of]
         self._version = self._table.version
 
-
-def _raise(deltas: Deltas, asins: Iterable[str], counts: np.ndarray, totals: np.ndarray) -> None:
-    """Add what stands under these items, each named once."""
-    of = [deltas.place[asin] for asin in asins]
-    deltas.counts[of] += counts
-    deltas.totals[of] += totals
+    def _where(self, asins: Iterable[str], deltas: Deltas) -> Iterator[tuple[list[int], list[int]]]:
+        """The rows of these items in the deltas and here, so many at a time as stay in the processor's cache."""
+        asins = list(asins)
+        for start in range(0, len(asins), _ROWS_AT_ONCE):
+            some = asins[start : start + _ROWS_AT_ONCE]
+            yield [deltas.place[asin] for asin in some], [self._places[asin] for asin in some]
