@@ -114,7 +114,7 @@ def test_a_person_at_a_terminal_is_asked(place, answer, code):
         out = process.stdout.read()
         said = os.read(master, 65536).decode()
     os.close(master)
-    assert process.returncode == code and "Erase 6 reviews by 1 users" in said
+    assert process.returncode == code and "Erase 6 reviews by 1 user" in said
     assert Store.open(place).snapshot().has_user("user1") == (code == 1) and (out == b"") == (code == 1)
 
 

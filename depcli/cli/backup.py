@@ -43,10 +43,9 @@ def command(setting: Setting, destination: Path) -> None:
 
 
 def _show(sink, document: dict) -> None:
-    from depcli.cli.layout import size
+    from depcli.cli.layout import holding, size
 
-    counts = document["store"]
     sink.line(f"{document['destination']}: commit {document['number']} ({document['store_commit']}), {size(document['bytes'])}")
-    held = f"{counts['reviews']:,} reviews by {counts['users']:,} users of {counts['items']:,} items"
+    held = holding(document["store"])
     sink.line(f"{held}; adapters: {', '.join(document['adapters']) or 'none'}")
     sink.note(f"dep check --profiles {document['destination']} examines it; forgetting somebody here does not reach it")

@@ -27,6 +27,7 @@ def command(setting: Setting, file: str, replace: bool, at: str | None) -> None:
       dep export --at 12 | head
       dep ingest reviews.jsonl.gz --profiles elsewhere
     """
+    from depcli.cli.layout import count
     from depcli.store import Store
     from depcli.store.export import export, whole_file
 
@@ -45,4 +46,5 @@ def command(setting: Setting, file: str, replace: bool, at: str | None) -> None:
         "file": file, "bytes": Path(file).stat().st_size, "reviews": written.reviews, "items": written.items,
         "store_commit": snapshot.commit.id,
     }  # fmt: skip
-    sink.result(document, lambda: sink.line(f"{written.reviews:,} reviews and {written.items:,} items in {file}"))
+    said = f"{count(written.reviews, 'review')} and {count(written.items, 'item')} in {file}"
+    sink.result(document, lambda: sink.line(said))

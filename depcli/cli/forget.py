@@ -28,6 +28,7 @@ def command(setting: Setting, users: tuple[str, ...], items: tuple[str, ...], no
       dep forget --item B00X4WHP5E --item B00YQ6X8EO --yes
     """
     from depcli import forgetting
+    from depcli.cli.layout import count
     from depcli.errors import DepError
 
     if not users and not items:
@@ -36,7 +37,8 @@ def command(setting: Setting, users: tuple[str, ...], items: tuple[str, ...], no
     plan = forgetting.plan(setting.profiles, tuple(dict.fromkeys(users)), tuple(dict.fromkeys(items)))
     if plan.unfinished:
         sink.note("an earlier erasing was interrupted: it is finished first")
-    what = f"{plan.reviews:,} reviews by {plan.people:,} users" + (f", {len(plan.items):,} items" if plan.items else "")
+    what = f"{count(plan.reviews, 'review')} by {count(plan.people, 'user')}"
+    what += f", {count(len(plan.items), 'item')}" if plan.items else ""
     nothing_left = plan.unfinished and not plan.reviews
     if not nothing_left and not sink.ask(f"Erase {what} from {setting.profiles}, and every earlier commit, for good?"):
         raise DepError("nothing was erased", "say yes to the question (--yes where nobody is asked)")
@@ -61,7 +63,10 @@ _BEYOND = {
 
 
 def _show(sink, document: dict) -> None:
-    sink.line(f"erased: {document['reviews_removed']:,} reviews, and {document['commits_dropped']:,} earlier commits")
+    from depcli.cli.layout import count
+
+    gone = count(document["reviews_removed"], "review"), count(document["commits_dropped"], "earlier commit")
+    sink.line(f"erased: {gone[0]}, and {gone[1]}")
     rows = [(what, name, why) for kind, (what, why) in _BEYOND.items() for name in document["beyond_reach"][kind]]
     if rows:
         sink.line("beyond reach:")

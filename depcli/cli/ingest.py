@@ -33,7 +33,7 @@ def command(
     \b
     Examples:
       dep ingest reviews.jsonl --items items.jsonl
-      dep ingest All_Beauty.jsonl.gz --items meta_All_Beauty.jsonl.gz --embedder bge-m3
+      dep ingest All_Beauty.jsonl.gz --items meta_All_Beauty.jsonl.gz
       zcat reviews.gz | dep ingest - --profiles ~/profiles
     """
     from depcli import embedders, profiles, readers
@@ -77,12 +77,13 @@ def _show_progress(update, reader, event: dict) -> None:
 
 
 def _show(sink, document: dict) -> None:
+    from depcli.cli.layout import count, holding
+
     for report in document["files"]:
         said = [f"{report[key]:,} {key}" for key in ("added", "replaced", "unchanged") if report[key]]
-        said += [f"{report['items']:,} items"] if report["items"] else []
-        said += [f"{report['bad_lines']:,} bad lines left out"] if report["bad_lines"] else []
+        said += [count(report["items"], "item")] if report["items"] else []
+        said += [f"{count(report['bad_lines'], 'bad line')} left out"] if report["bad_lines"] else []
         said = ", ".join(said) or "nothing new"
-        sink.line(f"{report['file']}: {report['reviews']:,} reviews read in {report['seconds']:.1f} s: {said}")
-    counts = document["store"]
-    held = f"{counts['reviews']:,} reviews by {counts['users']:,} users of {counts['items']:,} items"
-    sink.line(f"{document['profiles']} now holds {held}")
+        read = f"{count(report['reviews'], 'review')} read in " if report["reviews"] or not report["items"] else ""
+        sink.line(f"{report['file']}: {read}{report['seconds']:.1f} s: {said}")
+    sink.line(f"{document['profiles']} now holds {holding(document['store'])}")

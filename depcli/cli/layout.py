@@ -48,6 +48,16 @@ def day(timestamp: float | None) -> str:
         return "-"
 
 
+def count(number: int, noun: str) -> str:
+    """How many of a thing whose plural takes an s."""
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
+def holding(counts: dict[str, int]) -> str:
+    """What a store holds, of Snapshot.counts()."""
+    return f"{count(counts['reviews'], 'review')} by {count(counts['users'], 'user')} of {count(counts['items'], 'item')}"
+
+
 def size(number: float) -> str:
     """A number of bytes as people read it."""
     for unit in ("B", "KB", "MB"):

@@ -35,7 +35,7 @@ def _show(sink, document: dict) -> None:
 
     store, embedder, adapters = document["store"], document["store"]["embedder"], document["adapters"]
     sink.heading(document["profiles"])
-    sink.line(f"{store['reviews']:,} reviews by {store['users']:,} users of {store['items']:,} items")
+    sink.line(layout.holding(store))
     sink.line(f"embedder: {embedder['name']}, {embedder['dimension']}-d, {embedder['revision']}")
     for line in layout.paragraph(_sizes(document), lines=4):
         sink.line(line)
