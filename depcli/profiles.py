@@ -198,8 +198,12 @@ def writing_parts(
     """Choose what was not named: the newest adapter, the backbone it was trained for, llama.cpp where there is a GGUF.
 
     Loads nothing. Raises NotFound when there is no such method, adapter or backbone, Incompatible when an endpoint is asked for
-    soft tokens.
+    soft tokens or an adapter is named for a method that has none.
     """
+    if adapter is not None and not methods.find(method).needs_adapter:
+        raise Incompatible(
+            f"the method {method} takes no adapter, and {adapter!r} is one", "leave --adapter out, or name its --method"
+        )
     if engine == "openai":
         model = backbones.served(_model_of_endpoint([method], backbone))
         return WritingParts(method, None, model, engine, (f"prompts and reviews go to {find_endpoint()}",))
