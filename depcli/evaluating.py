@@ -86,7 +86,7 @@ def evaluate_store(
         asked_analyst(analyst, engine, backbone, sampling, offline=offline, device=device) as asked,
     ):
         model, tokenizer = _weights(engine, backbone, offline, device)
-        floor = min_peers or (config and config.get("min_peers"))  # all methods see peers where the first adapter does
+        floor = min_peers or (config and config.get("min_peers"))  # as the first adapter: profiles too
         shown = history if history is not None else config["history"] if config else HISTORY
         embedder = embedder or embedders.for_queries(method_names, store, retrieval=retrieval, offline=offline)
         measuring, notes = (embedder, []) if embedder else _embedder_here(store)
@@ -100,7 +100,7 @@ def evaluate_store(
                 adapter_folder=adapters.get(name),
                 held_out=split.held_out,
                 history=None if name in adapters else shown,
-                min_peers=floor,
+                min_peers=min_peers if name in adapters else floor,
                 analyst=asked,
                 embedder=embedder,
                 choices=asked_for if name in adapters else {"retrieval": retrieval, **asked_for},
