@@ -20,7 +20,7 @@ Table = tuple[list[str], list[list[str]]]
 
 def tables(results: dict) -> Iterator[Table]:
     """(columns, rows) of each table that there is something to say in."""
-    for make in (table, standard_errors, differences, swaps):
+    for make in (table, standard_errors, differences, swaps, costs):
         columns, rows = make(results)
         if rows:
             yield columns, rows
@@ -73,6 +73,20 @@ def swaps(results: dict) -> Table:
     return columns, rows
 
 
+def costs(results: dict) -> Table:
+    """What a review took, and the profile behind it, which is made once for a user and kept. Seconds are those of this run: '-'
+    where it found all texts there."""
+    columns = ["cost", "tokens read", "written", "seconds", "profile: calls", "tokens read", "written"]
+    rows = []
+    for name, found in results["methods"].items():
+        run, profiles = found["generation"], found["profiles"]
+        seconds = f"{run['seconds'] / run['requests']:.2f}" if run["requests"] else "-"
+        row = [name, f"{found['mean_prompt_tokens']:,.0f}", f"{found['mean_generated_tokens']:,.0f}", seconds]
+        made = [f"{profiles[f'mean_{what}']:,.0f}" for what in ("calls", "prompt_tokens", "generated_tokens")] if profiles else []
+        rows.append(row + (made or ["-"] * 3))
+    return columns, rows
+
+
 def notes(results: dict) -> list[str]:
     """Sentences that belong beside the tables."""
     real, seeds = results["real"], results["seeds"]
@@ -97,8 +111,8 @@ def notes(results: dict) -> list[str]:
             lines.append(f"{name}: {found['stopped_by_length']:,} texts ended at the token limit")
         if found["nll"] and found["nll"]["cut"]:
             lines.append(f"{name}: likelihood of {found['nll']['cut']:,} long reviews counts their beginning only")
-        if found.get("profiles"):
-            lines.append(f"{name}: {_profiles(found['profiles'])}")
+        if found["profiles"] and (said := _profiles(found["profiles"])):
+            lines.append(f"{name}: {said}")
     if real["alignment_chance"] is not None:
         lines.append(
             f"alignment: a text no more like the real review than the peers' are has {real['alignment_chance']:.4f} on average"
@@ -183,12 +197,8 @@ def _what(swap: dict, variant: str) -> str:
 
 
 def _profiles(found: dict) -> str:
-    """What the profiles of a method took and what failed."""
-    said = [
-        f"a profile took {found['mean_calls']:.1f} calls, {found['mean_prompt_tokens']:,.0f} tokens read, "
-        f"{found['mean_generated_tokens']:,.0f} written"
-    ]
-    said += [f"{kind}: {count:,} answers" for kind, count in found["failures"].items()]
+    """What failed on the way to the profiles of a method."""
+    said = [f"{kind}: {count:,} answers" for kind, count in found["failures"].items()]
     for what, words in (("dropped", "questions without an answer"), ("empty", "empty profiles"),
                         ("commanding", "reviews read as orders to a model")):  # fmt: skip
         if found[what]:

@@ -118,3 +118,16 @@ def test_notes_say_what_was_done():
     ):
         assert any(said in line for line in notes), said
     assert notes[-1] == "a note"
+
+
+def test_costs_are_of_a_review_and_of_the_profile_behind_it():
+    results = made(rag=0.0, drp=0.1)
+    results["methods"]["rag"]["generation"] = {"requests": 8, "seconds": 2.0}
+    results["methods"]["drp"]["profiles"] = {
+        "mean_calls": 9.0, "mean_prompt_tokens": 4321.2, "mean_generated_tokens": 800.0,
+        "empty": 0, "dropped": 1, "commanding": 0, "failures": {"broken JSON": 2},
+    }  # fmt: skip
+    rag, drp = report.costs(results)[1]
+    assert rag == ["rag", "1", "1", "0.25", "-", "-", "-"] and drp == ["drp", "1", "1", "-", "9", "4,321", "800"]
+    said = [line for line in report.notes(results) if line.startswith(("rag:", "drp:"))]
+    assert said == ["drp: broken JSON: 2 answers; 1 questions without an answer"]
