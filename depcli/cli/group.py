@@ -25,6 +25,7 @@ COMMANDS = {
     "write": Entry("write", "Write a review in somebody's voice."),
     "eval": Entry("evaluate", "Compare methods on held-out reviews.", "predictions are kept: run the same command again"),
     "signal": Entry("signal", "Measure how well the vectors tell users apart."),
+    "compare": Entry("compare", "Test finished evaluations against each other."),
     "methods": Entry("methods", "List the methods with what each needs."),
     "show": Entry("show", "Show a user or an item."),
     "status": Entry("status", "Show what the store and its adapters hold."),

@@ -19,7 +19,7 @@ import numpy as np
 
 from depcli.evaluation.metrics import is_empty
 from depcli.evaluation.split import Target
-from depcli.personal.difference import Peers
+from depcli.personal.difference import Peers, key_of
 
 _USERS = 256  # whose reviews are looked up together
 _TEXTS = 64  # embedded together
@@ -49,14 +49,12 @@ def real_differences(snapshot, targets: Sequence[Target], *, min_peers: int = 1)
     users = sorted({user for user, _ in wanted})
     for start in range(0, len(users), _USERS):
         histories = snapshot.histories(users[start : start + _USERS]).values()
-        entries = [entry for history in histories for entry in history if _key(entry) in wanted]
-        sums = peers.sums(entry.review.asin for entry in entries)
-        for entry in entries:
-            difference, count = peers.difference(entry, sums)
+        entries = [entry for history in histories for entry in history if key_of(entry) in wanted]
+        for entry, (difference, count) in zip(entries, peers.differences(entries), strict=True):
             if difference is None or np.linalg.norm(difference) <= _NO_LENGTH:
                 continue
             difference = difference.astype(np.float64)
-            found[_key(entry)] = Real(entry.vector - difference, difference, count)
+            found[key_of(entry)] = Real(entry.vector - difference, difference, count)
     return found
 
 
@@ -91,7 +89,3 @@ def signature(embedder, min_peers: int) -> str:
 def _cosine(a: np.ndarray, b: np.ndarray) -> float:
     length = np.linalg.norm(a)
     return round(float(a @ b / (length * np.linalg.norm(b))), 6) if length > _NO_LENGTH else 0.0  # the rest depends on the batch
-
-
-def _key(entry) -> tuple[str, str]:
-    return entry.review.user_id, entry.review.asin

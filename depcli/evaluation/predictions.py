@@ -16,12 +16,14 @@ from depcli.errors import BadInput, DepError, Incompatible
 
 SETTINGS, PREDICTIONS, NLL, SCORES, RESULTS = "settings.json", "predictions.jsonl", "nll.jsonl", "scores.jsonl", "results.json"
 ALIGNMENT, SWAP = "alignment.jsonl", "swap.jsonl"
+PER_METHOD = ("choices", "adapters")  # settings with an entry for each method: more methods may be added to a folder
 _LOCK = ".lock"
 
 
 @contextmanager
 def claimed(out: Path, settings: dict) -> Iterator[None]:
-    """The right to write into the folder `out`, for one process at a time, and only with the settings it was begun with.
+    """The right to write into the folder `out`, for one process at a time, and only with the settings it was begun with. (Methods
+    that are new there add theirs to these.)
 
     Raises Incompatible naming the settings that differ, DepError when another run is writing or the folder cannot be written.
     """
@@ -51,6 +53,10 @@ def _settle(out: Path, settings: dict) -> None:
         write_json(path, settings)
         return
     found = read_json(path)
+    for name in PER_METHOD:
+        if isinstance(found.get(name), dict) and isinstance(settings.get(name), dict):
+            settings = {**settings, name: found[name] | settings[name]}
+            found[name] = settings[name] | found[name]
     different = [
         f"{name}: expected {json.dumps(found.get(name))}, found {json.dumps(settings.get(name))}"
         for name in sorted(found.keys() | settings.keys())
@@ -58,6 +64,7 @@ def _settle(out: Path, settings: dict) -> None:
     ]
     if different:
         raise Incompatible(f"{out} was begun with other settings; {'; '.join(different)}", remedy)
+    write_json(path, settings)
 
 
 class JsonLines:

@@ -31,7 +31,7 @@ def table(results: dict) -> Table:
     metrics = _metrics(results)
     columns = ["method", *(TITLES[metric] for metric in metrics), "empty"]
     rows = [
-        [name, *(_number(value(found, metric), metric) + _star(results, name, metric) for metric in metrics), str(found["empty"])]
+        [name, *(number(value(found, metric), metric) + _star(results, name, metric) for metric in metrics), str(found["empty"])]
         for name, found in results["methods"].items()
     ]
     return columns, rows
@@ -43,21 +43,26 @@ def standard_errors(results: dict) -> Table:
     columns = ["standard error", "over", *(TITLES[metric] for metric in metrics)]
     kinds = ("se_users", "se_seeds") if len(results["seeds"]) > 1 else ("se_users",)
     rows = [
-        [name, kind.removeprefix("se_"), *(_number(_summary(found, metric).get(kind), metric) for metric in metrics)]
+        [name, kind.removeprefix("se_"), *(number(_summary(found, metric).get(kind), metric) for metric in metrics)]
         for name, found in results["methods"].items() for kind in kinds
     ]  # fmt: skip
     return columns, rows
 
 
 def differences(results: dict) -> Table:
-    """Pairs of methods: difference, interval, p values, and which of the two is better where that is significant."""
+    """Pairs of methods, at most a few, as `difference_rows`."""
+    return difference_rows(_told(results))
+
+
+def difference_rows(tests: list[dict]) -> Table:
+    """Difference, interval, p values, and which of the two is better where that is significant."""
     columns = ["difference", "metric", "mean", "95 % interval", "p", "p (Holm)", "better"]
     rows = [
         [
             f"{found['method']} - {found['against']}", TITLES[found["metric"]], _signed(found["difference"]), _interval(found),
             _chance(found["p"]), _chance(found["p_holm"]), found["better"] or "not clear",
         ]
-        for found in _told(results)
+        for found in tests
     ]  # fmt: skip
     return columns, rows
 
@@ -66,7 +71,7 @@ def swaps(results: dict) -> Table:
     """The swap test: NLL per token of the real reviews with the user's own and with a stranger's."""
     columns = ["swap test", "a stranger's", "NLL own", "stranger", "own - stranger", "95 % interval"]
     rows = [
-        [name, _what(found["swap"], what), _number(one["own"], "nll"), _number(one["stranger"], "nll"),
+        [name, _what(found["swap"], what), number(one["own"], "nll"), number(one["stranger"], "nll"),
          _signed(one["difference"]), _interval(one)]
         for name, found in results["methods"].items() for what, one in found["swap"].items() if one
     ]  # fmt: skip
@@ -96,8 +101,7 @@ def notes(results: dict) -> list[str]:
         f"{real['mean_words']:.1f} words on average; all together distinct-1 {real['distinct1']:.3f}, "
         f"distinct-2 {real['distinct2']:.3f}"
     ]
-    if results["users"] < FEW_USERS:
-        lines.append(f"few users ({results['users']}): intervals are rough")
+    lines += few_users(results["users"])
     if len(seeds) > 1:
         lines.append(
             "standard errors: over users, how far other users would move a mean; over seeds, how far other sampling seeds would, "
@@ -162,12 +166,22 @@ def _told(results: dict) -> list[dict]:
     return [one for one in found if main in (one["method"], one["against"])]
 
 
-def _tests(results: dict) -> Iterator[str]:
-    done = results["tests"]
-    yield (
+def tests_done(done: dict) -> str:
+    """What the tests were: `tests` of the results."""
+    return (
         f"intervals: paired bootstrap over users, {done['resamples']:,} resamples; p: paired permutation test, "
         f"{done['flips']:,} sign flips of the users' differences; Holm-corrected for all {done['corrected_for']} comparisons"
     )
+
+
+def few_users(users: int) -> list[str]:
+    """A caution where it belongs."""
+    return [f"few users ({users}): intervals are rough"] if users < FEW_USERS else []
+
+
+def _tests(results: dict) -> Iterator[str]:
+    done = results["tests"]
+    yield tests_done(done)
     starred = " (*: better than every other method)" if len(results["methods"]) > 1 else ""
     yield f"better: significant at {done['alpha']:.0%} after that correction{starred}; BLEU, length and distinct-n are not tested"
     hidden = len(results["differences"]) - len(_told(results))
@@ -179,13 +193,14 @@ def _about_swaps(results: dict) -> Iterator[str]:
     found = {name: found["swap"] for name, found in results["methods"].items()}
     if not any(found.values()):
         return
-    one = next(one for swap in found.values() for one in swap.values() if one)
+    if not (done := [one for swap in found.values() for one in swap.values() if one]):
+        yield "swap test: left out, since no user has a stranger who wrote as much and not about the same item"
+        return
     yield (
         "swap test: likelihood of the real review with a stranger's history in the place of the own one, the item unchanged; "
         "below 0: the method knows something of the person (bootstrap over users, not corrected)"
     )
-    if one["requests"] < results["targets"]:
-        left = results["targets"] - one["requests"]
+    if left := results["targets"] - done[0]["requests"]:
         yield f"swap test: {left:,} reviews left out, whose users have written more than any stranger"
     if without := [name for name, swap in found.items() if not swap]:
         yield f"swap test: without {', '.join(without)}, whose prompts hold nothing of the user"
@@ -218,5 +233,5 @@ def _signed(value: float) -> str:
     return f"{value:+.4f}"
 
 
-def _number(value: float | None, metric: str) -> str:
+def number(value: float | None, metric: str) -> str:
     return "-" if value is None else f"{value:.{_DIGITS.get(metric, 4)}f}"

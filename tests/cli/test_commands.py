@@ -197,6 +197,25 @@ def test_eval_compares_methods_and_goes_on_where_it_stopped(profiles, folder, ca
     assert "temperature" in capsys.readouterr().err
 
 
+def test_eval_with_seeds_and_a_swap_test_then_compare(profiles, folder, capsys):
+    tiny = ["--backbone", str(folder / "tiny"), "--max-new-tokens", "6", "--profiles", profiles, "--methods", "rag,dep"]
+    once = json.loads(run(capsys, "eval", *tiny, "--out", str(folder / "once"), "--json").out)
+    captured = run(capsys, "eval", *tiny, "--out", str(folder / "twice"), "--seeds", "2", "--swap")
+    assert "standard error" in captured.out and "few users (3)" in captured.out
+    assert f"results go to {folder / 'twice'}" in captured.err
+    assert once["seeds"] == [0] and all(found["swap"] == {} for found in once["methods"].values())
+    compared = run(capsys, "compare", str(folder / "once"), str(folder / "twice"))
+    assert "dep (twice) - dep (once)" in compared.out and "averaged over the seeds 0" in compared.out
+    assert main(["compare", str(folder / "once")]) == 2
+    assert main(["compare", str(folder / "once"), "nowhere"]) == 3
+    assert "nowhere has no finished evaluation" in capsys.readouterr().err
+
+
+def test_an_evaluation_that_cannot_begin_names_no_folder_for_its_results(profiles, folder, capsys):
+    assert main(["eval", "--min-peers", "7", "--backbone", str(folder / "tiny"), "--profiles", profiles]) == 1
+    assert "results go to" not in capsys.readouterr().err
+
+
 def test_forgetting_names_the_adapter_that_saw_the_user(profiles, folder, tmp_path, capsys):
     place = str(shutil.copytree(profiles, tmp_path / "copy"))
     newcomer = folder / "newcomer.jsonl"

@@ -81,6 +81,19 @@ def test_other_settings_are_refused_and_named(tmp_path):
     assert json.loads((tmp_path / SETTINGS).read_text())["seed"] == 0
 
 
+def test_settings_of_one_method_are_its_own(tmp_path):
+    def begin(**choices):
+        with claimed(tmp_path, {"seed": 0, "choices": choices}):
+            pass
+        return json.loads((tmp_path / SETTINGS).read_text())["choices"]
+
+    assert begin(rag=1, dep=2) == {"rag": 1, "dep": 2}
+    assert begin(pag=3, rag=1) == {"rag": 1, "dep": 2, "pag": 3}
+    with pytest.raises(Incompatible, match='choices: expected .*"dep": 2.*, found .*"dep": 9'):
+        begin(dep=9)
+    assert begin(dep=2) == {"rag": 1, "dep": 2, "pag": 3}
+
+
 def test_predictions_without_settings_are_not_mixed_with(tmp_path):
     (tmp_path / PREDICTIONS).write_text("{}\n")
     with pytest.raises(Incompatible, match="not the settings"), claimed(tmp_path, {}):

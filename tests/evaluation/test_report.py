@@ -102,6 +102,13 @@ def test_the_swap_test_is_split_where_there_are_two_parts():
     assert "3 reviews left out" in notes and "without nonperso, whose prompts hold nothing of the user" in notes
 
 
+def test_a_swap_test_without_strangers_says_so():
+    results = made(nonperso=0.0, rag=0.3)
+    results["methods"]["rag"]["swap"] = {"history": None}
+    assert problems(results) == [] and report.swaps(results)[1] == []
+    assert any("no user has a stranger" in line for line in report.notes(results))
+
+
 @pytest.mark.parametrize(("users", "said"), [(10, True), (29, True), (30, False)])
 def test_few_users_are_said_to_be_few(users, said):
     assert any("intervals are rough" in line for line in report.notes(made(users, rag=0.0, dep=0.5))) is said

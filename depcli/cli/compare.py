@@ -1,0 +1,48 @@
+"""`dep compare`: finished evaluations against each other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from depcli.cli.options import Setting, every_command
+
+
+@click.command("compare")
+@click.argument("runs", nargs=-1, required=True, metavar="RUN RUN...")
+@every_command
+def command(setting: Setting, runs: tuple[str, ...]) -> None:
+    """Test finished evaluations against each other on the requests that they share.
+
+    A RUN is a folder that `dep eval` wrote to, or its name under evaluations/ of the profiles. Methods of the same name are
+    compared, the later run against the earlier one; runs that share no method are compared method by method.
+
+    \b
+    Examples:
+      dep compare before-test after-test
+      dep compare results/seed0 results/seed1
+    """
+    from depcli.evaluation.between import compare_runs
+    from depcli.profiles import EVALUATIONS
+
+    if len(runs) < 2:
+        raise click.UsageError("name two runs or more.")
+    found = compare_runs([_folder(run, setting.profiles / EVALUATIONS) for run in runs])
+    setting.sink.result(found, lambda: _show(setting.sink, found))
+
+
+def _folder(run: str, evaluations: Path) -> Path:
+    """The folder as it is named, or that of the profiles."""
+    named = evaluations / run
+    return named if not Path(run).is_dir() and named.is_dir() else Path(run)
+
+
+def _show(sink, found: dict) -> None:
+    from depcli.evaluation import report_between
+
+    for columns, rows in report_between.tables(found):
+        sink.table(columns, rows)
+        sink.line()
+    for line in report_between.notes(found):
+        sink.line(line)

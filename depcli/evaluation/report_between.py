@@ -1,0 +1,32 @@
+"""What a person reads of runs that were compared."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+from depcli.evaluation.report import TITLES, Table, difference_rows, few_users, number, tests_done
+
+
+def tables(found: dict) -> Iterator[Table]:
+    """(columns, rows): the means on the shared requests, and the differences."""
+    metrics = [metric for metric in TITLES if any(metric in values for values in found["systems"].values())]
+    yield (
+        ["on what they share", *(TITLES[metric] for metric in metrics)],
+        [[name, *(number(values.get(metric), metric) for metric in metrics)] for name, values in found["systems"].items()],
+    )
+    yield difference_rows(found["differences"])
+
+
+def notes(found: dict) -> list[str]:
+    """Sentences that belong beside the tables."""
+    seeds = ", ".join(map(str, found["seeds"]))
+    lines = [
+        f"{found['targets']:,} held-out reviews of {found['users']:,} users are in all runs; averaged over the seeds {seeds}",
+        *few_users(found["users"]),
+        tests_done(found["tests"]),
+    ]
+    for name, values in found["other_settings"].items():
+        said = "; ".join(f"{run['name']}: {json.dumps(value)}" for run, value in zip(found["runs"], values, strict=True))
+        lines.append(f"other {name}: {said}")
+    return lines + found["notes"]
