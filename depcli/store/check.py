@@ -112,7 +112,7 @@ class _Run:
             with self.part(REVIEWS):
                 self._reviews(tables[REVIEWS])
         if REVIEWS in tables and SUMS in tables:
-            with self.part(SUMS):
+            with self.part(SUMS, remedy=BACKUP if REVIEWS in self._unread else ""):
                 self._sums(tables[REVIEWS], tables[SUMS])
         if ITEMS in tables:
             with self.part(ITEMS):

@@ -16,7 +16,11 @@ _SYSTEM_ERROR = re.compile(r"os error (\d+)")
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NO_ACCESS = {errno.EACCES, errno.EPERM, errno.EROFS}
 _BLOCKED = {errno.ENOTDIR, errno.EEXIST, errno.EISDIR}
-_DAMAGE = re.compile(r"no longer exists|was not found|not found:|corrupt|invalid (?:magic|protobuf)|LanceError\(IO\)", re.I)
+_DAMAGE = re.compile(
+    r"no longer exists|was not found|not found:|corrupt|invalid (?:magic|protobuf)|LanceError\(IO\)"
+    r"|LanceError\(Arrow\): (?:Parser|Io) error", re.I,
+)  # fmt: skip
+_PLACE_IN_SOURCE = re.compile(r", /\S+\.rs:\d+(?::\d+)?$")  # of LanceDB, on the machine where it was compiled
 
 
 @contextmanager
@@ -48,6 +52,7 @@ def _translate(error: Exception, folder: Path) -> DepError | None:
         hint = "run the same command again; restore a backup if it fails again"
         return DepError(f"the profile store in {folder} failed: {os.strerror(code) if code else error}", hint)
     if _DAMAGE.search(str(error)):
-        hint = "restore a backup, or ingest again into another folder"
-        return DepError(f"the profile store in {folder} is damaged: {str(error).splitlines()[0][:200]}", hint)
+        hint = "dep check tells what; --repair mends what can be computed again; else restore a backup"
+        said = _PLACE_IN_SOURCE.sub("", str(error).splitlines()[0])
+        return DepError(f"the profile store in {folder} is damaged: {said[:200]}", hint)
     return None

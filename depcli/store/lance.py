@@ -25,6 +25,7 @@ import lancedb  # noqa: E402
 from lancedb.expr import Expr, col, lit  # noqa: E402
 from lancedb.index import BTree  # noqa: E402
 
+from depcli.errors import BadInput  # noqa: E402
 from depcli.store.whole import whole_files  # noqa: E402
 
 _VALUES_PER_QUERY = 8192
@@ -35,8 +36,14 @@ _KEEP = timedelta(days=36500)  # optimize() drops versions after 7 days unless t
 
 
 def connect(folder: Path):
-    """A connection that sees what other processes commit only when a table is opened."""
-    return lancedb.connect(str(folder))
+    """A connection that sees what other processes commit only when a table is opened. Raises BadInput for a path that LanceDB
+    cannot use."""
+    whole = folder.resolve()  # in a relative path LanceDB would take ~ for the home folder, and s3: for a service
+    try:
+        return lancedb.connect(str(whole))
+    except ValueError as error:
+        message = f"{folder} cannot hold a profile store: its path has control characters, or is not UTF-8"
+        raise BadInput(message, "name another folder with --profiles") from error
 
 
 def open_table(db, name: str, version: int | None = None):

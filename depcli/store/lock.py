@@ -11,13 +11,36 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from depcli.errors import StoreBusy
+from depcli.errors import DepError, StoreBusy
 from depcli.store.failures import storage_errors
 from depcli.store.permissions import private
 
 
+class WriteLock:
+    """The lock file at `path`, open and locked."""
+
+    def __init__(self, path: Path, descriptor: int):
+        self.path, self._descriptor = path, descriptor
+
+    @property
+    def is_in_place(self) -> bool:
+        """Whether the file under that name is still the one that is locked: a folder can be moved or deleted at any time."""
+        try:
+            return os.path.samestat(os.stat(self.path), os.fstat(self._descriptor))
+        except OSError:
+            return False
+
+    def confirm(self) -> None:
+        """Raise DepError when the folder is somewhere else now: LanceDB would begin a new one under the old name."""
+        if not self.is_in_place:
+            raise DepError(
+                f"{self.path.parent} was moved, deleted or replaced while it was being written to",
+                "what was committed is where the folder went: name that with --profiles, and run the same command again",
+            )
+
+
 @contextmanager
-def write_lock(path: Path, *, wait: bool = True, on_wait: Callable[[str], None] | None = None) -> Iterator[None]:
+def write_lock(path: Path, *, wait: bool = True, on_wait: Callable[[str], None] | None = None) -> Iterator[WriteLock]:
     """Hold the lock file at `path`. When another process has it: StoreBusy, or with `wait` one call of `on_wait` with the
     holder's process id, and patience. Files made while it is held are for their owner alone."""
     with storage_errors(path.parent):
@@ -33,10 +56,12 @@ def write_lock(path: Path, *, wait: bool = True, on_wait: Callable[[str], None] 
             if on_wait is not None:
                 on_wait(holder)
             fcntl.flock(descriptor, fcntl.LOCK_EX)
+        lock = WriteLock(path, descriptor)
+        lock.confirm()  # it may have gone while this process waited
         with storage_errors(path.parent):
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
         with private():
-            yield
+            yield lock
     finally:
         os.close(descriptor)

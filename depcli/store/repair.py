@@ -50,7 +50,7 @@ def _mend(tables: Tables, what: Collection[str], embedder: Callable[[], object])
     if mends_reviews:
         made_by = embedder() if "vectors" in what or "text hashes" in what else None
         erase.rewrite(tables, REVIEWS, _mended(tables, _repeated_reviews(tables[REVIEWS]), made_by))
-    if mends_reviews or "item sums" in what:
+    if mends_reviews or not {"item sums", SUMS}.isdisjoint(what):
         erase.rewrite(tables, SUMS, _sums(tables[REVIEWS], tables.embedder.dimension))
     if "items" in what:
         erase.rewrite(tables, ITEMS, _without(tables[ITEMS], _repeated_items(tables[ITEMS])))

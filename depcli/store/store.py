@@ -45,8 +45,10 @@ class Store:
             with storage_errors(path):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
                 with write_lock(folder / _LOCK):
-                    _refuse_orphans(folder)
-                    log = _log(path) or [_make_tables(folder, embedder)]
+                    log = _log(path)
+                    if not log:
+                        _refuse_orphans(folder)
+                        log = [_make_tables(folder, embedder)]
         made_with = log[-1].embedder
         if made_with != embedder:
             raise Incompatible(
@@ -80,8 +82,8 @@ class Store:
     def writer(self, wait: bool = True, on_wait: Callable[[str], None] | None = None) -> Iterator[Writer]:
         """The right to write, for one process at a time. See lock.write_lock for what happens while another has it.
         What a killed writer left uncommitted is undone first, and what a killed `forget` left on the disk goes."""
-        with write_lock(self.folder / _LOCK, wait=wait, on_wait=on_wait):
-            tables = Tables(self._db, self.folder, self.embedder)
+        with write_lock(self.folder / _LOCK, wait=wait, on_wait=on_wait) as lock:
+            tables = Tables(self._db, lock, self.embedder)
             erase.finish(tables)
             yield Writer(tables)
 
@@ -95,17 +97,17 @@ def _log(path: Path) -> list[Commit]:
 def _finished(path: Path) -> list[Commit]:
     log = _log(path)
     if not log:
+        with storage_errors(path):
+            _refuse_orphans(path / _FOLDER)
         raise NotFound(f"no profile store in {path}", f"make one: dep ingest FILE --profiles {path}")
     return log
 
 
 def _refuse_orphans(folder: Path) -> None:
     """Reviews without a single commit are not the trace of a killed `create`: somebody lost the commit table."""
-    db = lance.connect(folder)
-    commits_there = any((folder / f"{COMMITS}.lance" / "_versions").glob("*.manifest"))
-    if commits_there or not any((folder / f"{REVIEWS}.lance" / "_versions").glob("*.manifest")):
+    if not any((folder / f"{REVIEWS}.lance" / "_versions").glob("*.manifest")):
         return
-    reviews = lance.open_table(db, REVIEWS).count_rows()
+    reviews = lance.open_table(lance.connect(folder), REVIEWS).count_rows()
     if reviews:
         raise BadInput(
             f"the store in {folder} is damaged: {reviews:,} reviews, but no commit that they belong to",

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 from depcli.records import EmbedderIdentity
 from depcli.store import commits, lance
 from depcli.store.commits import Commit
 from depcli.store.failures import storage_errors
+from depcli.store.lock import WriteLock
 from depcli.store.schema import COMMITS, DATA_TABLES
 
 
 class Tables:
-    """The four tables, open for writing, and every commit so far (`log`, oldest first). Made under the write lock; what a
-    killed writer left uncommitted is undone first."""
+    """The four tables, open for writing under the write `lock`, and every commit so far (`log`, oldest first). What a killed
+    writer left uncommitted is undone first."""
 
-    def __init__(self, db, folder: Path, embedder: EmbedderIdentity):
-        self.folder, self.embedder = folder, embedder
-        with storage_errors(folder):
+    def __init__(self, db, lock: WriteLock, embedder: EmbedderIdentity):
+        self.folder, self.embedder, self._lock = lock.path.parent, embedder, lock
+        with storage_errors(self.folder):
             self.commits = lance.open_table(db, COMMITS)
             self._data = {name: lance.open_table(db, name) for name in DATA_TABLES}
             self.log: list[Commit] = commits.read(self.commits)
@@ -43,12 +43,15 @@ class Tables:
         return self._versions() != self.head.versions
 
     def commit(self, action: str, source: str, counts: Mapping[str, int]) -> None:
-        """Make the tables as they are now the newest commit."""
+        """Make the tables as they are now the newest commit. Raises DepError when the folder was moved away meanwhile."""
+        self._lock.confirm()
         number = self.head.number + 1
         self.log.append(commits.append(self.commits, number, action, source, counts, self._versions(), self.embedder))
 
     def roll_back(self) -> None:
-        """Undo what was written and not committed."""
+        """Undo what was written and not committed. Every change begins with this, so a folder that was moved away is noticed
+        here (DepError)."""
+        self._lock.confirm()
         stray = [name for name, version in self._versions().items() if version != self.head.versions[name]]
         for name in stray:
             self._data[name].restore(self.head.versions[name])

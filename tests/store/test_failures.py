@@ -135,3 +135,13 @@ def test_damaged_files(store, damage):
         damage(file)
     with pytest.raises(DepError, match="is damaged|failed"):
         Store.open(store.path).snapshot().histories(["user1"])
+
+
+@pytest.mark.parametrize("size", [0, 10])
+def test_a_list_of_deleted_rows_that_is_cut(filled, size):
+    upsert(filled, [Review("user1", "item1", "newer", timestamp=1e6)])
+    for file in filled.folder.glob("*.lance/_deletions/*.arrow"):
+        file.write_bytes(file.read_bytes()[:size])
+    for read in (lambda snapshot: snapshot.histories(["user1"]), lambda snapshot: snapshot.sums(["item1"])):
+        with pytest.raises(DepError, match="is damaged"):
+            read(Store.open(filled.path).snapshot())

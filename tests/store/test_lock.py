@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 import subprocess
 import sys
 
 import pytest
 
-from depcli.errors import StoreBusy
+from depcli.errors import DepError, StoreBusy
 from depcli.store import Store
-from tests.store.made import some_reviews, upsert
+from tests.store.made import IDENTITY, some_reviews, upsert, vectors_of
 
 HOLD = """
 import sys
@@ -61,3 +62,25 @@ def test_an_error_inside_gives_the_lock_back(store):
     with pytest.raises(ZeroDivisionError), store.writer():
         raise ZeroDivisionError
     assert upsert(Store.open(store.path), some_reviews()).added == len(some_reviews())
+
+
+@pytest.mark.parametrize("take_away", [lambda folder: folder.rename(folder.parent / "moved"), shutil.rmtree])
+def test_a_folder_that_is_moved_while_it_is_written_to_is_left_as_it_was(store, take_away):
+    """LanceDB would begin a new store under the old name, and report success."""
+    with pytest.raises(DepError, match="was moved, deleted or replaced") as caught, store.writer() as writer:
+        writer.upsert(some_reviews()[:5], vectors_of(some_reviews()[:5]), source="test")
+        take_away(store.path)
+        writer.upsert(some_reviews(), vectors_of(some_reviews()), source="test")
+    assert "--profiles" in caught.value.hint and not store.path.exists()
+    moved = store.path.parent / "moved"
+    assert not moved.exists() or Store.open(moved).snapshot().counts()["reviews"] == 5
+
+
+def test_a_lock_that_was_replaced_while_waiting_for_it_is_worth_nothing(store, holder):
+    def on_wait(pid: str) -> None:
+        shutil.rmtree(store.path)
+        Store.create(store.path, IDENTITY)
+        holder.kill()
+
+    with pytest.raises(DepError, match="was moved, deleted or replaced"), store.writer(on_wait=on_wait):
+        pass

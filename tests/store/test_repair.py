@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -52,6 +54,18 @@ def test_everything_at_once_in_an_index_that_is_noise(filled):
         file.write_bytes(b"noise")
     assert "indexes" in found_in(check(filled))
     repair(filled, check(filled).findings, MadeEmbedder)
+    assert not check(filled).findings and contents(filled.snapshot()) == before
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, lambda file: file.write_bytes(b"")])
+def test_item_sums_whose_file_is_lost_are_added_up_again(filled, damage):
+    before = contents(filled.snapshot())
+    for file in (filled.folder / "item_sums.lance" / "data").iterdir():
+        damage(file)
+    with pytest.raises(DepError, match="damaged") as caught:
+        contents(filled.snapshot())
+    assert "dep check" in caught.value.hint and "/src/" not in caught.value.message
+    assert repair(filled, check(filled).findings, MadeEmbedder) == {"item_sums": 1}
     assert not check(filled).findings and contents(filled.snapshot()) == before
 
 

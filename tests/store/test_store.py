@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import stat
+from pathlib import Path
 
 import lancedb
 import numpy as np
 import pyarrow as pa
 import pytest
 
-from depcli.errors import DepError, Incompatible, NotFound
+from depcli.errors import BadInput, DepError, Incompatible, NotFound
 from depcli.records import EmbedderIdentity, Item, Review, stable_order
 from depcli.store import Store, schema
 from tests.store.made import IDENTITY, D, contents, some_reviews, upsert, vector_of
@@ -30,6 +31,32 @@ def test_folders_without_a_store(tmp_path):
     assert not (tmp_path / "nothing").exists()
     with pytest.raises(DepError, match="a file is in the way"):
         Store.create(tmp_path / "file", IDENTITY)
+
+
+@pytest.mark.parametrize(
+    "name", ["~", "~/profiles", "s3:/bucket", "memory:x", "file:x", "a:b", "link/../profiles", "a b#c?d%20'\"\\漢"]
+)
+def test_a_path_is_a_path_whatever_it_looks_like(tmp_path, monkeypatch, name):
+    """LanceDB takes `~` for the home folder and `s3:` for a service, and does not follow the link before the dots."""
+    (tmp_path / "home").mkdir()
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work" / "link").symlink_to(tmp_path / "home")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path / "work")
+    at_home = [Store.create(tmp_path / "home", IDENTITY), Store.create(tmp_path / "home" / "profiles", IDENTITY)]
+    for store in at_home:
+        upsert(store, some_reviews())
+    upsert(Store.create(name, IDENTITY), [Review("u", "i", "text")])
+    assert Store.open(name).snapshot().counts()["reviews"] == 1
+    assert (Path(name) / "store" / "reviews.lance").is_dir()
+    assert [store.snapshot().counts()["reviews"] for store in at_home] == [len(some_reviews())] * 2
+
+
+@pytest.mark.parametrize("name", ["a\nb", "caf\udce9"])
+def test_a_path_that_no_table_can_have_is_refused(tmp_path, name):
+    with pytest.raises(BadInput, match="its path has") as caught:
+        Store.create(tmp_path / name, IDENTITY)
+    assert "--profiles" in caught.value.hint
 
 
 @pytest.mark.parametrize("change", [{"name": "other"}, {"revision": "2"}, {"dimension": 8}, {"normalized": False}])
