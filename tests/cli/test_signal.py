@@ -57,3 +57,11 @@ def test_an_embedder_that_is_not_there(place, capsys):
     assert main(["signal", "--profiles", place, "--embedder", "no-such"]) == 3
     assert "known: " in capsys.readouterr().err
     assert main(["signal", "--profiles", place, "--embedder", "bge-m3", "--offline"]) == 6
+
+
+def test_embedders_side_by_side(place, capsys):
+    found = told(place, capsys, "--json", "--embedder", "minilm", "--embedder", "minilm+style")
+    stored, anew = json.loads(found.out)["embedders"]
+    assert (stored["name"], stored["embedded"], anew["name"], anew["embedded"]) == ("minilm", 0, "minilm+style", 30)
+    assert "embedding up to 30 texts with minilm+style" in found.err and "not kept" in found.err
+    assert json.loads(told(place, capsys, "--json").out)["embedders"] == [stored]
