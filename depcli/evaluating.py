@@ -13,6 +13,7 @@ from depcli.analysts.choose import analyst as asked_analyst
 from depcli.backbones.catalogue import Backbone
 from depcli.errors import DepError, Incompatible, NotFound
 from depcli.evaluation.likelihood import Scorer
+from depcli.evaluation.page import write_page
 from depcli.evaluation.run import evaluate
 from depcli.evaluation.split import choose, leave_last_out
 from depcli.methods import find
@@ -37,6 +38,7 @@ def evaluate_store(
     limit: int | None = None,
     seeds: int = 1,
     swap: bool = False,
+    report: Path | None = None,
     at: str | None = None,
     as_of: float | None = None,
     min_peers: int | None = None,
@@ -49,7 +51,7 @@ def evaluate_store(
     on_event: Callable[[dict], None] = lambda event: None,
 ) -> dict:
     """Write and score the last (or second last) review of every user by each method, with `seeds` sampling seeds and, if `swap`,
-    a swap test; see evaluation.run.evaluate.
+    a swap test; see evaluation.run.evaluate. `report` is where a page (HTML) is to be written about it.
 
     `adapters` are the folders of the methods with soft tokens. They are evaluated on the store commit, the moment and the split
     that they were trained on, so that nothing they learned is tested; a store that has grown since is noted, another `as_of`,
@@ -120,7 +122,7 @@ def evaluate_store(
             "analyst": asked.name if analyst else None,
             "adapters": {name: {key: found[key] for key in _TOLD} for name, found in configs.items()},
         }
-        return evaluate(
+        results = evaluate(
             snapshot=snapshot,
             split=split,
             targets=targets,
@@ -135,6 +137,9 @@ def evaluate_store(
             notes=notes,
             on_progress=on_event,
         )
+    if report:
+        write_page(report, results, out, snapshot)
+    return results
 
 
 def _weights(engine, backbone: Backbone, offline: bool, device: str) -> tuple:

@@ -56,6 +56,10 @@ class _Methods(click.ParamType):
     help="Write each N times, with the sampling seeds from --seed on; more can be added later.",
 )  # fmt: skip
 @click.option("--swap", is_flag=True, help="Also measure what the user's own history is worth, against a stranger's.")
+@click.option(
+    "--report", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE.html",
+    help="Write a page about it too, with 20 requests side by side; it needs no network.",
+)  # fmt: skip
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="[default: evaluations/ADAPTER-SPLIT]")
 @click.option(
     "--adapter", "adapters", multiple=True, metavar="NAME",
@@ -85,7 +89,7 @@ class _Methods(click.ParamType):
 @every_command
 def command(
     setting: Setting, methods: tuple[str, ...], split: str, limit: int | None, seed: int, seeds: int, swap: bool,
-    out: Path | None, adapters: tuple[str, ...],
+    report: Path | None, out: Path | None, adapters: tuple[str, ...],
     backbone: str | None, engine: str | None, temperature: float, top_p: float, max_new_tokens: int,
     at: str | None, as_of: float | None, min_peers: int | None, history: int | None, analyst: str | None, choices: dict,
     preset: str | None,
@@ -98,7 +102,7 @@ def command(
     \b
     Examples:
       dep eval --limit 200
-      dep eval --limit 200 --seeds 3 --swap
+      dep eval --limit 200 --seeds 3 --swap --report page.html
       dep eval --methods rag,dep --split validation --out results
       dep eval --methods rag,pag,dpl,drp --limit 50
       dep eval --methods rag,drp --engine openai --backbone qwen3-8b
@@ -109,6 +113,8 @@ def command(
     from depcli.records import Sampling
     from depcli.store import Store
 
+    if report and not report.parent.is_dir():  # to find that out at the end would be late
+        raise click.UsageError(f"there is no folder {report.parent} for the page.")
     sink = setting.sink
     store = Store.open(setting.profiles)
     parts, folders, reasons = places.compared_parts(setting.profiles, methods, adapters, backbone=backbone, engine=engine)
@@ -142,9 +148,11 @@ def command(
         results = evaluate_store(
             store=store, backbone=parts.backbone, method_names=methods, adapters=folders, out=out, embedder=embedder,
             sampling=Sampling(temperature, top_p, max_new_tokens, seed), engine_name=parts.engine, role=split, limit=limit,
-            seeds=seeds, swap=swap, at=at, as_of=as_of, min_peers=min_peers, history=history, analyst=analyst, choices=choices,
-            offline=setting.offline, on_event=show,
+            seeds=seeds, swap=swap, report=report, at=at, as_of=as_of, min_peers=min_peers, history=history, analyst=analyst,
+            choices=choices, offline=setting.offline, on_event=show,
         )  # fmt: skip
+    if report:
+        sink.note(f"the page is {report}")
     sink.result({"out": str(out), **results, **told}, lambda: _show(sink, results))
 
 

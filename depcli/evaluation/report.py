@@ -43,7 +43,7 @@ def standard_errors(results: dict) -> Table:
     columns = ["standard error", "over", *(TITLES[metric] for metric in metrics)]
     kinds = ("se_users", "se_seeds") if len(results["seeds"]) > 1 else ("se_users",)
     rows = [
-        [name, kind.removeprefix("se_"), *(number(_summary(found, metric).get(kind), metric) for metric in metrics)]
+        [name, kind.removeprefix("se_"), *(number(summary_of(found, metric).get(kind), metric) for metric in metrics)]
         for name, found in results["methods"].items() for kind in kinds
     ]  # fmt: skip
     return columns, rows
@@ -51,7 +51,7 @@ def standard_errors(results: dict) -> Table:
 
 def differences(results: dict) -> Table:
     """Pairs of methods, at most a few, as `difference_rows`."""
-    return difference_rows(_told(results))
+    return difference_rows(told(results))
 
 
 def difference_rows(tests: list[dict]) -> Table:
@@ -135,29 +135,32 @@ def signatures(results: dict) -> dict[str, str]:
 
 def value(found: dict, metric: str) -> float | None:
     """A metric of one method of the results, NLL per token among them."""
-    return _summary(found, metric).get("per_token" if metric == "nll" else "value")
+    return summary_of(found, metric).get("per_token" if metric == "nll" else "value")
+
+
+def best(results: dict, metric: str) -> str | None:
+    """The method that is significantly better than every other one, if one is."""
+    won = [found["better"] for found in results["differences"] if found["metric"] == metric]
+    return next((name for name in results["methods"] if won.count(name) == len(results["methods"]) - 1 > 0), None)
+
+
+def summary_of(found: dict, metric: str) -> dict:
+    """What the results say of a metric of one method, NLL per token among them; empty where there is nothing."""
+    return (found["nll"] if metric == "nll" else found["metrics"].get(metric)) or {}
 
 
 def _metrics(results: dict) -> list[str]:
     """Those that some method has, in the order of the table."""
-    return [metric for metric in TITLES if any(_summary(found, metric) for found in results["methods"].values())]
-
-
-def _summary(found: dict, metric: str) -> dict:
-    return (found["nll"] if metric == "nll" else found["metrics"].get(metric)) or {}
+    return [metric for metric in TITLES if any(summary_of(found, metric) for found in results["methods"].values())]
 
 
 def _star(results: dict, name: str, metric: str) -> str:
     """A star, a space of its width where another method of the column has one, else nothing."""
-    won: dict[str, int] = {}
-    for found in results["differences"]:
-        if found["metric"] == metric and found["better"]:
-            won[found["better"]] = won.get(found["better"], 0) + 1
-    best = [method for method, pairs in won.items() if pairs == len(results["methods"]) - 1]
-    return "" if not best else "*" if name in best else " "
+    winner = best(results, metric)
+    return "" if winner is None else "*" if name == winner else " "
 
 
-def _told(results: dict) -> list[dict]:
+def told(results: dict) -> list[dict]:
     """The differences that are shown: all of up to three pairs, else those of DEP, or of the last method."""
     found, names = results["differences"], list(results["methods"])
     if len({(one["method"], one["against"]) for one in found}) <= _MOST_PAIRS:
@@ -184,7 +187,7 @@ def _tests(results: dict) -> Iterator[str]:
     yield tests_done(done)
     starred = " (*: better than every other method)" if len(results["methods"]) > 1 else ""
     yield f"better: significant at {done['alpha']:.0%} after that correction{starred}; BLEU, length and distinct-n are not tested"
-    hidden = len(results["differences"]) - len(_told(results))
+    hidden = len(results["differences"]) - len(told(results))
     if hidden:
         yield f"{hidden} comparisons between other methods are in results.json"
 

@@ -200,7 +200,11 @@ def test_eval_compares_methods_and_goes_on_where_it_stopped(profiles, folder, ca
 def test_eval_with_seeds_and_a_swap_test_then_compare(profiles, folder, capsys):
     tiny = ["--backbone", str(folder / "tiny"), "--max-new-tokens", "6", "--profiles", profiles, "--methods", "rag,dep"]
     once = json.loads(run(capsys, "eval", *tiny, "--out", str(folder / "once"), "--json").out)
-    captured = run(capsys, "eval", *tiny, "--out", str(folder / "twice"), "--seeds", "2", "--swap")
+    page = folder / "page.html"
+    captured = run(capsys, "eval", *tiny, "--out", str(folder / "twice"), "--seeds", "2", "--swap", "--report", str(page))
+    assert page.read_text(encoding="utf-8").count('<article class="request">') == 3 and f"the page is {page}" in captured.err
+    assert main(["eval", *tiny, "--report", str(folder / "nowhere" / "page.html")]) == 2
+    capsys.readouterr()
     assert "standard error" in captured.out and "few users (3)" in captured.out
     assert f"results go to {folder / 'twice'}" in captured.err
     assert once["seeds"] == [0] and all(found["swap"] == {} for found in once["methods"].values())

@@ -41,7 +41,8 @@ def made(users: int = 40, seeds: int = 2, **shifts: float) -> dict:
         for name, x in values.items()
     }  # fmt: skip
     return {
-        "schema": 2, "created": "now", "settings": {}, "seeds": list(range(seeds)), "targets": users, "requests": users * seeds,
+        "schema": 2, "created": "now", "settings": {"backbone": "tiny"}, "seeds": list(range(seeds)),
+        "targets": users, "requests": users * seeds,
         "users": users, "methods": methods, "differences": tests,
         "real": {"mean_words": 9.0, "distinct1": 0.5, "distinct2": 0.9, "alignment_chance": 0.1},
         "tests": description(tests), "notes": ["a note"],

@@ -1,0 +1,135 @@
+"""The page of a real evaluation, of people who write markup and worse."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import pytest
+
+from depcli.errors import DepError
+from depcli.evaluation import predictions as files
+from depcli.evaluation.likelihood import Scorer
+from depcli.evaluation.page import render, requests, visible, write_page
+from depcli.evaluation.run import evaluate
+from depcli.evaluation.split import choose, leave_last_out
+from depcli.records import Sampling
+from tests.evaluation.test_report import made
+from tests.evaluation.world import USERS, make_store, make_writers, reviews
+
+EVIL = (
+    '</p></article><script>alert(1)</script><img src="https://evil.example/x.png" onerror="alert(2)"> {{ 7 * 7 }} {% raw %} '
+    "\u202eturned\u202c \x1b[31mred\x00 & <style>*{display:none}</style> ]]> <!-- "
+)
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+
+@pytest.fixture(scope="module")
+def evaluated(engine, tmp_path_factory):
+    """(folder, results, snapshot) of people whose every review is evil."""
+    place = tmp_path_factory.mktemp("page")
+    entries = [replace(review, text=f"{review.text} {EVIL}", title=EVIL if review.title else "") for review in reviews()]
+    snapshot = make_store(place / "profiles", entries).snapshot()
+    split = leave_last_out(snapshot)
+    names = ("nonperso", "rag", "dep")
+    results = evaluate(
+        snapshot=snapshot, split=split, targets=choose(split, "test"), methods=make_writers(snapshot, engine, split, names),
+        scorer=Scorer(engine.model, engine.tokenizer, 40), sampling=Sampling(max_new_tokens=8), out=place / "run",
+        settings={"backbone": {"name": "tiny"}, "engine": "transformers", "evil": EVIL}, strangers_from=split.test,
+    )  # fmt: skip
+    lines = list(files.read_lines(place / "run" / files.PREDICTIONS))
+    lines[-1]["prediction"] = f"{EVIL} \ud800"
+    lines[0]["prediction"] = " \n"
+    files.write_lines(place / "run" / files.PREDICTIONS, lines)
+    return place / "run", results, snapshot
+
+
+@pytest.fixture(scope="module")
+def page(evaluated, tmp_path_factory):
+    path = tmp_path_factory.mktemp("written") / "page.html"
+    out, results, snapshot = evaluated
+    write_page(path, results, out, snapshot)
+    return path
+
+
+class Elements(HTMLParser):
+    def __init__(self, text: str):
+        super().__init__()
+        self.found, self.texts = [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.found.append((tag, dict(attributes)))
+
+    def handle_data(self, data):
+        self.texts.append(data)
+
+
+def test_what_people_wrote_is_text_and_nothing_else(page):
+    text = page.read_text(encoding="utf-8")
+    elements = Elements(text)
+    tags = {tag for tag, _ in elements.found}
+    assert not tags & {"script", "img", "iframe", "object", "embed", "form", "a", "base"}
+    assert [tag for tag, _ in elements.found].count("style") == 1
+    for tag, attributes in elements.found:
+        assert not any(name.startswith("on") or name in ("src", "srcset", "action") for name in attributes), (tag, attributes)
+        assert tag == "link" or "href" not in attributes
+    assert "default-src 'none'" in text
+    shown = "".join(elements.texts)
+    for said in ("<script>alert(1)</script>", "{{ 7 * 7 }}", "\\u202eturned", "\\x1b[31mred\\x00", "\\ud800"):
+        assert said in shown
+    assert not re.search("[\u202a-\u202e\x1b\x00]", text)
+
+
+def test_every_request_shows_the_real_review_each_text_and_the_history(evaluated, page):
+    out, results, snapshot = evaluated
+    shown = requests(results, out, snapshot)
+    assert {one["user"] for one in shown} == set(USERS) and len(shown) == len(USERS)
+    elements = "".join(Elements(page.read_text(encoding="utf-8")).texts)
+    written = {(line["user_id"], line["method"]): line for line in files.read_lines(out / files.PREDICTIONS)}
+    for one in shown:
+        assert visible(one["real"]) in elements
+        assert [text["method"] for text in one["texts"]] == ["nonperso", "rag", "dep"]
+        for text in one["texts"]:
+            assert text["text"] == written[one["user"], text["method"]]["prediction"] and visible(text["text"]) in elements
+        used = [(one["user"], asin) for asin in written[one["user"], "rag"]["shown"]]
+        past = snapshot.reviews(used)
+        assert [entry["text"] for entry in one["history"]] == [past[key].text for key in used] and used
+    assert "nothing" in elements, "an empty text is said to be one"
+
+
+def test_the_page_has_all_of_the_results(evaluated, page):
+    _, results, _ = evaluated
+    text = page.read_text(encoding="utf-8")
+    assert text.count("<svg") >= 5 and "Swap test" in text and "few users (5)" in text
+    assert results["settings"]["split_digest"] in text and "rouge-score" in text and "transformers" in text
+    assert page.stat().st_mode & 0o077 == 0, "it holds what people wrote"
+
+
+def test_a_page_of_many_methods_hides_the_pairs_that_are_not_dep_s():
+    text = render(made(nonperso=0.0, rag=0.1, dep=0.5, pag=0.2), [])
+    assert "all 12 comparisons" in text and text.count('class="won"') >= 6
+    assert 'class="best"' in text
+
+
+def test_a_page_that_cannot_be_written_is_an_error_with_words(evaluated, tmp_path):
+    out, results, snapshot = evaluated
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DepError, match="cannot write"):
+        write_page(tmp_path / "file" / "page.html", results, out, snapshot)
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
+@pytest.mark.parametrize("window", ["1200,900", "390,844"])
+def test_a_browser_shows_it_without_a_word_on_its_console(page, tmp_path, window):
+    asked = [
+        CHROMIUM, "--headless=new", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'chrome'}",
+        f"--window-size={window}", "--enable-logging=stderr", f"--screenshot={tmp_path / 'page.png'}", page.as_uri(),
+    ]  # fmt: skip
+    done = subprocess.run(asked, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "CONSOLE" not in done.stderr, done.stderr
+    assert (tmp_path / "page.png").stat().st_size > 10_000
