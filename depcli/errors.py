@@ -22,6 +22,10 @@ class NotFound(DepError):
     exit_code = NOT_FOUND
 
 
+class Unknown(NotFound):
+    """A user or item that the store does not know: the fault of one request, unlike a store that is gone."""
+
+
 class MissingDependency(DepError):
     """A package to install or a device that is not there."""
 

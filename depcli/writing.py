@@ -13,7 +13,7 @@ from depcli.adapters.project import plain, project
 from depcli.analysts.analyst import Analyst
 from depcli.analysts.cache import ProfileCache
 from depcli.backbones.catalogue import Backbone
-from depcli.errors import Incompatible, NotFound
+from depcli.errors import Incompatible, NotFound, Unknown
 from depcli.methods.profiler import Profiler
 from depcli.personal.choices import choices_of
 from depcli.personal.history import store_text, unknown_user
@@ -137,13 +137,13 @@ def find_request(
 ) -> Request:  # fmt: skip
     """A request for a user and an item of the store; an unknown item is fine once it is described.
 
-    Raises NotFound with what there is.
+    Raises Unknown with what there is.
     """
     if not snapshot.has_user(user_id):
         raise unknown_user(snapshot, user_id)
     known = snapshot.items([asin]).get(asin)
     if known is None and item_title is None and item_description is None and asin not in snapshot.sums([asin]):
-        raise NotFound(
+        raise Unknown(
             f"no item {asin!r} in {store_text(snapshot)}",
             f"it describes {snapshot.counts()['items']:,} items; describe this one with --item-title and --item-description",
         )

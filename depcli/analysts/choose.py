@@ -40,11 +40,11 @@ def analyst(
 def _analyst(engine, backbone: Backbone, sampling: Sampling) -> Analyst:
     revision = f"@{backbone.revision}" if backbone.revision else ""
     name = f"{engine.name}:{backbone.name}{revision}"
-    weights = partial(_state, engine, backbone)
+    weights = partial(weights_state, engine, backbone)
     return Analyst(engine, name, temperature=sampling.temperature, top_p=sampling.top_p, weights=weights)
 
 
-def _state(engine, backbone: Backbone) -> str:
+def weights_state(engine, backbone: Backbone) -> str:
     """Which weights an engine runs: a revision, or where they are when they run elsewhere."""
     form = engines.FORMS[engine.name]
     if form is None:

@@ -22,7 +22,7 @@ class Entry:
 COMMANDS = {
     "ingest": Entry("ingest", "Put reviews into the store.", "what was committed is kept: run the same command again"),
     "train": Entry("train", "Train an adapter on the reviews in the store.", "go on with the same command and --resume"),
-    "write": Entry("write", "Write a review in somebody's voice."),
+    "write": Entry("write", "Write reviews in somebody's voice.", "what is in --out is kept: run the same command again"),
     "eval": Entry("evaluate", "Compare methods on held-out reviews.", "predictions are kept: run the same command again"),
     "signal": Entry("signal", "Measure how well the vectors tell users apart."),
     "compare": Entry("compare", "Test finished evaluations against each other."),

@@ -1,6 +1,8 @@
-"""`dep write`: one review in somebody's voice."""
+"""`dep write`: one review in somebody's voice, or a file of them."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import click
 
@@ -20,11 +22,17 @@ from depcli.cli.options import (
     query_embedder,
 )
 from depcli.cli.preset import choose_preset, tell_preset
+from depcli.errors import DONE, FAILURE
 
 
 @click.command("write")
-@click.option("--user", required=True, metavar="ID", help="Who writes: a user of the store.")
-@click.option("--item", required=True, metavar="ID", help="About what: an item of the store, or a new one that you describe.")
+@click.option("--user", metavar="ID", help="Who writes: a user of the store.")
+@click.option("--item", metavar="ID", help="About what: an item of the store, or a new one that you describe.")
+@click.option(
+    "--requests", metavar="FILE",
+    help="Many at once: JSON lines with user_id, asin, maybe rating, title, item_title, item_description, id; - for stdin.",
+)  # fmt: skip
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Where those go, as JSON lines.")
 @click.option("--rating", type=Finite(0, 10), help="The rating that the review shall have.")
 @click.option("--title", help="The title that the review shall have.")
 @choose_preset()
@@ -58,15 +66,19 @@ from depcli.cli.preset import choose_preset, tell_preset
 @may_download
 @every_command
 def command(
-    setting: Setting, user: str, item: str, rating: float | None, title: str | None, method: str, engine: str | None,
+    setting: Setting, user: str | None, item: str | None, requests: str | None, out: Path | None, rating: float | None,
+    title: str | None, method: str, engine: str | None,
     adapter: str | None, backbone: str | None, seed: int, temperature: float, top_p: float, max_new_tokens: int | None,
     item_title: str | None, item_description: str | None, template: str | None, at: str | None, as_of: float | None,
     min_peers: int | None, history: int | None, show_prompt: bool, analyst: str | None, choices: dict, preset: str | None,
-) -> None:  # fmt: skip
+) -> int:  # fmt: skip
     """Write the review that a user would write about an item.
 
     The same seed gives the same review. An item that the store does not know is described by --item-title and
     --item-description.
+
+    With --requests a whole file is written into --out, one line for each request and in their order. Interrupted, the same
+    command goes on. A request that cannot be written has `error` in its line; then the exit code is 1.
 
     \b
     Examples:
@@ -77,24 +89,35 @@ def command(
       dep write --user U --item A --method rag --engine openai --backbone qwen3-8b
       dep write --user U --item A --method drp --analyst llamacpp:qwen2.5-7b
       dep write --user U --item A --preset rag-paper --backbone mini
+      dep write --requests wanted.jsonl --out reviews.jsonl
     """
     from dataclasses import replace
+    from functools import partial
 
-    from depcli import engines, writing
+    from depcli import batch, engines, readers, writing
     from depcli.adapters.files import read_config
     from depcli.analysts.choose import analyst as asked_analyst
+    from depcli.cli.written import document_of, show_batch, show_progress, tell_written
     from depcli.portraits import profile_document
     from depcli.profiles import writing_parts
     from depcli.records import Sampling
     from depcli.store import Store
 
+    of_one = {
+        "--user": user, "--item": item, "--rating": rating, "--title": title, "--item-title": item_title,
+        "--item-description": item_description, "--show-prompt": show_prompt or None,
+    }  # fmt: skip
+    _check_use(requests, out, of_one)
     sink = setting.sink
     store = Store.open(setting.profiles)
     snapshot = store.snapshot(at, as_of=as_of)
     tell_moment(sink, as_of)
-    request = writing.find_request(
-        snapshot, user, item, rating=rating, title=title, item_title=item_title, item_description=item_description
-    )
+    if requests is None:
+        request = writing.find_request(
+            snapshot, user, item, rating=rating, title=title, item_title=item_title, item_description=item_description
+        )
+    else:
+        lines, total = readers.read_requests(requests), readers.count_requests(requests)
     parts = writing_parts(setting.profiles, method=method, adapter=adapter, backbone=backbone, engine=engine)
     for reason in parts.reasons:
         sink.note(reason)
@@ -116,13 +139,21 @@ def command(
             store=store, snapshot=snapshot, method=method, backbone=parts.backbone, engine=loaded, adapter_folder=parts.adapter,
             template=template, min_peers=min_peers, history=history, analyst=asked, embedder=embedder,
             choices=choices,
-            on_profile=lambda reviews: sink.note(f"{asked.name} makes a profile from {reviews} reviews"),
+            on_profile=lambda reviews: None if requests else sink.note(f"{asked.name} makes a profile from {reviews} reviews"),
         )  # fmt: skip
         room = max_new_tokens or min(Sampling().max_new_tokens, loaded.context - writer.builder.max_input_tokens)
         sampling = replace(drawing, max_new_tokens=room)
+        if requests is not None:
+            with sink.progress("writing", "reviews") as update:
+                settings = batch.settings_of(writer, snapshot, parts.backbone, sampling, asked)
+                report = batch.write_all(
+                    lines, out, writer, snapshot, sampling, settings, total=total, on_progress=partial(show_progress, update)
+                )
+            show_batch(sink, requests, out, report)
+            return FAILURE if report.failed else DONE
         on_text = None if sink.is_json else sink.piece
         (written,) = writer.write([request], sampling, on_text)
-    document = {**_document(written, parts, sampling, snapshot, writer, show_prompt), **told}
+    document = {**document_of(written, parts, sampling, snapshot, writer, show_prompt), **told}
     if written.prompt.profile:
         document |= {"analyst": asked.name, "profile": profile_document(written.prompt.profile)}
     sink.result(document, lambda: sink.piece("\n"))  # the human form has the text already, without its last line break
@@ -130,65 +161,17 @@ def command(
         sink.aside(document["prompt"].rstrip("\n"))
     if "profile" in document:
         tell_profile(sink, document["profile"])
-    _tell(sink, document)
+    tell_written(sink, document)
+    return DONE
 
 
-def _document(written, parts, sampling, snapshot, writer, show_prompt: bool) -> dict:
-    from dataclasses import asdict
-
-    request, prompt, completion = written.request, written.prompt, written.completion
-    return {
-        "text": completion.text,
-        "finish": completion.finish,
-        "user_id": request.user_id,
-        "item": {"asin": request.item.asin, "title": request.item.title, "description": request.item.description},
-        "rating": request.rating,
-        "title": request.title,
-        "method": parts.method,
-        "engine": parts.engine,
-        "backbone": parts.backbone.name,
-        "adapter": parts.adapter.name if parts.adapter else None,
-        "store_commit": snapshot.commit.id,
-        "as_of": snapshot.moment,
-        "adapter_as_of": (writer.adapter_config or {}).get("as_of"),
-        "min_peers": writer.builder.min_peers,
-        "history": writer.builder.k,
-        "choices": asdict(writer.builder.choices),
-        "seed": sampling.seed,
-        "request_seed": written.seed,
-        "temperature": sampling.temperature,
-        "top_p": sampling.top_p,
-        "max_new_tokens": sampling.max_new_tokens,
-        "prompt_tokens": completion.prompt_tokens,
-        "generated_tokens": completion.generated_tokens,
-        "seconds": round(completion.seconds, 3),
-        "reviews_used": [
-            {
-                "asin": past.review.asin, "item_title": past.item.title, "rating": past.review.rating, "title": past.review.title,
-                "timestamp": past.review.timestamp, "peers": past.peers,
-            }
-            for past in prompt.shown
-        ],
-        "reviews_dropped": prompt.dropped,
-        "reviews_pooled": len(prompt.pooled),
-        **({"prompt": prompt.render()} if show_prompt else {}),
-    }  # fmt: skip
-
-
-def _tell(sink, document: dict) -> None:
-    used, pooled = document["reviews_used"], document["reviews_pooled"]
-    few = "without peers" if document["min_peers"] == 1 else f"with fewer than {document['min_peers']} peers"
-    alone = sum(past["peers"] < document["min_peers"] for past in used)
-    said = [f"{len(used)} past reviews read" + (f", {alone} of them {few}" if alone else "")]
-    if pooled:
-        said = [f"the vectors of {pooled} past reviews read as one soft token"]
-    if document["reviews_dropped"]:
-        said.append(f"{document['reviews_dropped']} left out, the prompt was full")
-    said.append(f"{document['prompt_tokens']:,} tokens read, {document['generated_tokens']:,} written")
-    said.append(f"{document['seconds']:.1f} s, seed {document['seed']}")
-    sink.note("; ".join(said))
-    learned = document["adapter_as_of"]
-    if document["as_of"] is not None and document["adapter"] and (learned is None or learned > document["as_of"]):
-        sink.note("the adapter has learned from later reviews too: dep train --as-of makes one that has not")
-    if document["finish"] == "length":
-        sink.note("the review was cut off: raise --max-new-tokens")
+def _check_use(requests: str | None, out: Path | None, of_one: dict) -> None:
+    """Options of one review do not go with those of many."""
+    if requests is None and out is None:
+        if missing := [option for option in ("--user", "--item") if of_one[option] is None]:
+            raise click.UsageError(f"{' and '.join(missing)} missing: who writes about what, or --requests and --out.")
+        return
+    if requests is None or out is None:
+        raise click.UsageError("--requests and --out go together.")
+    if given := [option for option, value in of_one.items() if value is not None]:
+        raise click.UsageError(f"{given[0]} is for one review; with --requests each line says it.")

@@ -1,7 +1,8 @@
 """Engines: SoftPrompts in, Completions out. All of them are used alike; they differ in what they need and how fast they are.
 
 An engine has `name`, `width` (H, None where soft tokens cannot go in), `chat`, `context` (positions), `count(text)`,
-`generate(requests, on_text)`, `close()`, and is a context manager.
+`generate(requests, on_text)`, `close()`, and is a context manager; `together` is how many requests it computes so that the
+rounding of one depends on the others, 1 where each stands alone.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """llama.cpp's C API as far as writing needs it: one GGUF, one sequence, tokens and embedding rows in turn.
 
 Hazards that shape this file: a batch longer than the context's n_batch aborts the whole process; a batch holds tokens or rows,
-never both; positions must follow on without gap; buffers that the library returns are reused by its next call.
+never both; positions must follow on without gap; buffers that the library returns are reused by its next call; how a prompt is
+cut into batches shows in the last bits of its logits.
 """
 
 from __future__ import annotations
@@ -10,7 +11,9 @@ import ctypes
 import os
 import warnings
 from collections import deque
+from collections.abc import Iterator, Sequence
 from functools import cached_property
+from itertools import takewhile
 from pathlib import Path
 
 import llama_cpp as lib
@@ -18,7 +21,7 @@ import numpy as np
 
 from depcli.errors import BadInput, DepError, Incompatible, MissingDependency
 
-_BATCH = 512
+_PIECE, _PIECE_ON_GPU = 128, 512  # positions that are evaluated at once; half as many cost `mini` 5 % of its speed
 _CONTEXT_STEP = 1024
 _WARN, _CONTINUE = 3, 5  # ggml_log_level
 _log: deque[str] = deque(maxlen=12)
@@ -37,9 +40,10 @@ def _said() -> str:
 
 
 class LlamaContext:
-    """A loaded GGUF and its key/value memory for one sequence. `feed` appends, `logits` reads the last position.
+    """A loaded GGUF and its key/value memory for one sequence. `read` takes a prompt, `feed` appends a token, `logits` are those
+    of the last position.
 
-    `exact`: float32 key/value memory and no flash attention. The memory grows to what `begin` asks for.
+    `exact`: float32 key/value memory and no flash attention. The memory grows to what `read` asks for.
     Raises BadInput for a damaged file, Incompatible for a model that cannot write from embedding rows, MissingDependency when
     `device` is 'cuda' and the library cannot use it.
     """
@@ -55,8 +59,11 @@ class LlamaContext:
         self.path, self.exact = path, exact
         self._context = None
         self._position = 0
+        self._read: list[tuple[int, bytes]] = []  # the pieces of the last prompt, as far as they are in the memory
         params = lib.llama_model_default_params()
-        params.n_gpu_layers = 0 if device == "cpu" else -1
+        on_gpu = device != "cpu" and lib.llama_supports_gpu_offload()
+        params.n_gpu_layers = -1 if on_gpu else 0
+        self._piece = _PIECE_ON_GPU if on_gpu else _PIECE
         self._model = lib.llama_model_load_from_file(os.fsencode(path), params)
         if not self._model:
             raise BadInput(f"llama.cpp cannot load {path}: {_said()}", "fetch the file again, or make it anew")
@@ -87,18 +94,52 @@ class LlamaContext:
 
     # -- the sequence
 
-    def begin(self, positions: int) -> None:
-        """Start a new sequence with room for `positions`; what an earlier one left, even an interrupted one, is gone."""
+    def read(self, parts: Sequence[list[int] | np.ndarray], room: int) -> int:
+        """Evaluate a prompt of token ids and soft tokens (n, width) float32 for `logits`, with room for as many positions after
+        it; what an earlier prompt left, even an interrupted one, is gone. Returns how many positions were not evaluated, since
+        the prompt before began alike.
+
+        A prompt is cut into pieces at places that depend on nothing before it, and only whole pieces are used again: the numbers
+        are those of an evaluation from scratch, to the last bit.
+        """
+        pieces = [piece for part in parts for piece in _pieces(part, self._piece)]
+        self._make_room(sum(map(len, pieces)) + room)
+        keys = [(piece.ndim, piece.tobytes()) for piece in pieces]
+        pairs = zip(keys[:-1], self._read, strict=False)  # without the last piece, which makes the logits
+        shared = len(list(takewhile(lambda pair: pair[0] == pair[1], pairs)))
+        self._go_back(shared, sum(map(len, pieces[:shared])))
+        reused = self._position
+        for i in range(len(self._read), len(pieces)):
+            self._evaluate(pieces[i], last=i == len(pieces) - 1)
+            self._read.append(keys[i])
+        return reused
+
+    def _make_room(self, positions: int) -> None:
         if self._context is None or lib.llama_n_ctx(self._context) < positions:
             self._free_context()
             self._context = self._new_context(positions)
-        lib.llama_memory_clear(lib.llama_get_memory(self._context), True)
+
+    def _go_back(self, pieces: int, positions: int) -> None:
+        """Keep the first so many pieces and positions of what the memory holds, where the model's memory can do that."""
+        memory = lib.llama_get_memory(self._context)
+        del self._read[pieces:]  # first: an interruption must leave nothing here that is not in the memory
+        whole = pieces and lib.llama_memory_seq_pos_min(memory, 0) == 0  # a sliding window may have lost its beginning
+        if whole and lib.llama_memory_seq_rm(memory, 0, positions, -1):
+            self._position = positions
+        else:
+            self.forget()
+
+    def forget(self) -> None:
+        """Empty the memory: the next prompt is evaluated from scratch."""
+        if self._context is not None:
+            lib.llama_memory_clear(lib.llama_get_memory(self._context), True)
+        self._read.clear()
         self._position = 0
 
     def _new_context(self, positions: int):
         params = lib.llama_context_default_params()
         params.n_ctx = -(-positions // _CONTEXT_STEP) * _CONTEXT_STEP
-        params.n_batch = params.n_ubatch = min(_BATCH, params.n_ctx)
+        params.n_batch = params.n_ubatch = self._piece
         params.n_seq_max = 1
         params.n_threads = params.n_threads_batch = _threads()
         if self.exact:
@@ -111,30 +152,28 @@ class LlamaContext:
             raise DepError(f"llama.cpp cannot make room for {params.n_ctx} positions: {_said()}", hint)
         return context
 
-    def feed(self, part: list[int] | np.ndarray, *, last: bool) -> None:
-        """Append token ids, or soft tokens (n, width) float32. With `last`, `logits` can be read after them."""
-        rows = isinstance(part, np.ndarray)
-        values = np.ascontiguousarray(part, np.float32 if rows else np.int32)
-        count = len(values)
-        limit = lib.llama_n_batch(self._context)  # the effective one, which may be less than was asked
-        for start in range(0, count, limit):
-            size = min(limit, count - start)
-            piece = values[start : start + size]
-            batch = lib.llama_batch_init(size, self.width if rows else 0, 1)
-            try:
-                batch.n_tokens = size
-                ctypes.memmove(batch.embd if rows else batch.token, piece.ctypes.data, piece.nbytes)
-                for i in range(size):
-                    batch.pos[i] = self._position + i
-                    batch.n_seq_id[i] = 1
-                    batch.seq_id[i][0] = 0
-                    batch.logits[i] = last and start + i == count - 1  # the library does not zero it
-                code = lib.llama_decode(self._context, batch)
-            finally:
-                lib.llama_batch_free(batch)
-            if code:
-                raise DepError(f"llama.cpp failed to evaluate position {self._position} (code {code}): {_said()}")
-            self._position += size
+    def feed(self, token: int) -> None:
+        """Append one token and make its logits."""
+        self._evaluate(np.array([token], np.int32), last=True)
+
+    def _evaluate(self, piece: np.ndarray, *, last: bool) -> None:
+        """Append token ids (n,) int32 or soft tokens (n, width) float32, no more than a batch takes."""
+        count, rows = len(piece), piece.ndim == 2
+        batch = lib.llama_batch_init(count, self.width if rows else 0, 1)
+        try:
+            batch.n_tokens = count
+            ctypes.memmove(batch.embd if rows else batch.token, piece.ctypes.data, piece.nbytes)
+            for i in range(count):
+                batch.pos[i] = self._position + i
+                batch.n_seq_id[i] = 1
+                batch.seq_id[i][0] = 0
+                batch.logits[i] = last and i == count - 1  # the library does not zero it
+            code = lib.llama_decode(self._context, batch)
+        finally:
+            lib.llama_batch_free(batch)
+        if code:
+            raise DepError(f"llama.cpp failed to evaluate position {self._position} (code {code}): {_said()}")
+        self._position += count
 
     def logits(self) -> np.ndarray:
         """(vocabulary,) float32 of the last position, -inf for ids that have no text."""
@@ -233,6 +272,15 @@ class LlamaContext:
         if self._context is not None:
             lib.llama_free(self._context)
             self._context = None
+        self._read.clear()
+        self._position = 0
+
+
+def _pieces(part: list[int] | np.ndarray, size: int) -> Iterator[np.ndarray]:
+    """What is evaluated at once: token ids (n,) int32 or soft tokens (n, width) float32, n at most `size`."""
+    values = np.ascontiguousarray(part, np.float32 if isinstance(part, np.ndarray) else np.int32)
+    for start in range(0, len(values), size):
+        yield values[start : start + size]
 
 
 def _threads() -> int:

@@ -12,7 +12,7 @@ from depcli.backbones.fetch import gguf_file
 from depcli.engines.checks import check_room, check_width
 from depcli.engines.llama_context import LlamaContext
 from depcli.engines.sampling import Sampler
-from depcli.errors import Incompatible
+from depcli.errors import DepError, Incompatible
 from depcli.personal.template import Chat
 from depcli.records import Completion, Sampling, SoftPrompt, Text
 
@@ -24,6 +24,7 @@ class LlamaCppEngine:
     """Writes with llama.cpp, one request after the other. `exact` keeps keys and values in float32."""
 
     name = "llamacpp"
+    together = 1
 
     def __init__(self, backbone: Backbone, *, offline: bool = False, device: str = "auto", exact: bool = False):
         self.backbone = backbone
@@ -62,7 +63,12 @@ class LlamaCppEngine:
         Raises Incompatible, BadInput.
         """
         for prompt, sampling in requests:
-            yield self._write(prompt, sampling, on_text)
+            try:
+                completion = self._write(prompt, sampling, on_text)
+            except DepError:
+                self._llama.forget()  # what went wrong, not a number perhaps, must not reach the next request
+                raise
+            yield completion
 
     def _write(self, prompt: SoftPrompt, sampling: Sampling, on_text: Callable[[str], None] | None) -> Completion:
         started = time.perf_counter()
@@ -80,7 +86,7 @@ class LlamaCppEngine:
             if on_text and pieces[-1]:
                 on_text(pieces[-1])
             if len(tokens) < sampling.max_new_tokens:
-                self._llama.feed([token], last=True)
+                self._llama.feed(token)
         pieces.append(characters.decode(b"", final=True))
         if on_text and pieces[-1]:
             on_text(pieces[-1])
@@ -102,9 +108,7 @@ class LlamaCppEngine:
         parts = [part for part in parts if len(part)]
         length = sum(map(len, parts))
         check_room(length, max_new_tokens, self.context, self.backbone.name)
-        self._llama.begin(length + max_new_tokens)
-        for i, part in enumerate(parts, start=1):
-            self._llama.feed(part, last=i == len(parts))
+        self._llama.read(parts, max_new_tokens)
         return length
 
     def next_logits(self, prompt: SoftPrompt):

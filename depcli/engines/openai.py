@@ -43,6 +43,7 @@ class OpenAIEngine:
     """
 
     name = "openai"
+    together = 1
     width = None  # of soft tokens: there are none
     chat = Chat("{{ messages[0].content }}" + _BETWEEN + "{{ messages[1].content }}", end="", specials=_CONTROL)
 

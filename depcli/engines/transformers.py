@@ -24,6 +24,7 @@ class TransformersEngine:
     """Writes with a Hugging Face causal LM. `model` and `tokenizer` may be shared with training and scoring."""
 
     name = "transformers"
+    together = WINDOW
 
     def __init__(self, model, tokenizer, name: str):
         """`name` is what errors call the backbone."""

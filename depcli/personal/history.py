@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from depcli.errors import NotFound
+from depcli.errors import Unknown
 from depcli.records import Request, Stored, stable_order
 
 
@@ -23,11 +23,11 @@ def most_recent(stored: Sequence[Stored], k: int) -> list[Stored]:
     return list(stored[-k:]) if k else []
 
 
-def unknown_user(snapshot, user_id: str) -> NotFound:
+def unknown_user(snapshot, user_id: str) -> Unknown:
     """The error that says that this snapshot has nothing by a user."""
     users = f"it knows {snapshot.counts()['users']:,} users; ids are case-sensitive"
     untimed = "" if snapshot.moment is None else ", and reviews without a time are left out"
-    return NotFound(f"no user {user_id!r} in {store_text(snapshot)}", users + untimed)
+    return Unknown(f"no user {user_id!r} in {store_text(snapshot)}", users + untimed)
 
 
 def store_text(snapshot) -> str:

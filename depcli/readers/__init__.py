@@ -4,5 +4,8 @@ from __future__ import annotations
 
 from depcli.readers.entries import BadLine
 from depcli.readers.reader import FORMATS, Reader, open_reviews, read_items
+from depcli.readers.requests import RequestLine, count_requests, read_requests
 
-__all__ = ["FORMATS", "BadLine", "Reader", "open_reviews", "read_items"]
+__all__ = [
+    "FORMATS", "BadLine", "Reader", "RequestLine", "count_requests", "open_reviews", "read_items", "read_requests",
+]  # fmt: skip

@@ -33,7 +33,7 @@ class Reader:
         try:
             for number, text, reason in self._entries:
                 try:
-                    record = self._parse(_object(text, reason))
+                    record = self._parse(json_object(text, reason))
                 except BadField as problem:
                     record = BadLine(number, str(problem), _excerpt(text or ""))
                 yield record
@@ -84,7 +84,7 @@ def _look(name: str, entries: Iterator, detect: _Detector) -> tuple[list, str, s
     for entry in itertools.islice(entries, _TRIED):
         seen.append(entry)
         try:
-            record = _object(*entry[1:])
+            record = json_object(*entry[1:])
         except BadField as error:
             problem = problem or f"line {entry[0]}: {error}"
             continue
@@ -101,7 +101,8 @@ def _look(name: str, entries: Iterator, detect: _Detector) -> tuple[list, str, s
     raise BadInput(f"cannot tell what {name} holds: its objects have {keys}", hint)
 
 
-def _object(text: str | None, reason: str) -> Mapping:
+def json_object(text: str | None, reason: str) -> Mapping:
+    """The object that a line holds; raises BadField with what it is instead (`reason` where there is no text)."""
     if text is None:
         raise BadField(reason)
     try:

@@ -101,7 +101,7 @@ def test_predictions_without_settings_are_not_mixed_with(tmp_path):
 
 
 def test_one_run_at_a_time_and_free_again_after(tmp_path):
-    with claimed(tmp_path, {}), pytest.raises(DepError, match="another evaluation"), claimed(tmp_path, {}):
+    with claimed(tmp_path, {}), pytest.raises(DepError, match="another process"), claimed(tmp_path, {}):
         pass
     with pytest.raises(KeyboardInterrupt), claimed(tmp_path, {}):
         raise KeyboardInterrupt

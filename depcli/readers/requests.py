@@ -1,0 +1,81 @@
+"""Lines of a requests file: who shall write about what."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from depcli.readers import fields
+from depcli.readers.entries import BadField
+from depcli.readers.files import open_source
+from depcli.readers.reader import json_object
+
+_WORDS = ("title", "item_title", "item_description")
+
+
+@dataclass(frozen=True)
+class RequestLine:
+    """One line. `asked` are the arguments of writing.find_request, {} when the line is no request: `problem` says why.
+
+    `number` counts from 1 (in a JSON array: the element), `digest` is of the text of the line, `id` is what it calls itself.
+    """
+
+    number: int
+    digest: str
+    asked: Mapping[str, object] = field(default_factory=dict)
+    id: str | int | None = None
+    problem: str = ""
+
+
+def read_requests(path: str | os.PathLike) -> Iterator[RequestLine]:
+    """The lines of a file (plain or gzipped, JSON lines or an array), or of standard input for '-': user_id, asin and maybe
+    rating, title, item_title, item_description, id. Other fields mean nothing, so that a file of reviews is one of requests.
+
+    Raises BadInput for a file that cannot be read, at once, or while iterating when it breaks off: what came before it is good.
+    """
+    return _lines(open_source(path))
+
+
+def count_requests(path: str | os.PathLike) -> int | None:
+    """How many lines there are; None for a pipe, which can be read once only."""
+    source = open_source(path) if os.path.isfile(path) else None
+    if source is None:
+        return None
+    try:
+        return sum(1 for _ in source.entries())
+    finally:
+        source.close()
+
+
+def _lines(source) -> Iterator[RequestLine]:
+    try:
+        for number, text, reason in source.entries():
+            digest = hashlib.sha256((text or reason).strip().encode("utf-8", "surrogatepass")).hexdigest()[:16]
+            try:
+                record = json_object(text, reason)
+                name = _name(record.get("id"))
+            except BadField as problem:
+                yield RequestLine(number, digest, problem=str(problem))
+                continue
+            try:
+                yield RequestLine(number, digest, _asked(record), name)
+            except BadField as problem:
+                yield RequestLine(number, digest, id=name, problem=str(problem))
+    finally:
+        source.close()
+
+
+def _asked(record: Mapping) -> dict:
+    return {
+        "user_id": fields.identifier(record.get("user_id"), "user id"), "asin": fields.identifier(record.get("asin"), "item id"),
+        "rating": fields.rating(record.get("rating")),
+        **{name: fields.words(record[name], name) for name in _WORDS if record.get(name) is not None},
+    }  # fmt: skip
+
+
+def _name(value: object) -> str | int | None:
+    if value is not None and (isinstance(value, bool) or not isinstance(value, str | int)):
+        raise BadField("the id is neither a string nor a whole number")
+    return value

@@ -1,0 +1,162 @@
+"""Files of runs that go on: lines appended as they are made, and beside them the settings they were made with.
+
+A kill at any moment costs at most the line being written: the next run drops an unfinished last line and goes on.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from depcli.atomic import write_atomically
+from depcli.errors import BadInput, DepError, Incompatible
+
+
+@contextmanager
+def claimed(lines: Path, settings: dict, *, beside: Path, lock: Path, growing: Sequence[str] = ()) -> Iterator[None]:
+    """The right to add to the file `lines`, for one process at a time (the one that holds `lock`), and only with the settings it
+    was begun with, which are kept in the file `beside` (JSON values). Those named in `growing` are objects, which may get further
+    entries. Makes the folder.
+
+    Raises Incompatible naming the settings that differ, DepError when another run is writing or the folder cannot be written.
+    """
+    from filelock import FileLock, Timeout
+
+    holder = FileLock(lock)
+    with file_errors(lines):
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            holder.acquire(timeout=0)
+        except Timeout:
+            raise DepError(f"another process is writing to {lines}", "wait for it, or name another place with --out") from None
+    try:
+        _settle(lines, beside, json.loads(json.dumps(settings)), growing)
+        yield
+    finally:
+        holder.release()
+
+
+def _settle(lines: Path, beside: Path, settings: dict, growing: Sequence[str]) -> None:
+    """Note the settings of a new file; those of one that was begun must be the same."""
+    remedy = f"name another place with --out, or delete {lines} and {beside} to start again"
+    if not beside.exists():
+        if lines.exists():
+            raise Incompatible(f"{lines} is there, but not the settings it was made with ({beside})", remedy)
+        write_json(beside, settings)
+        return
+    found = read_json(beside, remedy)
+    for name in growing:
+        if isinstance(found.get(name), dict) and isinstance(settings.get(name), dict):
+            settings = {**settings, name: found[name] | settings[name]}
+            found[name] = settings[name] | found[name]
+    different = [
+        f"{name}: expected {json.dumps(found.get(name))}, found {json.dumps(settings.get(name))}"
+        for name in sorted(found.keys() | settings.keys())
+        if found.get(name) != settings.get(name)
+    ]
+    if different:
+        raise Incompatible(f"{lines} was begun with other settings; {'; '.join(different)}", remedy)
+    if growing:
+        write_json(beside, settings)
+
+
+class JsonLines:
+    """A file of JSON objects, one a line, that only grows. `entries` are those that were there; a torn last line is cut off."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        cut_torn_line(path)
+        self.entries = list(read_lines(path))
+
+    def append(self, entries: Iterable[dict]) -> Iterator[dict]:
+        """Write each entry and flush it to the disk before it is passed on."""
+        for entry in append_lines(self.path, entries):
+            self.entries.append(entry)
+            yield entry
+
+
+def append_lines(path: Path, entries: Iterable[dict]) -> Iterator[dict]:
+    """Write each entry and flush it to the disk before it is passed on; none is kept."""
+    for entry in entries:
+        with file_errors(path), path.open("ab") as file:
+            file.write(_line(entry))
+            file.flush()
+            os.fsync(file.fileno())
+        yield entry
+
+
+def cut_torn_line(path: Path) -> None:
+    """Take off what a killed process wrote of its last line."""
+    if not path.exists():
+        return
+    with file_errors(path), path.open("r+b") as file:
+        end, step = file.seek(0, os.SEEK_END), 1 << 16
+        stop = end
+        while stop > 0:  # from the back: the file may be large
+            start = max(0, stop - step)
+            file.seek(start)
+            newline = file.read(stop - start).rfind(b"\n")
+            if newline >= 0:
+                stop = start + newline + 1
+                break
+            stop = start
+        if stop < end:
+            file.truncate(stop)
+
+
+def read_lines(path: Path) -> Iterator[dict]:
+    """The objects of a file of JSON lines, none when there is no file. Raises BadInput with the number of a line that is none."""
+    if not path.exists():
+        return
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            try:
+                entry = json.loads(line)
+                if not isinstance(entry, dict):
+                    raise ValueError("not an object")
+            except ValueError as error:
+                raise BadInput(f"{path}, line {number}: {error}", f"delete {path} to start it again") from error
+            yield entry
+
+
+def read_json(path: Path, remedy: str) -> dict:
+    """Raises BadInput, with `remedy` as its hint, when the file holds no JSON object."""
+    try:
+        content = json.loads(path.read_bytes())
+        if not isinstance(content, dict):
+            raise ValueError("not an object")
+    except ValueError as error:
+        raise BadInput(f"{path}: {error}", remedy) from error
+    return content
+
+
+def write_json(path: Path, content: dict) -> None:
+    """Atomically: the file is the old one or the new one."""
+    with file_errors(path):
+        write_atomically(path, (json.dumps(content, indent=2, ensure_ascii=True, allow_nan=False) + "\n").encode("ascii"))
+
+
+def write_lines(path: Path, entries: Iterable[dict]) -> None:
+    """All at once and atomically, for what is derived from other files."""
+    with file_errors(path):
+        write_atomically(path, b"".join(map(_line, entries)))
+
+
+def _line(entry: dict) -> bytes:
+    # Escaped to ASCII: a model may write anything, and every line stays a line for every reader.
+    return json.dumps(entry, ensure_ascii=True, allow_nan=False).encode("ascii") + b"\n"
+
+
+@contextmanager
+def file_errors(path: Path) -> Iterator[None]:
+    """Raise a DepError for what a disk can do to a file: no room, no permission, another file in the way."""
+    try:
+        yield
+    except OSError as error:
+        raise DepError(
+            f"cannot write {path}: {error.strerror or error}",
+            "make room or give access there and run the same command again (it goes on), or name another place with --out",
+        ) from error

@@ -1,0 +1,84 @@
+"""`dep write --requests`: what a shell sees."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+
+import pytest
+
+from depcli.cli import main
+from tests.personal.conftest import few_people, made_store
+
+
+@pytest.fixture(scope="module")
+def profiles(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("profiles")
+    made_store(folder, *few_people(2))
+    return folder
+
+
+@pytest.fixture
+def ask(profiles, compact_backbone, tmp_path):
+    """(the command but --requests, where its output goes)"""
+    out = tmp_path / "out.jsonl"
+    options = ["--method", "rag", "--backbone", str(compact_backbone), "--max-new-tokens", "4", "--profiles", str(profiles)]
+    return ["write", "--out", str(out), *options], out
+
+
+def lines_of(profiles, count: int) -> list[str]:
+    from depcli.store import Store
+
+    user = Store.open(profiles).snapshot().user_ids()[0]
+    return [json.dumps({"user_id": user, "asin": f"new{n}", "item_title": f"Thing {n}"}) + "\n" for n in range(count)]
+
+
+def test_a_file_and_its_json_summary(ask, profiles, tmp_path, capsys):
+    command, out = ask
+    wanted = tmp_path / "wanted.jsonl"
+    wanted.write_text("".join(lines_of(profiles, 3)))
+    assert main([*command, "--requests", str(wanted), "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert (document["requests"], document["written"], document["failed"], document["kept"]) == (3, 3, 0, 0)
+    assert document["out"] == str(out) and len(out.read_text().splitlines()) == 3
+    assert main([*command, "--requests", str(wanted)]) == 0
+    assert "3 lines were there" in capsys.readouterr().out
+    assert main([*command, "--requests", str(wanted), "--seed", "1"]) == 1
+    assert "other settings; sampling" in capsys.readouterr().err
+
+
+def test_failed_requests_are_counted_shown_and_in_the_exit_code(ask, profiles, monkeypatch, capsys):
+    command, out = ask
+    bad = [json.dumps({"user_id": f"nobody\x1b{n}", "asin": "x"}) + "\n" for n in range(7)]
+    given = io.TextIOWrapper(io.BytesIO("".join([*lines_of(profiles, 1), *bad]).encode()))
+    monkeypatch.setattr(sys, "stdin", given)
+    assert main([*command, "--requests", "-"]) == 1
+    captured = capsys.readouterr()
+    assert captured.out.startswith(f"{out}: 1 review, 7 not written, in ")
+    assert "-, line 2: no user 'nobody\\x1b0' in the store" in captured.err and "and 2 more" in captured.err
+    assert ["error" in json.loads(line) for line in out.read_text().splitlines()] == [False, *[True] * 7]
+
+
+def test_files_that_cannot_be_read(ask, tmp_path, capsys):
+    command, out = ask
+    (tmp_path / "empty.jsonl").write_text("")
+    for name, said in (("none.jsonl", "no file"), ("empty.jsonl", "is empty"), ("", "is a folder")):
+        assert main([*command, "--requests", str(tmp_path / name)]) == 5
+        assert said in capsys.readouterr().err
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--requests", "a"], "go together"), (["--out", "b"], "go together"), ([], "--user and --item missing"),
+        (["--user", "u"], "--item missing"), (["--requests", "a", "--out", "b", "--user", "u"], "--user is for one review"),
+        (["--requests", "a", "--out", "b", "--item", "i"], "--item is for one"), (["--requests", "a", "--out", "."], "directory"),
+        (["--requests", "a", "--out", "b", "--rating", "3"], "--rating is for one"),
+        (["--requests", "a", "--out", "b", "--show-prompt"], "--show-prompt is for one"),
+    ],
+)  # fmt: skip
+def test_options_of_one_review_and_of_many_exclude_each_other(options, said, capsys):
+    assert main(["write", *options]) == 2
+    assert said in capsys.readouterr().err
