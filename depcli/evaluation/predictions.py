@@ -10,8 +10,8 @@ from depcli import resumable
 from depcli.resumable import JsonLines, read_json, read_lines, write_json, write_lines
 
 __all__ = [
-    "ALIGNMENT", "NLL", "PER_METHOD", "PREDICTIONS", "RESULTS", "SCORES", "SETTINGS", "SWAP", "JsonLines", "claimed", "read_json", "read_lines",
-    "write_json", "write_lines",
+    "ALIGNMENT", "NLL", "PER_METHOD", "PREDICTIONS", "RESULTS", "SCORES", "SETTINGS", "SWAP", "JsonLines", "claimed", "read_json",
+    "read_lines", "write_json", "write_lines",
 ]  # fmt: skip
 
 SETTINGS, PREDICTIONS, NLL, SCORES, RESULTS = "settings.json", "predictions.jsonl", "nll.jsonl", "scores.jsonl", "results.json"
