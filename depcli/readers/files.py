@@ -95,6 +95,7 @@ class Source:
         while True:
             at = (_BETWEEN if number else _START).match(text, at).end()
             if text.startswith("]", at):
+                self._refuse_more(text[at + 1 :].encode("utf-8", "surrogateescape"), number)
                 return
             try:
                 end = decoder.raw_decode(text, at)[1]
@@ -110,14 +111,23 @@ class Source:
             yield number, *_decoded(text[at:end].encode("utf-8", "surrogateescape"))
             at = end
 
-    def _peek(self) -> bytes:
-        return self._read(self._stream.peek, 4096, "its first bytes")
+    def _refuse_more(self, rest: bytes, number: int) -> None:
+        """Whatever follows the array would be left out without a word: another array, say, of files that were joined by cat."""
+        while not rest.strip(_WHITE):
+            rest = self._read(self._stream.read, _BLOCK_BYTES, f"element {number}")
+            if not rest:
+                return
+        message = f"{self.name} goes on after the end of its JSON array of {number:,} elements"
+        raise BadInput(message, "the array was read; name files one by one, or write one object per line")
 
-    def _read(self, read: Callable[[int], bytes], size: int, place: str) -> bytes:
+    def _peek(self) -> bytes:
+        return self._read(self._stream.peek, 4096, "its first bytes", "nothing of it was read; mend the file and try again")
+
+    def _read(self, read: Callable[[int], bytes], size: int, place: str, hint: str = _KEPT) -> bytes:
         try:
             return read(size)
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-            raise BadInput(f"{self.name} is a broken gzip file after {place}: {error}", _KEPT) from error
+            raise BadInput(f"{self.name} is a broken gzip file after {place}: {error}", hint) from error
         except OSError as error:
             raise BadInput(f"{self.name} cannot be read after {place}: {error.strerror or error}") from error
 

@@ -59,14 +59,15 @@ def backup(
 
 @contextmanager
 def _new_folder(destination: Path, profiles: Path) -> Iterator[Path]:
-    """A temporary folder that takes the name `destination` when the block ends well, and is gone otherwise."""
+    """A temporary folder that takes the name `destination` when the block ends well, and is gone otherwise. (After a kill it is
+    there for everybody to see: it holds what people wrote.)"""
     if os.path.lexists(destination):
         raise DepError(f"{destination} is there already: a backup overwrites nothing", "name a folder that is not there yet")
     if profiles.resolve() in destination.resolve().parents:
         raise DepError(f"{destination} lies within {profiles}, which it shall be a copy of", "name a folder outside it")
     with storage_errors(destination.parent), private():
         destination.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(dir=destination.parent, prefix=f".{destination.name[:100]}."))
+        temporary = Path(tempfile.mkdtemp(dir=destination.parent, prefix=f"{destination.name[:100]}.unfinished-"))
         try:
             yield temporary
             temporary.rename(destination)
@@ -126,5 +127,7 @@ def _files_under(folder: Path) -> Iterator[Path]:
 
 
 def _version(manifest: Path) -> int:
+    if not manifest.stem.isdecimal():  # something else's copy of one
+        return 0
     number = int(manifest.stem)
     return _NEWEST_FIRST - number if number > _NEWEST_FIRST // 2 else number

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from depcli.errors import DepError
-from depcli.store import lance, lineage, recompute, schema
+from depcli.store import commits, lance, lineage, recompute, schema
 from depcli.store.failures import storage_errors
 from depcli.store.finding import BACKUP, Finding
 from depcli.store.schema import INDEXED, ITEMS, REVIEWS, SUMS
@@ -58,7 +58,7 @@ def check(store: Store, on_progress: Callable[[str, int, int], None] | None = No
         run.notes += notes
     run.tables()
     head = log[-1]
-    if run.findings and not store.readable(head):  # forgotten or compacted away while it was looked at
+    if run.findings and commits.readable(store.log())[:1] != commits.readable(log)[:1]:  # some of it was given up meanwhile
         return check(store, on_progress)
     return CheckReport(head.number, head.id, run.checked, tuple(run.findings), tuple(run.notes), time.monotonic() - started)
 

@@ -93,7 +93,8 @@ def append(
     table, number: int, action: str, source: str, counts: Mapping[str, int], versions: Mapping[str, int],
     embedder: EmbedderIdentity,
 ) -> Commit:  # fmt: skip
-    """Write the row that makes everything before it count."""
+    """Write the row that makes everything before it count. A `source` is a file name, which may hold bytes that no table can."""
+    source = source.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
     now = datetime.now(UTC).isoformat(timespec="milliseconds")
     commit = Commit(number, uuid.uuid4().hex[:12], now, action, source, dict(counts), dict(versions), embedder)
     row = {

@@ -21,6 +21,7 @@ from depcli.store.schema import DATA_TABLES
 from depcli.store.tables import Tables
 
 KEEP_DAYS = 7.0
+_MOST_DAYS = 36_500.0  # no commit is older, and no calendar goes back for ever
 _MARGIN_SECONDS = 3600.0  # LanceDB asks the clock again when it comes to removing
 
 
@@ -37,6 +38,7 @@ class Compacted:
 def compact(tables: Tables, keep_days: float = KEEP_DAYS, needed: Collection[str] = ()) -> Compacted:
     """Join, index, and drop what no commit of the last `keep_days` days needs, nor one from the oldest of `needed` (commit
     ids) on. The newest commit stays, however old. With 0 days and nothing needed, it alone."""
+    keep_days = min(keep_days, _MOST_DAYS)
     with storage_errors(tables.folder), uninterrupted():
         before = _size(tables.folder)
         tables.roll_back()

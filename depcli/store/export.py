@@ -50,6 +50,8 @@ def whole_file(path: Path, *, replace: bool = False) -> Iterator[BinaryIO]:
     A name that ends in .gz is compressed. Raises DepError when the file is there, unless it shall be replaced."""
     if os.path.lexists(path) and not replace:
         raise DepError(f"{path} is there already", "give another name, or --replace")
+    if path.is_dir():
+        raise DepError(f"{path} is a folder", f"name a file: {path / 'reviews.jsonl.gz'}")
     if not path.parent.is_dir():
         raise DepError(f"no folder {path.parent}", f"make it: mkdir -p {path.parent}")
     with atomically(path) as raw:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from depcli.store import erase, lance
-from depcli.store.commits import Commit, readable
+from depcli.store.commits import Commit, of, readable
 from depcli.store.finding import BACKUP, Finding
 from depcli.store.schema import COMMITS, DATA_TABLES
 
@@ -22,7 +22,7 @@ def check(folder: Path, log: Sequence[Commit]) -> tuple[list[Finding], list[str]
     db = lance.connect(folder)
     there = {name: lance.versions(lance.open_table(db, name)) for name in written}
     findings, notes = [*_commits(log), *_versions(log, there)], []
-    if is_being_written(folder):
+    if is_being_written(folder) or of(folder)[-1] != log[-1]:
         notes.append("a writer is at work: what it has not committed is not part of this")
     else:
         findings += [*_lost(log[-1], there[COMMITS], written[COMMITS]), *_unfinished(folder)]
@@ -100,14 +100,14 @@ def _newest_written(folder: Path, name: str) -> int:
 
 
 def _leftovers(folder: Path, head: Commit, there: Mapping[str, Sequence[int]]) -> list[str]:
-    """What the next writer undoes or removes."""
+    """What the next writer undoes, and what compacting removes."""
     notes = []
     newer = {name: versions[-1] - head.versions[name] for name, versions in there.items() if name in head.versions}
     if any(newer.values()):
         names = ", ".join(name for name, count in newer.items() if count)
         notes.append(f"{names}: written to after the newest commit by a writer that was killed; the next one undoes it")
     if files := sum(1 for _ in folder.glob("*.lance/**/.tmp*")):
-        notes.append(f"{files:,} temporary files of a writer that was killed; the next one removes them")
+        notes.append(f"{files:,} temporary files of a writer that was killed: dep compact removes them")
     return notes
 
 

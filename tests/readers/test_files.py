@@ -81,6 +81,16 @@ def test_broken_array_gives_what_stands_before_and_then_the_place(tmp_path):
             next(entries)
 
 
+@pytest.mark.parametrize("between", ["", "\n", "," + " " * 50])
+def test_what_follows_an_array_is_not_left_out_without_a_word(tmp_path, monkeypatch, between):
+    monkeypatch.setattr(files, "_BLOCK_BYTES", 7)
+    (tmp_path / "a.json").write_text(f"[{line(0)}]{between}[{line(1)}]")
+    entries = iter(open_reviews(tmp_path / "a.json"))
+    assert next(entries).text == "text 0"
+    with pytest.raises(BadInput, match="goes on after the end of its JSON array of 1 elements"):
+        next(entries)
+
+
 def test_truncated_gzip_gives_what_it_can_and_then_says_where_it_broke_off(tmp_path):
     whole = gzip.compress(many(5000))
     for cut in (len(whole) // 2, len(whole) - 3):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import stat
 import subprocess
 import sys
@@ -77,6 +78,13 @@ def test_nothing_is_overwritten_and_no_copy_lies_within_itself(filled, tmp_path)
         backup(filled, tmp_path / "file" / "copy")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder", "link", "profiles"]
     assert not list((tmp_path / "folder").iterdir())
+
+
+def test_a_file_among_the_versions_that_is_none_of_them(filled, tmp_path):
+    versions = filled.folder / "reviews.lance" / "_versions"
+    shutil.copy(next(versions.glob("*.manifest")), versions / "18446744073709551000 (copy).manifest")
+    backup(filled, tmp_path / "copy")
+    assert contents(Store.open(tmp_path / "copy").snapshot()) == contents(filled.snapshot())
 
 
 def test_an_interrupted_backup_leaves_nothing(filled, tmp_path):

@@ -118,6 +118,12 @@ def test_what_a_killed_writer_left_is_no_damage(filled):
     assert not any("killed" in note or "at work" in note for note in check(filled).notes)
 
 
+def test_a_commit_that_comes_while_the_log_is_looked_at_is_no_trace_of_a_kill(filled):
+    log = filled.log()
+    upsert(filled, [replace(some_reviews()[0], text="the newest", timestamp=2000.0)])
+    assert not any("killed" in note for note in lineage.check(filled.folder, log)[1])
+
+
 def test_checking_changes_nothing(filled):
     def files() -> dict[Path, int]:
         return {path: path.stat().st_mtime_ns for path in filled.folder.rglob("*") if path.is_file()}

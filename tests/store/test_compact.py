@@ -15,6 +15,7 @@ import pytest
 from depcli.errors import NotFound
 from depcli.records import Item, Review
 from depcli.store import Store
+from depcli.store.check import check
 from depcli.store.compact import compact
 from depcli.store.ingest import ingest
 from tests.store.made import MadeEmbedder, contents, some_reviews, upsert, worst_difference
@@ -108,6 +109,26 @@ def test_the_newest_commit_stays_and_nothing_to_do_is_no_commit(store):
         assert compacted(store, keep_days=days).dropped == 0 and store.log()[-1].number == number
         assert contents(store.snapshot()) == before
     assert unreadable(store) == [0, 1]
+
+
+@pytest.mark.parametrize("days", [1e6, 1e300])
+def test_more_days_than_a_calendar_has_keep_everything(store, days):
+    upsert(store, some_reviews())
+    assert compacted(store, keep_days=days).dropped == 0 and unreadable(store) == []
+
+
+def test_checking_while_old_commits_are_dropped_finds_no_damage(store):
+    class DroppedMeanwhile(Store):
+        def log(self):
+            log = super().log()
+            if len(log) == 3:
+                compacted(store)
+            return log
+
+    upsert(store, some_reviews()[:20])
+    make_older(store, 300)
+    upsert(store, some_reviews()[20:])
+    assert check(DroppedMeanwhile.open(store.path)).ok and unreadable(store) == [0, 1]
 
 
 def test_zero_days_keep_the_newest_commit_alone(store):

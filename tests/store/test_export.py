@@ -129,6 +129,8 @@ def test_a_file_is_whole_or_not_there_and_for_its_owner_alone(tmp_path):
     with whole_file(tmp_path / "old", replace=True) as file:
         file.write(b"new")
     assert (tmp_path / "old").read_text() == "new" and stat.S_IMODE((tmp_path / "old").stat().st_mode) == 0o600
+    with pytest.raises(DepError, match="is a folder"), whole_file(tmp_path, replace=True):
+        pass
     with pytest.raises(DepError, match="no folder"), whole_file(tmp_path / "nothing" / "file"):
         pass
 

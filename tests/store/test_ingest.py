@@ -152,3 +152,8 @@ def test_ctrl_c_while_embedding_keeps_the_commits_before_it(store):
     assert store.snapshot().counts()["reviews"] == 40
     report, embedder = run(store, some_reviews())
     assert len(embedder.texts) == report.added == len(some_reviews()) - 40
+
+
+def test_a_file_name_that_is_not_utf_8_is_no_obstacle(store):
+    ingest(store, some_reviews(), MadeEmbedder(), source="caf\udce9.jsonl")
+    assert store.log()[-1].source == "caf\ufffd.jsonl" and store.snapshot().counts()["reviews"] == len(some_reviews())
