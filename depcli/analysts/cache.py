@@ -73,9 +73,10 @@ class ProfileCache:
         return self.folder / f"{key}.json"
 
     def _entries(self) -> Iterator[tuple[Path, dict | None]]:
-        """Every file, with what it holds; None for one that is damaged or was never finished."""
+        """Every file, with what it holds; None for one that is damaged or was never finished. Folders are nobody's profiles."""
         for path in sorted(self.folder.iterdir()) if self.folder.is_dir() else ():
-            yield path, _read(path)
+            if path.is_symlink() or not path.is_dir():
+                yield path, _read(path)
 
 
 @contextmanager

@@ -55,6 +55,8 @@ def command(setting: Setting, mend: bool, no_wait: bool) -> int:
 
 
 def _show(sink, document: dict) -> None:
+    from depcli.cli.layout import paragraph
+
     sink.line(f"{document['profiles']}, commit {document['number']} ({document['commit']}), in {document['seconds']:.1f} s")
     wrong: dict[str, int] = {}
     for finding in document["findings"]:
@@ -65,9 +67,11 @@ def _show(sink, document: dict) -> None:
     sink.table(("what", *shown), [(part, *(f"{columns[name].get(part, 0):,}" for name in shown)) for part in parts])
     for finding in document["findings"]:
         sink.line(f"{finding['what']}: {finding['count']:,} {finding['message']}")
-        for example in finding["examples"]:
-            sink.line(f"  {example}")
+        for example in finding["examples"]:  # with ids, which may hold line breaks
+            for line in paragraph(example, indent="  ", lines=3):
+                sink.line(line)
         if finding["remedy"]:
             sink.line(f"  {finding['remedy']}")
     for note in document["notes"]:
-        sink.line(f"note: {note}")
+        for line in paragraph(f"note: {note}", lines=3):
+            sink.line(line)

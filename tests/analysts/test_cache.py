@@ -104,6 +104,7 @@ def test_a_profile_is_not_kept_while_somebody_in_it_is_being_forgotten(cache, tm
 def test_damage_is_no_profile_and_goes_with_the_next_forgetting(cache, tmp_path, damage):
     (tmp_path / FOLDER / "k1.json").write_bytes(damage)
     (tmp_path / FOLDER / ".k2.json.left").write_bytes(damage)  # as a killed process leaves it
+    (tmp_path / FOLDER / "folder").mkdir()
     assert cache.get("k1") is None and cache.of_user("anna", "drp") == []
     assert forget(tmp_path, ["nobody"]) == 2 and cache.get("k2") == PROFILE
 

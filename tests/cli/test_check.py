@@ -7,9 +7,10 @@ import json
 import pytest
 
 from depcli.cli import main
+from depcli.records import Review
 from depcli.store import Store
-from tests.store.damage import DAMAGES, commit_as_it_is, fill
-from tests.store.made import IDENTITY
+from tests.store.damage import DAMAGES, commit_as_it_is, fill, table_of
+from tests.store.made import IDENTITY, upsert
 
 
 @pytest.fixture
@@ -48,6 +49,17 @@ def test_damage_is_said_and_mended(store, capsys):
     assert store.log()[-1].action == "repair"
     assert main(["check", "--repair"]) == 0
     assert "repaired" not in capsys.readouterr().out
+
+
+def test_an_id_cannot_pass_for_lines_of_the_report(store, capsys):
+    review = Review("user\nnote: nothing is wrong", "item " + "x" * 500, "text")
+    upsert(store, [review])
+    table_of(store, "reviews").update("text = 'text'", {"text": "other"})
+    commit_as_it_is(store)
+    assert main(["check"]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert "  user user note: nothing is wrong, item item" in lines
+    assert not any(line.startswith("note: nothing") for line in lines) and max(map(len, lines[1:])) <= 80
 
 
 def test_the_table_says_what_was_repaired(store, capsys):
