@@ -17,6 +17,7 @@ from depcli.evaluation import report
 from depcli.evaluation.comparing import LOWER_IS_BETTER
 from depcli.evaluation.plots import Point, intervals
 from depcli.evaluation.scoring import ALIGNMENT
+from depcli.resumable import file_errors
 
 REQUESTS = 20
 _NORMAL = 1.959964  # an interval of 95 % is this many standard errors to either side
@@ -28,7 +29,7 @@ _OBEYED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud8
 def write_page(path: Path, results: dict, out: Path, snapshot) -> None:
     """Write the page of the evaluation in the folder `out` to `path`, atomically. `snapshot` is the store it was made on: titles
     of items and past reviews come from it. Raises DepError when the file cannot be written."""
-    with files.file_errors(path.parent):
+    with file_errors(path):
         write_atomically(path, render(results, requests(results, out, snapshot)).encode("utf-8"))
 
 
