@@ -88,6 +88,13 @@ def test_copies_are_called_different_anywhere_at_most_as_often_as_promised():
     assert wrong <= trials * 0.05 + 4 * (trials * 0.05 * 0.95) ** 0.5 < uncorrected
 
 
+def test_what_batches_change_of_a_likelihood_is_no_difference():
+    x = np.random.default_rng(4).gamma(4.0, size=50)
+    systems = {"a": {"nll": Values(x)}, "b": {"nll": Values(x * (1 + 1e-6))}, "c": {"nll": Values(x * (1 + 1e-3))}}
+    found = compare(systems, names(50), [("a", "b"), ("a", "c")])
+    assert [(one["difference"] > 0, one["clear"], one["better"]) for one in found] == [(False, False, None), (True, True, "a")]
+
+
 def test_a_method_that_is_better_is_found_and_its_copy_is_not():
     found = compare(made(80, 3, a=0.0, copy=0.0, best=0.2), names(80), [("a", "copy"), ("a", "best"), ("copy", "best")])
     assert [one["better"] for one in found] == [None, "best", "best"]
