@@ -55,7 +55,10 @@ class _Methods(click.ParamType):
     "--seeds", type=click.IntRange(min=1), default=1, show_default=True, metavar="N",
     help="Write each N times, with the sampling seeds from --seed on; more can be added later.",
 )  # fmt: skip
-@click.option("--swap", is_flag=True, help="Also measure what the user's own history is worth, against a stranger's.")
+@click.option(
+    "--swap", is_flag=True,
+    help="Also measure what the user's own history is worth, against a stranger's; where profiles are used, theirs are made too.",
+)  # fmt: skip
 @click.option(
     "--report", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE.html",
     help="Write a page about it too, with 20 requests side by side; it needs no network.",
