@@ -50,7 +50,7 @@ from depcli.errors import DONE, FAILURE
 @click.option("--max-new-tokens", type=click.IntRange(min=1), metavar="N", help="[default: 2048, or less in a short context]")
 @click.option("--item-title", metavar="TEXT", help="Title of the item, instead of the store's.")
 @click.option("--item-description", metavar="TEXT", help="Description of the item, instead of the store's.")
-@click.option("--template", metavar="NAME", help="full, compact, or a .jinja file of yours; an adapter brings its own.")
+@click.option("--template", metavar="NAME", help="full, compact, compact-user-first, or a .jinja file; an adapter has its own.")
 @at_commit
 @as_of_moment
 @click.option(

@@ -64,6 +64,7 @@ class LlamaContext:
         on_gpu = device != "cpu" and lib.llama_supports_gpu_offload()
         params.n_gpu_layers = -1 if on_gpu else 0
         self._piece = _PIECE_ON_GPU if on_gpu else _PIECE
+        self._flash = on_gpu and not exact  # on CPUs it costs more for each written token than it saves in reading a prompt
         self._model = lib.llama_model_load_from_file(os.fsencode(path), params)
         if not self._model:
             raise BadInput(f"llama.cpp cannot load {path}: {_said()}", "fetch the file again, or make it anew")
@@ -141,9 +142,10 @@ class LlamaContext:
         params.n_ctx = -(-positions // _CONTEXT_STEP) * _CONTEXT_STEP
         params.n_batch = params.n_ubatch = self._piece
         params.n_seq_max = 1
-        params.n_threads = params.n_threads_batch = _threads()
-        if self.exact:
+        params.n_threads = params.n_threads_batch = threads()
+        if not self._flash:
             params.flash_attn_type = lib.LLAMA_FLASH_ATTN_TYPE_DISABLED
+        if self.exact:
             params.type_k = params.type_v = lib.GGML_TYPE_F32
         _log.clear()
         context = lib.llama_init_from_model(self._open_model, params)
@@ -283,7 +285,8 @@ def _pieces(part: list[int] | np.ndarray, size: int) -> Iterator[np.ndarray]:
         yield values[start : start + size]
 
 
-def _threads() -> int:
+def threads() -> int:
+    """How many threads llama.cpp gets: OMP_NUM_THREADS, else one for each processor that we may use."""
     asked = os.environ.get("OMP_NUM_THREADS", "")
     if asked.isdigit() and int(asked):
         return int(asked)

@@ -21,7 +21,8 @@ _COMPOSED = frozenset({"qwen2"})
 
 
 class LlamaCppEngine:
-    """Writes with llama.cpp, one request after the other. `exact` keeps keys and values in float32."""
+    """Writes with llama.cpp, one request after the other. `exact` keeps keys and values in float32. `reused` is how many
+    positions of the last prompt were not evaluated, since the one before began alike."""
 
     name = "llamacpp"
     together = 1
@@ -30,6 +31,7 @@ class LlamaCppEngine:
         self.backbone = backbone
         self._llama = LlamaContext(gguf_file(backbone, offline=offline), device=device, exact=exact)
         self.width, self.context = self._llama.width, self._llama.positions
+        self.reused = 0
         self._grammar = None  # made when a schema is asked for: it takes a second with a large vocabulary
         self._composed = self._llama.metadata("tokenizer.ggml.pre") in _COMPOSED
         try:
@@ -108,7 +110,7 @@ class LlamaCppEngine:
         parts = [part for part in parts if len(part)]
         length = sum(map(len, parts))
         check_room(length, max_new_tokens, self.context, self.backbone.name)
-        self._llama.read(parts, max_new_tokens)
+        self.reused = self._llama.read(parts, max_new_tokens)
         return length
 
     def next_logits(self, prompt: SoftPrompt):

@@ -9,7 +9,8 @@ import pytest
 
 from depcli.backbones import find
 from depcli.engines import load
-from depcli.records import Sampling, SoftPrompt, Text, Vectors
+from depcli.personal.template import Template
+from depcli.records import Item, PastReview, Request, Review, Sampling, SoftPrompt, Text, Vectors
 
 GREEDY = Sampling(temperature=0, max_new_tokens=12)
 
@@ -95,6 +96,21 @@ def test_the_shared_beginning_is_not_evaluated_again(used):
     used._llama.feed(int(np.argmax(used._llama.logits())))
     length = len(changed[-1])
     assert used._llama.read(changed, 1) == sum(map(len, changed)) - (length % piece or piece)  # all but the last piece
+
+
+def test_a_template_with_the_item_last_shares_the_whole_history(used):
+    past = [
+        PastReview(Review("u", f"i{n}", f"Said about number {n}. " * 4), Item(f"i{n}", f"Thing {n}"), None, None, 0)
+        for n in range(8)
+    ]
+    for name, shares in (("compact-user-first", True), ("compact", False)):
+        template, lengths = Template(name), []
+        for item in ("A Kettle", "The Lamp"):
+            parts = template.parts(used.chat, Request("u", Item("new", item)), past)
+            used.next_logits(SoftPrompt(parts))
+            lengths.append(sum(used.count(part.text) for part in parts))
+        least = lengths[1] - used.count("[Item Title] The Lamp<|im_end|>\n<|im_start|>assistant\n") - used._llama._piece
+        assert used.reused >= least > 100 if shares else used.reused < 100
 
 
 def test_an_interruption_anywhere_leaves_nothing_behind(used, fresh, monkeypatch):

@@ -138,7 +138,7 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize("text", HOSTILE)
-@pytest.mark.parametrize("name", ["full", "compact"])
+@pytest.mark.parametrize("name", ["full", "compact", "compact-user-first"])
 def test_user_text_is_data(name, text):
     past = PastReview(Review("u", "a", text, 4.0, text), Item("a", text, text), np.ones(3, np.float32), None, 0)
     parts = Template(name).parts(
