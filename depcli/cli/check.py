@@ -33,7 +33,14 @@ def command(setting: Setting, mend: bool, no_wait: bool) -> int:
     from depcli.store.check import check
     from depcli.store.repair import repair
 
-    sink, store, repaired = setting.sink, Store.open(setting.profiles), {}
+    sink, repaired = setting.sink, {}
+
+    def on_wait(holder: str) -> None:
+        sink.note(f"waiting for process {holder}, which is writing to the store")
+
+    if mend and (undone := Store.undo_cut_versions(setting.profiles, not no_wait, on_wait)):
+        sink.note(f"given up, since its file was cut short: what was written last ({undone} of the tables' versions)")
+    store = Store.open(setting.profiles)
     with sink.progress("checking", "rows") as update:
 
         def show(what: str, done: int, total: int) -> None:
@@ -43,8 +50,7 @@ def command(setting: Setting, mend: bool, no_wait: bool) -> int:
         if mend:
             repaired = repair(
                 store, report.findings, lambda: embedders.for_store(store.embedder, offline=setting.offline, ask=sink.ask),
-                wait=not no_wait,
-                on_wait=lambda holder: sink.note(f"waiting for process {holder}, which is writing to the store"),
+                wait=not no_wait, on_wait=on_wait,
             )  # fmt: skip
             report = check(store, show)
     document = {"profiles": str(setting.profiles), "ok": report.ok, **asdict(report), "repaired": repaired}

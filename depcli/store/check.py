@@ -21,6 +21,7 @@ from depcli.store.finding import BACKUP, Finding
 from depcli.store.schema import INDEXED, ITEMS, REVIEWS, SUMS
 from depcli.store.store import Store
 
+_CUT = "dep check --repair, in case a write was cut short; if that does not help, restore a backup"
 SUM_TOLERANCE = 1e-6  # per component of a sum of unit vectors: 64-bit sums drift by 1e-9, a lost review shows as 1e-2
 _LOOKUPS = 1024  # values per index that are looked up through it and counted without it
 _EXAMPLES = 3
@@ -101,7 +102,7 @@ class _Run:
         db, tables = lance.connect(self._store.folder), {}
         wanted = schema.schemas(self._head.embedder.dimension)
         for name in INDEXED:
-            with self.part(name):
+            with self.part(name, _CUT):
                 table = lance.open_table(db, name, self._head.versions[name])
                 if not table.schema.equals(wanted[name]):
                     message = f"the table has not the columns that {self._head.embedder.dimension}-d vectors need"

@@ -16,6 +16,7 @@ from depcli.store.past import PastSnapshot
 from depcli.store.schema import COMMITS, DATA_TABLES, INDEXED, REVIEWS, schemas
 from depcli.store.snapshot import Snapshot
 from depcli.store.tables import Tables
+from depcli.store.whole import undo_cut_versions
 from depcli.store.writer import Writer
 
 _FOLDER, _LOCK = "store", "write.lock"
@@ -56,6 +57,16 @@ class Store:
                 f"use --embedder {made_with.name}, or another folder with --profiles",
             )
         return cls(path, made_with)
+
+    @staticmethod
+    def undo_cut_versions(path: str | Path, wait: bool = True, on_wait: Callable[[str], None] | None = None) -> int:
+        """Make a store in the profiles folder `path` that a power cut left unreadable open again: what was being written last is
+        given up, be it a whole commit. Returns how many versions of tables went."""
+        folder = Path(path) / _FOLDER
+        if not folder.is_dir():
+            return 0
+        with write_lock(folder / _LOCK, wait=wait, on_wait=on_wait), storage_errors(folder):
+            return undo_cut_versions(folder)
 
     def log(self) -> list[Commit]:
         """Every commit, oldest first."""

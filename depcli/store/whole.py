@@ -10,9 +10,10 @@ import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import takewhile
 from pathlib import Path
 
-_ENDS = {".lance": b"LANC", ".arrow": b"ARROW1"}  # rows and indexes; deletions
+_ENDS = {".lance": b"LANC", ".arrow": b"ARROW1", ".manifest": b"LANC"}  # rows and indexes; deletions; versions
 
 
 @contextmanager
@@ -28,6 +29,19 @@ def whole_files(table) -> Iterator[None]:
         if cut:
             _take_back(table, version)
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(cut[0]))
+
+
+def undo_cut_versions(folder: Path) -> int:
+    """Remove the newest versions of the LanceDB tables in `folder` whose manifests are cut, as a power cut may leave them: nobody
+    can open a table with one. A table keeps at least one version. Returns how many went. Nobody else may be writing."""
+    undone = 0
+    for versions in sorted(folder.glob("*.lance/_versions")):
+        manifests = sorted(versions.glob("*.manifest"))  # by names of 20 digits that count down: newest first
+        cut = list(takewhile(lambda path: not _is_whole(path), manifests[:-1]))
+        for path in (*cut, versions / "latest_version_hint.json") if cut else ():
+            path.unlink(missing_ok=True)
+        undone += len(cut)
+    return undone
 
 
 def _files(folder: Path) -> set[Path]:

@@ -10,7 +10,7 @@ from depcli.cli import main
 from depcli.records import Review
 from depcli.store import Store
 from tests.store.damage import DAMAGES, commit_as_it_is, fill, table_of
-from tests.store.made import IDENTITY, upsert
+from tests.store.made import IDENTITY, contents, upsert
 
 
 @pytest.fixture
@@ -88,3 +88,37 @@ def test_what_cannot_be_mended_has_a_remedy_and_stays_a_failure(store, capsys):
 def test_a_folder_without_a_store(tmp_path, capsys):
     assert main(["check", "--profiles", str(tmp_path / "none")]) == 3
     assert "dep ingest" in capsys.readouterr().err
+
+
+def cut_newest_version(store, name: str, keep: float) -> None:
+    manifest = min((store.folder / f"{name}.lance" / "_versions").glob("*.manifest"))
+    manifest.write_bytes(manifest.read_bytes()[: int(keep * manifest.stat().st_size)])
+
+
+@pytest.mark.parametrize("keep", [0.0, 0.5])
+@pytest.mark.parametrize("name", ["reviews", "item_sums", "items"])
+def test_a_power_cut_in_the_middle_of_a_write(store, capsys, name, keep):
+    """A new version of a table, not committed yet, whose file never reached the disk."""
+    before = contents(store.snapshot())
+    table_of(store, name).delete("true")
+    cut_newest_version(store, name, keep)
+    assert main(["check"]) == 1
+    assert "--repair" in (said := capsys.readouterr()).out + said.err
+    assert main(["check", "--repair"]) == 0
+    assert "given up" in capsys.readouterr().err
+    assert contents(Store.open(store.path).snapshot()) == before
+    assert main(["check"]) == 0
+
+
+@pytest.mark.parametrize("keep", [0.0, 0.5])
+def test_a_power_cut_in_the_middle_of_a_commit(store, capsys, keep):
+    before = contents(store.snapshot())
+    upsert(store, [Review("late", "item1", "the last words")])
+    after = contents(store.snapshot())
+    cut_newest_version(store, "commits", keep)
+    assert main(["status"]) == 1 and "--repair" in capsys.readouterr().err
+    assert main(["check", "--repair"]) == 0
+    mended = Store.open(store.path)
+    assert contents(mended.snapshot()) == before
+    upsert(mended, [Review("late", "item1", "the last words")])
+    assert contents(mended.snapshot()) == after and main(["check"]) == 0
