@@ -159,7 +159,6 @@ def _size_on_hub(backbone: Backbone, repo: str, patterns: tuple[str, ...], form:
 
 @contextmanager
 def _hub_errors(backbone: Backbone, repo: str, form: str) -> Iterator[None]:
-    import httpx
     from huggingface_hub import errors
 
     try:
@@ -169,5 +168,5 @@ def _hub_errors(backbone: Backbone, repo: str, form: str) -> Iterator[None]:
         raise NotFound(f"{repo} asks for a licence to be accepted", hint) from error
     except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError) as error:
         raise NotFound(f"the hub has no model {repo}", "check the spelling; a private one needs `hf auth login`") from error
-    except (errors.HfHubHTTPError, errors.LocalEntryNotFoundError, ConnectionError, httpx.HTTPError) as error:
+    except (errors.HfHubHTTPError, errors.LocalEntryNotFoundError, ConnectionError, errors.HTTPError) as error:
         raise _needs_network(backbone, repo, form) from error

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -114,3 +117,50 @@ def test_a_part_of_a_local_split_gguf_that_is_gone(tmp_path):
     (tmp_path / "m-00001-of-00002.gguf").touch()
     with pytest.raises(NotFound, match="m-00002-of-00002.gguf is missing"):
         gguf_file(find(str(tmp_path)))
+
+
+@pytest.fixture
+def hub(monkeypatch):
+    """Let the hub be at this address, and the network be there."""
+    from huggingface_hub import constants
+
+    def at(address: str) -> None:
+        monkeypatch.setattr(constants, "ENDPOINT", address)
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+
+    return at
+
+
+@pytest.mark.parametrize("name", ["qwen2.5-0.5b", "owner/other"])
+def test_a_hub_that_cannot_be_reached_is_no_bug(cache, hub, name):
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    hub(f"http://127.0.0.1:{port}")
+    with pytest.raises(NeedsNetwork, match="cannot be fetched"):
+        weights_folder(find(name))
+
+
+@pytest.mark.parametrize(("status", "code", "error", "said"), [
+    (404, "RepoNotFound", NotFound, "the hub has no model owner/other"),
+    (403, "GatedRepo", NotFound, "asks for a licence to be accepted"),
+    (400, "", NeedsNetwork, "cannot be fetched"),
+])  # fmt: skip
+def test_what_the_hub_refuses_is_said(cache, hub, status, code, error, said):
+    class Refuses(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(status)
+            self.send_header("X-Error-Code", code)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Refuses) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        hub(f"http://127.0.0.1:{server.server_port}")
+        for ask in (weights_folder, lambda backbone: needed(backbone, "weights", offline=False)):
+            with pytest.raises(error, match=said):
+                ask(find("owner/other"))
+        server.shutdown()
