@@ -14,6 +14,8 @@ from pathlib import Path
 from depcli.atomic import write_atomically
 from depcli.errors import BadInput, DepError, Incompatible
 
+_SHOWN = 80  # characters of a setting in an error
+
 
 @contextmanager
 def claimed(lines: Path, settings: dict, *, beside: Path, lock: Path, growing: Sequence[str] = ()) -> Iterator[None]:
@@ -53,7 +55,7 @@ def _settle(lines: Path, beside: Path, settings: dict, growing: Sequence[str]) -
             settings = {**settings, name: found[name] | settings[name]}
             found[name] = settings[name] | found[name]
     different = [
-        f"{name}: expected {json.dumps(found.get(name))}, found {json.dumps(settings.get(name))}"
+        f"{name}: expected {_short(found.get(name))}, found {_short(settings.get(name))}"
         for name in sorted(found.keys() | settings.keys())
         if found.get(name) != settings.get(name)
     ]
@@ -61,6 +63,12 @@ def _settle(lines: Path, beside: Path, settings: dict, growing: Sequence[str]) -
         raise Incompatible(f"{lines} was begun with other settings; {'; '.join(different)}", remedy)
     if growing:
         write_json(beside, settings)
+
+
+def _short(value) -> str:
+    """A setting as people read it; large ones by their beginning."""
+    said = json.dumps(value)
+    return said if len(said) <= _SHOWN else said[: _SHOWN - 3] + "..."
 
 
 class JsonLines:
@@ -81,11 +89,15 @@ class JsonLines:
 def append_lines(path: Path, entries: Iterable[dict]) -> Iterator[dict]:
     """Write each entry and flush it to the disk before it is passed on; none is kept."""
     for entry in entries:
-        with file_errors(path), path.open("ab") as file:
+        with file_errors(path), open(path, "ab", opener=_for_the_owner) as file:
             file.write(_line(entry))
             file.flush()
             os.fsync(file.fileno())
         yield entry
+
+
+def _for_the_owner(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)  # texts of people
 
 
 def cut_torn_line(path: Path) -> None:

@@ -129,3 +129,8 @@ def test_a_full_disk_is_an_error_with_words(tmp_path):
         next(log.append(ENTRIES))
     assert "goes on" in caught.value.hint
     assert log.entries == []
+
+
+def test_lines_are_for_their_owner_alone(tmp_path):
+    list(JsonLines(tmp_path / "lines.jsonl").append([{"id": 1}]))
+    assert (tmp_path / "lines.jsonl").stat().st_mode & 0o077 == 0
