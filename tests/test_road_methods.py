@@ -49,10 +49,10 @@ def trained(store, backbone):
     return {method: trained_by(store, backbone, method) for method in METHODS}
 
 
-def writer(store, backbone, engine, method, folder):
+def writer(store, backbone, engine, method, folder, **options):
     return make_writer(
         store=store, snapshot=store.snapshot(), method=method, backbone=backbone, engine=engine, adapter_folder=folder,
-        embedder=MadeEmbedder(),
+        embedder=MadeEmbedder(), **options,
     )  # fmt: skip
 
 
@@ -166,19 +166,13 @@ def test_an_adapter_writes_with_the_parts_that_it_was_trained_with(store, backbo
         assert {part.kind for part in prompt.parts if isinstance(part, Slot)} == {"his_start", "his", "his_end"}
         assert len(prompt.shown) == 2 and not any(past.review.text in prompt.render() for past in prompt.shown)
         with pytest.raises(Incompatible, match="trained with retrieval random, not recency"):
-            make_writer(
-                store=store, snapshot=store.snapshot(), method="dep", backbone=backbone, engine=engine,
-                adapter_folder=report.folder, choices={"retrieval": "recency"},
-            )  # fmt: skip
+            writer(store, backbone, engine, "dep", report.folder, choices={"retrieval": "recency"})
 
 
 def test_another_number_of_past_reviews_than_in_training_is_refused(trained, store, backbone, tmp_path):
     def shown(method, history, folder=None):
         with engines.load("transformers", backbone) as engine:
-            road = make_writer(
-                store=store, snapshot=store.snapshot(), method=method, backbone=backbone, engine=engine, adapter_folder=folder,
-                embedder=MadeEmbedder(), history=history,
-            )  # fmt: skip
+            road = writer(store, backbone, engine, method, folder, history=history)
             return len(road.builder.build(requests(store)[0]).shown)
 
     assert [shown("rag", k) for k in (0, 1, 2)] == [0, 1, 2] and shown("rag", None) > 2
@@ -205,10 +199,7 @@ def test_an_adapter_learns_from_weighted_differences_and_says_so(store, backbone
     with engines.load("transformers", backbone) as engine:
         assert writer(store, backbone, engine, "dep", report.folder).builder.choices == choices
         with pytest.raises(Incompatible, match="trained with peer-weighting distance, not mean"):
-            make_writer(
-                store=store, snapshot=store.snapshot(), method="dep", backbone=backbone, engine=engine,
-                adapter_folder=report.folder, choices={"peer_weighting": "mean"},
-            )  # fmt: skip
+            writer(store, backbone, engine, "dep", report.folder, choices={"peer_weighting": "mean"})
 
 
 def test_evaluation_compares_all_of_them(trained, store, backbone, tmp_path):

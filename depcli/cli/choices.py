@@ -25,6 +25,25 @@ _OPTIONS = (
 )  # fmt: skip
 
 
+_AS_TRAINED = (
+    click.option(
+        "--min-peers", type=click.IntRange(min=1), metavar="N",
+        help="Nobody is compared with fewer peers; an adapter refuses another N than its own. [default: the adapter's, else 1]",
+    ),
+    click.option(
+        "--history", type=click.IntRange(min=0), metavar="K",
+        help="Past reviews in a prompt at most; an adapter refuses another K. [default: the adapter's, else 8]",
+    ),
+)  # fmt: skip
+
+
+def as_trained(function: Callable) -> Callable:
+    """Add the options min_peers and history of the commands that use an adapter, which has its own."""
+    for option in reversed(_AS_TRAINED):
+        function = option(function)
+    return function
+
+
 _NAMES = ("embeddings", "review_text", "guidance", "retrieval", "peer_weighting")
 
 

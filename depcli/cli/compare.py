@@ -39,10 +39,7 @@ def _folder(run: str, evaluations: Path) -> Path:
 
 
 def _show(sink, found: dict) -> None:
+    from depcli.cli import layout
     from depcli.evaluation import report_between
 
-    for columns, rows in report_between.tables(found):
-        sink.table(columns, rows)
-        sink.line()
-    for line in report_between.notes(found):
-        sink.line(line)
+    layout.report(sink, report_between.tables(found), report_between.notes(found))

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from depcli.cli.analyst import ask_analyst, prepare_analyst
-from depcli.cli.choices import choose_parts
+from depcli.cli.choices import as_trained, choose_parts
 from depcli.cli.moment import as_of_moment, tell_moment
 from depcli.cli.options import (
     BACKBONE_HELP,
@@ -79,14 +79,7 @@ class _Methods(click.ParamType):
 @click.option("--max-new-tokens", type=click.IntRange(min=1), default=2048, show_default=True, metavar="N")
 @choose_parts
 @as_of_moment
-@click.option(
-    "--min-peers", type=click.IntRange(min=1), metavar="N",
-    help="Nobody is compared with fewer peers; an adapter refuses another N than its own. [default: the adapter's, else 1]",
-)  # fmt: skip
-@click.option(
-    "--history", type=click.IntRange(min=0), metavar="K",
-    help="Past reviews in a prompt at most; an adapter refuses another K. [default: the adapter's, else 8]",
-)  # fmt: skip
+@as_trained
 @at_commit
 @may_download
 @every_command
@@ -160,12 +153,9 @@ def command(
 
 
 def _show(sink, results: dict) -> None:
+    from depcli.cli import layout
     from depcli.evaluation import report
 
-    for columns, rows in report.tables(results):
-        sink.table(columns, rows)
-        sink.line()
-    for line in report.notes(results):
-        sink.line(line)
+    layout.report(sink, report.tables(results), report.notes(results))
     for metric, signature in report.signatures(results).items():
         sink.line(f"{metric}: {signature}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 
 from depcli.cli.sink import Sink, visible
@@ -38,6 +38,15 @@ def table(sink: Sink, columns: Sequence[str], rows: Sequence[Sequence[str]], *, 
     others = [max(_width(row[i]) for row in (columns, *rows)) + 2 for i in range(len(columns)) if i != flexible]
     room = max(len(columns[flexible]), 10, WIDTH - sum(others))
     sink.table(columns, [[one_line(cell, room) if i == flexible else cell for i, cell in enumerate(row)] for row in rows])
+
+
+def report(sink: Sink, tables: Iterable[tuple[Sequence[str], Sequence[Sequence[str]]]], notes: Iterable[str]) -> None:
+    """Tables (columns, rows) with a line between them, and below them what is to be known about them."""
+    for columns, rows in tables:
+        sink.table(columns, rows)
+        sink.line()
+    for note in notes:
+        sink.line(note)
 
 
 def day(timestamp: float | None) -> str:

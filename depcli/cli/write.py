@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from depcli.cli.analyst import ask_analyst, prepare_analyst, tell_profile
-from depcli.cli.choices import choose_parts
+from depcli.cli.choices import as_trained, choose_parts
 from depcli.cli.moment import as_of_moment, tell_moment
 from depcli.cli.options import (
     BACKBONE_HELP,
@@ -53,14 +53,7 @@ from depcli.errors import DONE, FAILURE
 @click.option("--template", metavar="NAME", help="full, compact, compact-user-first, or a .jinja file; an adapter has its own.")
 @at_commit
 @as_of_moment
-@click.option(
-    "--min-peers", type=click.IntRange(min=1), metavar="N",
-    help="Nobody is compared with fewer peers; an adapter refuses another N than its own. [default: the adapter's, else 1]",
-)  # fmt: skip
-@click.option(
-    "--history", type=click.IntRange(min=0), metavar="K",
-    help="Past reviews in a prompt at most; an adapter refuses another K. [default: the adapter's, else 8]",
-)  # fmt: skip
+@as_trained
 @choose_parts
 @click.option("--show-prompt", is_flag=True, help="Show on stderr what the model reads; soft tokens appear as «his», «diff».")
 @may_download

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from depcli import resumable
 from depcli.errors import BadInput, Incompatible
 from depcli.evaluation import predictions as files
 from depcli.evaluation.comparing import Values, compare, description
@@ -75,7 +76,7 @@ def compare_runs(folders: Sequence[Path]) -> dict:
 
 def _read(folder: Path, name: str) -> Run:
     results = read_results(folder)
-    lines = files.read_lines(folder / files.SCORES)
+    lines = resumable.read_lines(folder / files.SCORES)
     try:
         scores = {(line["method"], (line["user_id"], line["asin"]), line["seed"]): line for line in lines}
         expected = results["requests"] * len(results["methods"])

@@ -11,6 +11,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from depcli import resumable
 from depcli.atomic import write_atomically
 from depcli.evaluation import predictions as files
 from depcli.evaluation import report
@@ -56,12 +57,12 @@ def requests(results: dict, out: Path, snapshot) -> list[dict]:
     """The first requests of the first seed, in the order of chance in which targets are taken, as the template needs them."""
     methods, seed = list(results["methods"]), results["seeds"][0]
     scores: dict[str, dict[str, dict]] = {}
-    for line in files.read_lines(out / files.SCORES):
+    for line in resumable.read_lines(out / files.SCORES):
         if line["seed"] == seed and (line["id"] in scores or len(scores) < REQUESTS):
             scores.setdefault(line["id"], {})[line["method"]] = line
     written = {
         (line["id"], line["method"]): line
-        for line in files.read_lines(out / files.PREDICTIONS)
+        for line in resumable.read_lines(out / files.PREDICTIONS)
         if line["id"] in scores and line["method"] in methods
     }
     lines = [written[key, methods[0]] for key in scores]

@@ -7,12 +7,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from depcli import resumable
-from depcli.resumable import JsonLines, read_json, read_lines, write_json, write_lines
-
-__all__ = [
-    "ALIGNMENT", "NLL", "PER_METHOD", "PREDICTIONS", "RESULTS", "SCORES", "SETTINGS", "SWAP", "JsonLines", "claimed", "read_json",
-    "read_lines", "write_json", "write_lines",
-]  # fmt: skip
 
 SETTINGS, PREDICTIONS, NLL, SCORES, RESULTS = "settings.json", "predictions.jsonl", "nll.jsonl", "scores.jsonl", "results.json"
 ALIGNMENT, SWAP = "alignment.jsonl", "swap.jsonl"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from depcli import resumable
 from depcli.errors import BadInput, Incompatible, NotFound
 from depcli.evaluation import predictions as files
 
@@ -90,7 +91,7 @@ def read_results(out: Path) -> dict:
     if not path.is_file():
         begun = (out / files.SETTINGS).exists()
         raise NotFound(f"{out} has no finished evaluation", again if begun else "name a folder that `dep eval` wrote to")
-    found = files.read_json(path, again)
+    found = resumable.read_json(path, again)
     if found.get("schema") != SCHEMA:
         raise Incompatible(f"{path} has the schema {found.get('schema')!r}; this version reads {SCHEMA}", again)
     if wrong := problems(found):

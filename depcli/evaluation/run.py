@@ -8,6 +8,7 @@ from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from depcli import resumable
 from depcli.errors import Incompatible, NotFound
 from depcli.evaluation import alignment, swap
 from depcli.evaluation import predictions as files
@@ -67,7 +68,7 @@ def evaluate(
             "seeds": list(runs), "targets": len(pairs), "requests": len(pairs) * len(runs),
             "users": len({target.user_id for target in targets}), **scored,
         }  # fmt: skip
-        files.write_json(out / files.RESULTS, results)
+        resumable.write_json(out / files.RESULTS, results)
     return results
 
 
@@ -81,7 +82,7 @@ def _write(
 ) -> dict:  # fmt: skip
     """Append the missing predictions, all methods for one seed before the next; return what this run (not an earlier one) took
     per method."""
-    log = files.JsonLines(out / files.PREDICTIONS)
+    log = resumable.JsonLines(out / files.PREDICTIONS)
     done = _done(log)
     spent = {name: {"requests": 0, "seconds": 0.0} for name in methods}
     for seed, pairs in runs.items():
@@ -122,7 +123,7 @@ def _profile(profile: Profile) -> dict:
 
 def _weigh(methods: Mapping[str, object], pairs: Mapping[str, Pair], scorer: Scorer, out: Path, on_progress) -> None:
     """Append the missing likelihoods of the real reviews."""
-    log = files.JsonLines(out / files.NLL)
+    log = resumable.JsonLines(out / files.NLL)
     done = _done(log)
     for name, writer in methods.items():
         todo = [key for key in pairs if (name, key) not in done]
@@ -142,7 +143,7 @@ def _swap(
     on_progress,
 ) -> dict[str, tuple[str, ...]]:  # fmt: skip
     """Append the missing likelihoods of the swap test; return what is swapped, by method."""
-    log = files.JsonLines(out / files.SWAP)
+    log = resumable.JsonLines(out / files.SWAP)
     done = _done(log, "variant")
     others = swap.strangers(snapshot, [target for target, _, _ in pairs.values()], candidates)
     keys = [key for key, (target, _, _) in pairs.items() if target.key in others]
@@ -160,10 +161,10 @@ def _align(
     on_progress,
 ) -> str:  # fmt: skip
     """Append the missing difference alignments; return their signature."""
-    log = files.JsonLines(out / files.ALIGNMENT)
+    log = resumable.JsonLines(out / files.ALIGNMENT)
     done = _done(log)
     wanted = {key for pairs in runs.values() for key in pairs}
-    written = [line for line in files.read_lines(out / files.PREDICTIONS) if line["id"] in wanted]
+    written = [line for line in resumable.read_lines(out / files.PREDICTIONS) if line["id"] in wanted]
     targets = [target for target, _, _ in runs[min(runs)].values()]
     real = alignment.real_differences(snapshot, targets, min_peers=min_peers)
     for name in methods:
@@ -174,7 +175,7 @@ def _align(
     return alignment.signature(embedder, min_peers)
 
 
-def _done(log: files.JsonLines, *more: str) -> set[tuple]:
+def _done(log: resumable.JsonLines, *more: str) -> set[tuple]:
     """(method, `more` fields, id) of the lines that are there."""
     return {(entry["method"], *(entry[field] for field in more), entry["id"]) for entry in log.entries}
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from depcli import resumable
 from depcli.evaluation import predictions as files
 from depcli.evaluation.alignment import chance
 from depcli.evaluation.comparing import Values, compare, description
@@ -58,7 +59,7 @@ def score_files(
         systems[name] = values_of(scores, own)
         lines += _lines(name, ids, runs, scores, own)
         notes |= dict.fromkeys(score.note for each in scores.values() for score in each.values() if score.note)
-    files.write_lines(out / files.SCORES, lines)
+    resumable.write_lines(out / files.SCORES, lines)
     differences = compare(systems, users, list(combinations(methods, 2)))
     peers = [aligned[methods[0], key]["peers"] for key in targets] if alignment else []
     peers = [count for count in peers if count is not None]
@@ -84,7 +85,7 @@ def values_of(scores: Mapping[int, Scores], likelihoods: Sequence[dict] | None) 
 
 def _by_key(path: Path, *more: str) -> dict[tuple, dict]:
     """The lines of a file by method, `more` fields and id."""
-    return {(entry["method"], *(entry[field] for field in more), entry["id"]): entry for entry in files.read_lines(path)}
+    return {(entry["method"], *(entry[field] for field in more), entry["id"]): entry for entry in resumable.read_lines(path)}
 
 
 def _scores(entries: list[dict]) -> Scores:

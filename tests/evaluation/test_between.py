@@ -8,6 +8,7 @@ import shutil
 import numpy as np
 import pytest
 
+from depcli import resumable
 from depcli.errors import BadInput, Incompatible, NotFound
 from depcli.evaluation import predictions as files
 from depcli.evaluation import report_between
@@ -41,7 +42,7 @@ def evaluated(snapshot, engine, tmp_path_factory):
 
 
 def scores(folder) -> dict:
-    lines = files.read_lines(folder / files.SCORES)
+    lines = resumable.read_lines(folder / files.SCORES)
     return {(line["method"], (line["user_id"], line["asin"]), line["seed"]): line for line in lines}
 
 
@@ -114,11 +115,11 @@ def test_metrics_of_other_settings_are_left_out_and_said(evaluated, tmp_path):
 def test_another_real_review_is_refused(evaluated, tmp_path):
     other = tmp_path / "other"
     shutil.copytree(evaluated("a", seeds=3), other)
-    lines = [{**line, "real": "0" * 16} for line in files.read_lines(other / files.SCORES)]
-    files.write_lines(other / files.SCORES, lines)
+    lines = [{**line, "real": "0" * 16} for line in resumable.read_lines(other / files.SCORES)]
+    resumable.write_lines(other / files.SCORES, lines)
     with pytest.raises(Incompatible, match="some real reviews in other are not those in a"):
         compare_runs([evaluated("a", seeds=3), other])
-    files.write_lines(other / files.SCORES, lines[:-1])
+    resumable.write_lines(other / files.SCORES, lines[:-1])
     with pytest.raises(BadInput, match="29 lines, not 30"):
         compare_runs([evaluated("a", seeds=3), other])
 

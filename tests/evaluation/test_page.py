@@ -10,6 +10,7 @@ from html.parser import HTMLParser
 
 import pytest
 
+from depcli import resumable
 from depcli.errors import DepError
 from depcli.evaluation import predictions as files
 from depcli.evaluation.likelihood import Scorer
@@ -40,10 +41,10 @@ def evaluated(engine, tmp_path_factory):
         scorer=Scorer(engine.model, engine.tokenizer, 40), sampling=Sampling(max_new_tokens=8), out=place / "run",
         settings={"backbone": {"name": "tiny"}, "engine": "transformers", "evil": EVIL}, strangers_from=split.test,
     )  # fmt: skip
-    lines = list(files.read_lines(place / "run" / files.PREDICTIONS))
+    lines = list(resumable.read_lines(place / "run" / files.PREDICTIONS))
     lines[-1]["prediction"] = f"{EVIL} \ud800"
     lines[0]["prediction"] = " \n"
-    files.write_lines(place / "run" / files.PREDICTIONS, lines)
+    resumable.write_lines(place / "run" / files.PREDICTIONS, lines)
     return place / "run", results, snapshot
 
 
@@ -89,7 +90,7 @@ def test_every_request_shows_the_real_review_each_text_and_the_history(evaluated
     shown = requests(results, out, snapshot)
     assert {one["user"] for one in shown} == set(USERS) and len(shown) == len(USERS)
     elements = "".join(Elements(page.read_text(encoding="utf-8")).texts)
-    written = {(line["user_id"], line["method"]): line for line in files.read_lines(out / files.PREDICTIONS)}
+    written = {(line["user_id"], line["method"]): line for line in resumable.read_lines(out / files.PREDICTIONS)}
     for one in shown:
         assert visible(one["real"]) in elements
         assert [text["method"] for text in one["texts"]] == ["nonperso", "rag", "dep"]

@@ -9,6 +9,7 @@ from statistics import fmean
 import numpy as np
 import pytest
 
+from depcli import resumable
 from depcli.backbones.sequence import encode
 from depcli.errors import Incompatible, NotFound
 from depcli.evaluation import predictions as files
@@ -59,7 +60,7 @@ def finished(evaluation, tmp_path_factory):
 
 
 def lines(out: Path, name: str = files.PREDICTIONS) -> list[dict]:
-    return list(files.read_lines(out / name))
+    return list(resumable.read_lines(out / name))
 
 
 def steady(results: dict) -> dict:

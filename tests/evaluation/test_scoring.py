@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from depcli import resumable
 from depcli.errors import BadInput
 from depcli.evaluation import predictions as files
 from depcli.evaluation.alignment import alignments, real_differences
@@ -29,7 +30,7 @@ SUBJECTS = ("the plot", "her acting", "the score", "his direction", "the ending"
 def plant(out: Path, texts: dict[str, list[str]], references: list[str], users: list[str] | None = None) -> list[str]:
     """A predictions file of planted methods, of one user each where none are named; the ids."""
     ids = [f"{i:016x}" for i in range(len(references))]
-    files.write_lines(
+    resumable.write_lines(
         out / files.PREDICTIONS,
         (
             {"id": key, "method": name, "user_id": user, "asin": "x", "prediction": text, "reference": reference,
@@ -61,13 +62,13 @@ def planted_world(out: Path, methods: dict[str, list[str]], embed) -> list[str]:
     targets = [Target(review.user_id, review.asin, review.timestamp) for review in real]
     ids = plant(out, methods, [review.text for review in real], [review.user_id for review in real])
     of = {key: target for key, target in zip(ids, targets, strict=True)}
-    lines = [{**line, "asin": of[line["id"]].asin} for line in files.read_lines(out / files.PREDICTIONS)]
-    files.write_lines(out / files.PREDICTIONS, lines)
-    files.write_lines(out / files.ALIGNMENT, alignments(embed, lines, real_differences(store.snapshot(), targets)))
+    lines = [{**line, "asin": of[line["id"]].asin} for line in resumable.read_lines(out / files.PREDICTIONS)]
+    resumable.write_lines(out / files.PREDICTIONS, lines)
+    resumable.write_lines(out / files.ALIGNMENT, alignments(embed, lines, real_differences(store.snapshot(), targets)))
     rng = np.random.default_rng(2)
     nats = {"random": 5.0, "stranger": 4.0, "copy": 1.0, "copy2": 1.0}
     hard = rng.gamma(4.0, size=len(ids))
-    files.write_lines(
+    resumable.write_lines(
         out / files.NLL,
         ({"id": key, "method": name, "nats": 20 * (nats[name] + h), "tokens": 20, "cut": False}
          for name in methods for key, h in zip(ids, hard.tolist(), strict=True)),
@@ -123,7 +124,7 @@ def test_intervals_are_over_users(tmp_path):
         {"id": f"{i:016x}", "method": name, "nats": 10.0 + (i * 7 % 5) * (name == "b"), "tokens": 4 + i, "cut": False}
         for name in "ab" for i in range(6)
     ]  # fmt: skip
-    files.write_lines(tmp_path / files.NLL, likelihoods)
+    resumable.write_lines(tmp_path / files.NLL, likelihoods)
     ids = plant(tmp_path, {"a": references, "b": references}, references, ["u", "v", "u", "u", "v", "w"])
     (found, *_) = score_files(tmp_path, ["a", "b"], {0: ids})["differences"]
     a, b = ([entry["nats"] / entry["tokens"] for entry in likelihoods if entry["method"] == name] for name in "ab")
