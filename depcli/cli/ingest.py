@@ -11,10 +11,29 @@ import click
 from depcli.cli.options import Setting, every_command, may_download
 
 
+class _Column(click.ParamType):
+    """FIELD=NAME as a pair."""
+
+    name = "FIELD=NAME"
+
+    def convert(self, value, param, ctx):
+        field, equals, column = value.partition("=") if isinstance(value, str) else (*value, "=")
+        if not (field and equals and column):
+            self.fail(f"{value!r} is not FIELD=NAME, such as text=review_body.", param, ctx)
+        return field.strip(), column
+
+
 @click.command("ingest")
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @click.option("--items", metavar="FILE", help="Titles and descriptions of the items.")
-@click.option("--format", "form", metavar="NAME", help="jsonl or amazon2023. [default: found out from the file]")
+@click.option(
+    "--format", "form", metavar="NAME",
+    help="jsonl, csv, tsv (no quotes), parquet, amazon2023 or dpl. [default: found out from the file]",
+)  # fmt: skip
+@click.option(
+    "--column", "columns", multiple=True, type=_Column(), metavar="FIELD=NAME",
+    help="What user_id, asin, text, rating, title, timestamp, item_title or item_description is called in the files.",
+)  # fmt: skip
 @click.option(
     "--embedder",
     metavar="NAME",
@@ -25,19 +44,22 @@ from depcli.cli.options import Setting, every_command, may_download
 @click.option("--no-wait", is_flag=True, help="Fail at once when another process writes to the store.")
 @every_command
 def command(
-    setting: Setting, files: tuple[str, ...], items: str | None, form: str | None, embedder: str | None, strict: bool,
-    no_wait: bool,
+    setting: Setting, files: tuple[str, ...], items: str | None, form: str | None, columns: tuple[tuple[str, str], ...],
+    embedder: str | None, strict: bool, no_wait: bool,
 ) -> None:  # fmt: skip
     """Put reviews into the store, and make the store if there is none.
 
-    FILE is .jsonl or .json, gzipped or not, or - for standard input. Each review needs a user, an item and a text; rating,
-    title and time are welcome. A review that is known already costs nothing; a newer one replaces the older.
+    FILE is JSON (lines or an array), CSV or TSV, gzipped or not, parquet, the folder of a data set that was saved with
+    save_to_disk(), or - for standard input. Each review needs a user, an item and a text; rating, title and time are
+    welcome. A review that is known already costs nothing; a newer one replaces the older.
     Interrupted, it goes on where it stopped when you run it again.
 
     \b
     Examples:
       dep ingest reviews.jsonl --items items.jsonl
       dep ingest All_Beauty.jsonl.gz --items meta_All_Beauty.jsonl.gz
+      dep ingest amazon.csv --column user_id=customer_id --column asin=product_id --column text=review_body
+      dep ingest DPL-main/Books --items DPL-meta/Books
       zcat reviews.gz | dep ingest - --profiles ~/profiles
     """
     from depcli import embedders, profiles, readers
@@ -46,8 +68,8 @@ def command(
     sink, reports = setting.sink, []
     with ExitStack() as stack:
         # Every file is opened before the store is touched: a typo in the last name shall not cost the work on the first.
-        inputs = [(items, stack.enter_context(readers.read_items(items)))] if items else []
-        inputs += [(file, stack.enter_context(readers.open_reviews(file, form))) for file in files]
+        inputs = [(items, stack.enter_context(readers.read_items(items, dict(columns))))] if items else []
+        inputs += [(file, stack.enter_context(readers.open_reviews(file, form, dict(columns)))) for file in files]
         store, chosen, reason = profiles.store_to_fill(setting.profiles, embedder, offline=setting.offline, ask=sink.ask)
         sink.note(f"embedder: {embedders.describe(chosen.identity)}: {reason}")
         in_use = profiles.commits_in_use(setting.profiles)

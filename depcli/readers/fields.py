@@ -135,7 +135,8 @@ def _plain(value: float, what: str) -> str:
 
 
 def _kind(value: object) -> str:
-    return {bool: "true or false", int: "a number", float: "a number", list: "a list", dict: "an object"}[type(value)]
+    kinds = {bool: "true or false", int: "a number", float: "a number", list: "a list", dict: "an object"}
+    return kinds.get(type(value), "neither text nor a number")  # a parquet file may hold bytes
 
 
 def _shown(value: object) -> str:

@@ -21,6 +21,7 @@ _BLOCK_BYTES = 2**20
 _KEPT = "what stands before it was read; mend the file and run the same command again"
 _GZIP, _UTF16, _BOM = b"\x1f\x8b", (b"\xff\xfe", b"\xfe\xff"), b"\xef\xbb\xbf"
 _WHITE = b" \t\r\n"
+_ALONE = re.compile(r"(?<=\r)(?!\n|$)")  # after the end of a line of an old Mac
 _START, _BETWEEN = re.compile(r"\s*\[?\s*"), re.compile(r"\s*,?\s*")  # of the elements of a JSON array
 
 
@@ -33,6 +34,8 @@ def open_source(path: str | os.PathLike) -> Source:
 
 class Source:
     """One file, decompressed, from its start on."""
+
+    kind, description = "jsonl", ""
 
     def __init__(self, name: str, raw: BinaryIO, *, owned: bool):
         self.name, self._raw, self._owned = name, raw, owned
@@ -51,6 +54,20 @@ class Source:
             self._stream.read(len(_BOM))
         if not head:
             raise BadInput(f"{self.name} is empty")
+
+    @property
+    def head(self) -> bytes:
+        """The first few thousand bytes, decompressed; they are still to be read."""
+        return self._peek()
+
+    def lines(self) -> Iterator[str]:
+        """Lines with their ends (\\n, \\r or \\r\\n); a byte that is not UTF-8 becomes a lone surrogate. A very
+        long line comes in pieces."""
+        utf8, number = codecs.getincrementaldecoder("utf-8")("surrogateescape"), 0
+        while line := self._read(self._stream.readline, _BLOCK_BYTES, f"line {number}"):
+            number += 1
+            text = utf8.decode(line)
+            yield from _ALONE.split(text) if "\r" in text else (text,)
 
     def entries(self) -> Iterator[tuple[int, str | None, str]]:
         """(number from 1, JSON text or None, reason if None): one per line that is not blank, or per element of the array."""

@@ -1,15 +1,24 @@
-"""The formats: from one JSON object to a Review or an Item.
+"""The formats: from one row, whatever file it stands in, to the records that it holds.
 
 jsonl        plain: user_id, asin, text and maybe rating, title, timestamp; other names in use are understood
+csv, tsv     the same in a table with a header; in tsv quotes are characters like any other
+parquet      the same in a parquet file, or in a data set that was saved to a folder
 amazon2023   Amazon Reviews 2023: reviews and item metadata, both keyed by parent_asin
+dpl          DPL: a user, a `profile` of reviews, and one more review as `data`
+
+What a file is (JSON, table, parquet, folder) is seen from its content; a name given to it says how its rows are read.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from depcli.readers import fields
+from depcli.readers.entries import BadField
 from depcli.records import Item, Review
+
+Parsed = Iterable[Review | Item | BadField]  # a BadField among the records: the rest of the row is good
+Parser = Callable[[Mapping], Parsed]
 
 _USER = ("user_id", "reviewerID", "user")
 _TEXT = ("text", "reviewText", "review")
@@ -18,28 +27,59 @@ _TITLE = ("title", "summary")
 _TIMESTAMP = ("timestamp", "unixReviewTime", "date")
 _PLAIN_ITEM = ("asin", "item_id", "parent_asin")
 _AMAZON_ITEM = ("parent_asin", "asin")  # variants of a product share its parent_asin, and reviews are about the product
+_OF_ITEM = {"title": "item_title", "description": "item_description"}  # of an item, in the row of a review
 
 _ANY_ITEM = ("parent_asin", "asin", "item_id")
+COLUMNS = ("user_id", "asin", "text", "rating", "title", "timestamp", *_OF_ITEM.values())
+_HEADER = "Product Description"  # the first paragraph of many an Amazon description, and no part of it
 
 
-def jsonl(record: Mapping) -> Review | Item:
-    return _item(record, _PLAIN_ITEM) if _is_item(record) else _review(record, _PLAIN_ITEM)
+def plain(record: Mapping) -> Parsed:
+    """A review, maybe with the title and description of its item, or an item."""
+    if _is_item(record):
+        return (_item(record, _PLAIN_ITEM),)
+    review = _review(record, _PLAIN_ITEM)
+    described = {name: record[column] for name, column in _OF_ITEM.items() if record.get(column)}
+    return (_item({"asin": review.asin, **described}, ("asin",)), review) if described else (review,)
 
 
-def amazon2023(record: Mapping) -> Review | Item:
-    return _item(record, _AMAZON_ITEM) if _is_item(record) else _review(record, _AMAZON_ITEM)
+def amazon2023(record: Mapping) -> Parsed:
+    """A review or an item."""
+    if not _is_item(record):
+        return (_review(record, _AMAZON_ITEM),)
+    description = record.get("description")
+    if isinstance(description, list) and description[:1] == [_HEADER]:
+        record = {**record, "description": description[1:]}
+    return (_item(record, _AMAZON_ITEM),)
 
 
-def item(record: Mapping) -> Item:
-    """A line of an items file, in either format."""
-    return _item(record, _ANY_ITEM)
+def dpl(record: Mapping) -> Parsed:
+    """The reviews of a user's profile, and the one that is to be written. Rows of one user repeat each other."""
+    if _is_item(record):
+        return (_item(record, _PLAIN_ITEM),)
+    return _of_row(record, {"user_id": fields.identifier(record.get("user_id"), "user id")})
 
 
-PARSERS = {"jsonl": jsonl, "amazon2023": amazon2023}
+def item(record: Mapping) -> Parsed:
+    """A line of an items file, in any format."""
+    return (_item(record, _ANY_ITEM),)
+
+
+PARSERS: dict[str, Parser] = {
+    "jsonl": plain, "csv": plain, "tsv": plain, "parquet": plain, "amazon2023": amazon2023, "dpl": dpl,
+}  # fmt: skip
+
+
+def of_items(columns: Mapping[str, str]) -> dict[str, str]:
+    """The same names for a file of items, where the title is the item's."""
+    own = {column: name for name, column in _OF_ITEM.items()}
+    return {own.get(name, name): column for name, column in columns.items() if name == "asin" or name in own}
 
 
 def detect(record: Mapping) -> tuple[str, str] | None:
-    """(format, reason) when this object is enough to tell."""
+    """(format, reason) when this row is enough to tell."""
+    if isinstance(record.get("data"), Mapping) and isinstance(record.get("profile"), list):
+        return "dpl", "its rows have user_id, profile and data"
     if "parent_asin" in record and (_is_item(record) or _is_review(record)):
         what = "item metadata" if _is_item(record) else "reviews"
         return "amazon2023", f"its objects are {what} with parent_asin"
@@ -51,10 +91,25 @@ def detect(record: Mapping) -> tuple[str, str] | None:
 
 
 def detect_items(record: Mapping) -> tuple[str, str] | None:
-    """(format, reason) when this object can be a line of an items file."""
+    """(format, reason) when this row can be one of an items file."""
     if not any(name in record for name in _ANY_ITEM) or not ("title" in record or "description" in record):
         return None
     return ("amazon2023", "its objects have parent_asin") if "parent_asin" in record else ("jsonl", "its objects have asin")
+
+
+def _of_row(record: Mapping, user: Mapping) -> Parsed:
+    """The profile and the data of a row, each a review without its user."""
+    profile = record.get("profile")
+    if not isinstance(profile, list):
+        raise BadField("no profile" if profile is None else "the profile is not a list")
+    named = [(f"review {number} of the profile", entry) for number, entry in enumerate(profile, 1)]
+    for where, entry in [*named, ("the data", record.get("data"))]:
+        try:
+            if not isinstance(entry, Mapping):
+                raise BadField("not an object")
+            yield _review({**entry, **user}, _PLAIN_ITEM)
+        except BadField as problem:
+            yield BadField(f"{where}: {problem}")
 
 
 def _names(record: Mapping, groups: Sequence[Sequence[str]]) -> str:

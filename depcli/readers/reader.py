@@ -5,12 +5,12 @@ from __future__ import annotations
 import itertools
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
 from depcli.errors import BadInput
 from depcli.readers import formats
+from depcli.readers.containers import open_container
 from depcli.readers.entries import BadField, BadLine
-from depcli.readers.files import Source, open_source
 from depcli.records import Item, Review
 
 FORMATS = tuple(formats.PARSERS)
@@ -25,18 +25,18 @@ class Reader:
     Raises BadInput while iterating when the file breaks off; what came before it is good.
     """
 
-    def __init__(self, source: Source, entries: Iterator, parse: Callable[[Mapping], Review | Item], format: str, reason: str):
+    def __init__(self, source, entries: Iterable, parse: formats.Parser, format: str, reason: str):
         self.format, self.reason = format, reason
         self._source, self._parse, self._entries = source, parse, entries
 
     def __iter__(self) -> Iterator[Review | Item | BadLine]:
         try:
-            for number, text, reason in self._entries:
+            for number, held, reason in self._entries:
                 try:
-                    record = self._parse(json_object(text, reason))
+                    for record in self._parse(json_object(held, reason)):
+                        yield BadLine(number, str(record), _excerpt(held)) if isinstance(record, BadField) else record
                 except BadField as problem:
-                    record = BadLine(number, str(problem), _excerpt(text or ""))
-                yield record
+                    yield BadLine(number, str(problem), _excerpt(held))
         finally:
             self.close()
 
@@ -56,26 +56,47 @@ class Reader:
         self.close()
 
 
-def open_reviews(path: str | os.PathLike, format: str | None = None) -> Reader:
-    """A reader of reviews (item lines among them are understood). `path` is a file or '-'; the format is found out unless it
-    is named. Raises BadInput."""
-    if format is None:
-        return _open(path, formats.detect, formats.PARSERS)
-    if format not in formats.PARSERS:
+def open_reviews(path: str | os.PathLike, format: str | None = None, columns: Mapping[str, str] | None = None) -> Reader:
+    """A reader of reviews (items among them are understood). `path` is a file, the folder of a saved data set, or '-'; the format
+    is found out unless it is named. `columns` says what fields of formats.COLUMNS are called in the file. Raises BadInput."""
+    columns = columns or {}
+    if format is not None and format not in formats.PARSERS:
         raise BadInput(f"no format {format!r}", f"known: {', '.join(FORMATS)}")
-    return _open(path, lambda record: (format, "as named"), formats.PARSERS)
+    if unknown := [name for name in columns if name not in formats.COLUMNS]:
+        raise BadInput(f"no field {unknown[0]!r}", f"known: {', '.join(formats.COLUMNS)}")
+    detect = formats.detect if format is None else lambda record: (format, "as named")
+    return _open(path, format, detect, formats.PARSERS, columns, must_have=columns.values())
 
 
-def read_items(path: str | os.PathLike) -> Reader:
-    """A reader that takes every line for an item: asin (or parent_asin), title, description. Raises BadInput."""
-    return _open(path, formats.detect_items, dict.fromkeys(formats.PARSERS, formats.item))
+def read_items(path: str | os.PathLike, columns: Mapping[str, str] | None = None) -> Reader:
+    """A reader that takes every row for an item: asin (or parent_asin), title, description. `columns` are those of the reviews:
+    where the file has them, asin, item_title and item_description count. Raises BadInput."""
+    columns = formats.of_items(columns or {})
+    return _open(path, None, formats.detect_items, dict.fromkeys(formats.PARSERS, formats.item), columns)
 
 
-def _open(path: str | os.PathLike, detect: _Detector, parsers: Mapping[str, Callable]) -> Reader:
-    source = open_source(path)
-    entries = source.entries()
-    seen, format, reason = _look(source.name, entries, detect)
-    return Reader(source, itertools.chain(seen, entries), parsers[format], format, reason)
+def _open(
+    path: str | os.PathLike, named: str | None, detect: _Detector, parsers: Mapping[str, formats.Parser],
+    columns: Mapping[str, str], must_have: Collection[str] = (),
+) -> Reader:  # fmt: skip
+    def renamed(record: Mapping) -> Mapping:
+        return {**record, **{name: record[column] for name, column in columns.items() if column in record}} if columns else record
+
+    source = open_container(path, named, lambda names: detect(renamed(dict.fromkeys(names, ""))) is not None)
+    try:
+        if missing := [column for column in must_have if column not in getattr(source, "columns", must_have)]:
+            raise BadInput(f"{source.name} has no column {missing[0]!r}", f"its columns are {_names(source.columns)}")
+        entries = source.entries()
+        seen, format, reason = _look(source.name, entries, lambda record: detect(renamed(record)))
+        format = source.kind if format == "jsonl" else format
+        if columns and parsers[format] is not parsers["jsonl"]:
+            raise BadInput(f"{source.name} is read as {format}, whose fields have their names", "leave --column out")
+    except BaseException:
+        source.close()
+        raise
+    reason = ": ".join(filter(None, (source.description, reason)))
+    parse = parsers[format]
+    return Reader(source, itertools.chain(seen, entries), lambda record: parse(renamed(record)), format, reason)
 
 
 def _look(name: str, entries: Iterator, detect: _Detector) -> tuple[list, str, str]:
@@ -95,18 +116,27 @@ def _look(name: str, entries: Iterator, detect: _Detector) -> tuple[list, str, s
     if not seen:
         raise BadInput(f"{name} is empty")
     if not strangers:
-        raise BadInput(f"{name} is not JSON: {problem}", "needed: one JSON object per line, or a JSON array of objects")
-    keys = ", ".join(_excerpt(key) for key in itertools.islice(strangers[0], 12)) or "no keys"
-    hint = "reviews need user_id, asin and text; items need asin and title or description"
-    raise BadInput(f"cannot tell what {name} holds: its objects have {keys}", hint)
+        hint = "needed: one JSON object per line, a JSON array of objects, or a table with a header"
+        raise BadInput(f"{name} is not JSON: {problem}", hint)
+    hint = (
+        "reviews need user_id, asin and text, items asin and title or description; --column FIELD=NAME says what they are called"
+    )
+    raise BadInput(f"cannot tell what {name} holds: its objects have {_names(strangers[0])}", hint)
 
 
-def json_object(text: str | None, reason: str) -> Mapping:
-    """The object that a line holds; raises BadField with what it is instead (`reason` where there is no text)."""
-    if text is None:
+def _names(record: Iterable[str]) -> str:
+    return ", ".join(_excerpt(str(key)) for key in itertools.islice(record, 12)) or "no keys"
+
+
+def json_object(held: str | Mapping | None, reason: str) -> Mapping:
+    """The object that an entry holds, as text or as such; raises BadField with what it is instead (`reason` where it holds
+    nothing)."""
+    if held is None:
         raise BadField(reason)
+    if not isinstance(held, str):
+        return held
     try:
-        record = json.loads(text)
+        record = json.loads(held)
     except json.JSONDecodeError as error:
         raise BadField(f"not JSON: {error.msg} at character {error.pos + 1}") from None
     except RecursionError:
@@ -118,6 +148,8 @@ def json_object(text: str | None, reason: str) -> Mapping:
     return record
 
 
-def _excerpt(text: str) -> str:
+def _excerpt(held: str | Mapping | None) -> str:
     """The beginning, safe to show on a terminal."""
-    return "".join(character if character.isprintable() else "\ufffd" for character in text.strip()[:_EXCERPT])
+    if held is not None and not isinstance(held, str):
+        held = " | ".join(str(value)[:_EXCERPT] for value in itertools.islice(held.values(), 12))
+    return "".join(character if character.isprintable() else "\ufffd" for character in (held or "").strip()[:_EXCERPT])

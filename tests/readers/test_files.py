@@ -109,7 +109,7 @@ def test_truncated_gzip_gives_what_it_can_and_then_says_where_it_broke_off(tmp_p
         (b"\n \n\n", "is empty"),
         (gzip.compress(b""), "is empty"),
         (b"[]", "is empty"),
-        (b"user,item,text\na,b,c\n", "is not JSON: line 1"),
+        (b"user,thing,text\na,b,c\n", "cannot tell what .* holds: its objects have user, thing, text"),
         (b"PK\x03\x04\x00\xff\xfe", "is not JSON: line 1: not valid UTF-8"),
         (b"\x1f\x8b\x08\x00", "broken gzip"),
         (b"\x1f\x8bnonsense", "broken gzip"),

@@ -56,8 +56,10 @@ def test_a_named_format_is_taken_at_its_word_and_an_unknown_one_refused(tmp_path
     row = {**GOOD, "parent_asin": "p"}
     assert [entry.asin for entry in read(tmp_path, row, format="jsonl")] == ["i"]
     assert read(tmp_path, row, format="amazon2023").reason == "as named"
-    with pytest.raises(BadInput, match="no format 'csv'"):
-        read(tmp_path, row, format="csv")
+    with pytest.raises(BadInput, match="no format 'xml'"):
+        read(tmp_path, row, format="xml")
+    with pytest.raises(BadInput, match="is not parquet"):
+        read(tmp_path, row, format="parquet")
 
 
 def test_a_review_that_lacks_user_and_text_is_not_taken_for_an_item(tmp_path):

@@ -60,7 +60,15 @@ def is_fine(entry) -> bool:
 def test_any_lines_in_any_format(tmp_path, lines, form):
     file = tmp_path / "reviews.jsonl"
     file.write_bytes(json.dumps(GOOD).encode() + b"\n" + b"\n".join(lines))
-    found = list(open_reviews(file, form))
+    try:
+        found = list(open_reviews(file, form))
+    except BadInput as error:
+        assert error.message and form in (
+            "csv",
+            "tsv",
+            "parquet",
+        )  # which are files of another kind, and may end in an open quote
+        return
     assert all(map(is_fine, found))
     if form == "jsonl":
         assert found[0] == Review("u", "i", "words")

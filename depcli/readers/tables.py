@@ -1,0 +1,205 @@
+"""Tables as entries: delimited text with a header, parquet, and data sets that the `datasets` library saved to a folder.
+
+Like Source.entries(), but each entry holds the row itself: (number, {column: value} or None, reason if None).
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from datetime import date, datetime
+from decimal import Decimal
+from pathlib import Path
+
+from depcli.errors import BadInput
+from depcli.readers.files import Source
+
+MAX_CELL = 16 * 2**20  # characters: an open quote would take the rest of the file for one cell
+_DELIMITERS = {",": "commas", "\t": "tabs", ";": "semicolons"}
+_ROWS = 256  # of a parquet file that are in memory as Python objects
+PARQUET = b"PAR1"
+_DATASET, _SPLITS = "state.json", "dataset_dict.json"
+Entry = tuple[int, Mapping | None, str]
+
+
+class DelimitedText:
+    """A header and rows between commas, semicolons or tabs. With `quotes` a cell may stand in double quotes, and then hold
+    delimiters and line ends; without them a quote is a character like any other."""
+
+    def __init__(self, source: Source, *, quotes: bool):
+        self.name, self._source, self._quotes = source.name, source, quotes
+        header = header_of(source.head)
+        if header is None:
+            raise BadInput(f"{self.name} is no table: its first line has no commas, semicolons or tabs", "name the columns there")
+        delimiter, _ = header
+        self.kind = "csv" if quotes else "tsv"
+        csv.field_size_limit(MAX_CELL)
+        quoting = csv.QUOTE_MINIMAL if quotes else csv.QUOTE_NONE
+        self._rows = csv.reader(source.lines(), delimiter=delimiter, quoting=quoting, strict=True)
+        found = next(self._parsed())
+        if isinstance(found[1], str):
+            raise BadInput(f"{self.name}: its header cannot be read: {found[1]}")
+        self.columns = [name.strip() for name in found[1]]
+        if twice := [name for name in dict.fromkeys(self.columns) if self.columns.count(name) > 1]:
+            raise BadInput(f"{self.name} has two columns called {twice[0]!r}", "give each column a name of its own")
+        self.description = f"{len(self.columns)} columns between {_DELIMITERS[delimiter]}"
+
+    @property
+    def position(self) -> tuple[int, int] | None:
+        return self._source.position
+
+    def close(self) -> None:
+        self._source.close()
+
+    def entries(self) -> Iterator[Entry]:
+        """One per row, numbered by the line that it begins on."""
+        for number, row in self._parsed():
+            if isinstance(row, str):
+                yield number, None, row
+            elif row and len(row) != len(self.columns):
+                yield number, None, f"{len(row)} cells where the header has {len(self.columns)} columns"
+            elif row:
+                cells = dict(zip(self.columns, row, strict=True))
+                bad = next((name for name, cell in cells.items() if not _is_whole(cell)), None)
+                yield (number, cells, "") if bad is None else (number, None, f"not valid UTF-8 in column {bad!r}")
+
+    def _parsed(self) -> Iterator[tuple[int, list[str] | str]]:
+        """(line, cells or what is wrong). Raises BadInput for a quote that is never closed."""
+        while True:
+            line = self._rows.line_num + 1
+            try:
+                yield line, next(self._rows)
+            except StopIteration:
+                return
+            except csv.Error as error:
+                if str(error) == "unexpected end of data" or str(error).startswith("field larger"):
+                    raise self._open_quote(line) from None
+                yield line, f"its quotes are not closed or not doubled: {error}"
+
+    def _open_quote(self, line: int) -> BadInput:
+        message = f"{self.name}: a cell that begins at line {line} does not end"
+        hint = "what stands before it was read; close its quote, and run the same command again"
+        return BadInput(message, hint + ("; or --format tsv, where quotes mean nothing" if self._quotes else ""))
+
+
+def header_of(head: bytes) -> tuple[str, list[str]] | None:
+    """(delimiter, names of the columns) of a table's beginning; None when its first line is no header."""
+    first = head.lstrip(b"\r\n").splitlines()[:1]
+    try:
+        line = first[0].decode("utf-8") if first else ""
+    except UnicodeDecodeError:
+        return None
+    delimiter = max(_DELIMITERS, key=line.count)
+    if not line.count(delimiter) or not line.replace("\t", " ").isprintable():
+        return None
+    return delimiter, [name.strip().strip('"').strip() for name in line.split(delimiter)]
+
+
+class ArrowTable:
+    """The rows of several files, one after the other; `batches` opens one of them as record batches."""
+
+    kind = "parquet"
+
+    def __init__(self, name: str, files: list[Path], batches: Callable[[Path], Iterator], description: str):
+        self.name, self.description = name, description
+        self._files, self._batches = files, batches
+        self._bytes = sum(file.stat().st_size for file in files)
+        self._read = 0
+
+    @property
+    def position(self) -> tuple[int, int]:
+        """(bytes, bytes in all), file by file."""
+        return self._read, self._bytes
+
+    def close(self) -> None:
+        """Nothing stays open between two rows."""
+
+    def entries(self) -> Iterator[Entry]:
+        """One per row, counted through all files."""
+        import pyarrow as pa
+
+        number = 0
+        for file in self._files:
+            try:
+                for batch in self._batches(file):
+                    for start in range(0, batch.num_rows, _ROWS):
+                        for row in batch.slice(start, _ROWS).to_pylist():
+                            number += 1
+                            yield number, {name: _plain(value) for name, value in row.items()}, ""
+            except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+                message = f"{file} breaks off or is damaged after row {number} of {self.name}: {_short(error)}"
+                raise BadInput(
+                    message, "what stands before it was read; fetch the file again, and run the same command"
+                ) from None
+            self._read += file.stat().st_size
+
+
+def parquet(path: str) -> ArrowTable:
+    """A parquet file; only a few rows of it are in memory. Raises BadInput when it is none, or cut."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    def batches(file: Path) -> Iterator:
+        with pq.ParquetFile(file) as opened:
+            yield from opened.iter_batches(_ROWS)
+
+    try:
+        with pq.ParquetFile(path) as opened:
+            rows = opened.metadata.num_rows
+    except (pa.ArrowException, OSError) as error:
+        raise BadInput(f"{path} is a broken parquet file: {_short(error)}", "it is cut or damaged: fetch it again") from None
+    return ArrowTable(path, [Path(path)], batches, f"{rows:,} rows of a parquet file")
+
+
+def saved_dataset(path: str) -> ArrowTable | None:
+    """A Dataset or DatasetDict as save_to_disk() wrote it: all splits, one after the other. None for another folder."""
+    folder = Path(path)
+    try:
+        if (folder / _SPLITS).is_file():
+            splits = [folder / name for name in json.loads((folder / _SPLITS).read_text("utf-8"))["splits"]]
+        elif (folder / _DATASET).is_file():
+            splits = [folder]
+        else:
+            return None
+        files = [
+            split / one["filename"] for split in splits
+            for one in json.loads((split / _DATASET).read_text("utf-8"))["_data_files"]
+        ]  # fmt: skip
+        outside = [file for file in files if not file.resolve().is_relative_to(folder.resolve())]
+        if outside:
+            raise BadInput(f"{path} names a file outside itself: {outside[0]}")
+        return ArrowTable(path, files, _stream, f"{len(files)} files of a saved data set: {', '.join(s.name for s in splits)}")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BadInput(f"{path} is a broken data set: {_short(error)}", "save it again with save_to_disk()") from None
+
+
+def _stream(file: Path) -> Iterator:
+    import pyarrow as pa
+
+    with pa.memory_map(os.fspath(file)) as mapped, pa.ipc.open_stream(mapped) as reader:
+        yield from reader
+
+
+def _plain(value: object) -> object:
+    """A value as JSON would hold it."""
+    if isinstance(value, dict):
+        return {name: _plain(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_plain(inner) for inner in value]
+    if isinstance(value, (date, datetime)):
+        return value.isoformat()
+    return float(value) if isinstance(value, Decimal) else value
+
+
+def _is_whole(cell: str) -> bool:
+    try:
+        cell.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _short(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]

@@ -1,0 +1,285 @@
+"""Delimited text, parquet and saved data sets give what the same rows in JSON give; what is broken is said with its line."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+import sys
+import tracemalloc
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from depcli.errors import BadInput
+from depcli.readers import BadLine, open_reviews, read_items, tables
+from depcli.records import Item, Review
+
+AMAZON = {"user_id": "customer_id", "asin": "product_id", "text": "review_body", "item_title": "product_title"}
+ROW = {"user_id": "u", "asin": "i", "text": "words", "rating": 4.0, "title": "t", "timestamp": 10}
+
+
+def written(path, rows, delimiter=",", **options):
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        csv.writer(file, delimiter=delimiter, **options).writerows(rows)
+    return path
+
+
+def many(count: int) -> list[dict]:
+    return [{**ROW, "user_id": f"u{n}", "text": f"text {n}"} for n in range(count)]
+
+
+@pytest.mark.parametrize(("delimiter", "said"), [(",", "commas"), ("\t", "tabs"), (";", "semicolons")])
+def test_a_table_with_other_names_gives_reviews_and_the_items_in_them(tmp_path, delimiter, said):
+    rows = [list(AMAZON.values()) + ["star_rating"], ["c1", "p1", 'He said "no",\nand; left\t.', "A Kettle", "4"]]
+    reader = open_reviews(written(tmp_path / "a", rows, delimiter), columns={**AMAZON, "rating": "star_rating"})
+    assert reader.format == "csv" and reader.reason.startswith(f"5 columns between {said}")
+    assert list(reader) == [Item("p1", "A Kettle"), Review("c1", "p1", 'He said "no",\nand; left\t.', 4.0)]
+
+
+def test_names_that_are_known_need_no_option_and_gzip_changes_nothing(tmp_path):
+    content = b"user_id,asin,text,date\nu,i,words,2020-05-05\n"
+    for data in (
+        content,
+        gzip.compress(content),
+        b"\xef\xbb\xbf" + content.replace(b"\n", b"\r\n"),
+        content.replace(b"\n", b"\r"),
+    ):
+        (tmp_path / "a").write_bytes(data)
+        assert list(open_reviews(tmp_path / "a")) == [Review("u", "i", "words", timestamp=1588636800.0)]
+
+
+def test_mixed_line_ends_and_blank_lines(tmp_path):
+    (tmp_path / "a").write_bytes(b"user_id,asin,text\r\n\nu1,i,one\ru2,i,two\r\n\r\nu3,i,three")
+    assert [(review.user_id, review.text) for review in open_reviews(tmp_path / "a")] == [
+        ("u1", "one"),
+        ("u2", "two"),
+        ("u3", "three"),
+    ]
+
+
+def test_every_unusable_row_is_named_with_its_line(tmp_path):
+    content = (
+        b"user_id,asin,text,rating\n"  # 1
+        b'u1,i,"two\nlines",5\n'  # 2
+        b"u2,i,short\n"  # 4
+        b"u3,i,\xff\xfe,5\n"  # 5
+        b'u4,i,"bad"quotes,5\n'  # 6
+        b"u5,i,  ,5\n"  # 7
+        b"u6,i,good,eleven\n"  # 8
+        b"u7,i,a,b,c\n"  # 9
+        b",i,a,5\n"  # 10
+        b"u8,i,nul \x00 byte,5\n"  # 11
+    )  # fmt: skip
+    (tmp_path / "a.csv").write_bytes(content)
+    entries = list(open_reviews(tmp_path / "a.csv"))
+    bad = {entry.line_number: entry.reason for entry in entries if isinstance(entry, BadLine)}
+    assert [entry.user_id for entry in entries if isinstance(entry, Review)] == ["u1", "u8"]
+    assert list(bad) == [4, 5, 6, 7, 8, 9, 10]
+    for line, words in {
+        4: "3 cells",
+        5: "not valid UTF-8 in column 'text'",
+        6: "quotes",
+        7: "blank",
+        8: "eleven",
+        9: "5 cells",
+    }.items():
+        assert words in bad[line]
+    assert entries[-1].text == "nul \x00 byte"
+
+
+@pytest.mark.parametrize("rest", ["", "u3,i,more\n" * 5000])
+def test_a_quote_that_is_never_closed_keeps_what_stands_before_it(tmp_path, monkeypatch, rest):
+    monkeypatch.setattr(tables, "MAX_CELL", 10_000)
+    (tmp_path / "a.csv").write_text(f'user_id,asin,text\nu1,i,one\nu2,i,"open\n{rest}')
+    read = []
+    with pytest.raises(BadInput, match="a cell that begins at line 3 does not end"):
+        for entry in open_reviews(tmp_path / "a.csv"):
+            read.append(entry)
+    assert read == [Review("u1", "i", "one")]
+
+
+def test_quotes_mean_nothing_in_tsv(tmp_path):
+    (tmp_path / "a.tsv").write_text('user_id\tasin\ttext\nu1\ti\t"Great" product\nu2\ti\t"open\nu3\ti\tlast\n')
+    texts = [review.text for review in open_reviews(tmp_path / "a.tsv", "tsv")]
+    assert texts == ['"Great" product', '"open', "last"]
+
+
+@pytest.mark.parametrize(
+    ("content", "columns", "words"),
+    [
+        ("who,what,said\na,b,c\n", {}, "cannot tell what .* holds: its objects have who, what, said"),
+        ("user_id,asin,text\na,b,c\n", {"text": "body"}, "has no column 'body'"),
+        ("user_id,asin,text\na,b,c\n", {"texts": "text"}, "no field 'texts'"),
+        ("user_id,asin,text,text\na,b,c,d\n", {}, "two columns called 'text'"),
+        ("user_id,asin,text\n", {}, "is empty"),
+        ('user_id,asin,"text\n', {}, "a cell that begins at line 1 does not end"),
+    ],
+)  # fmt: skip
+def test_tables_that_are_no_use(tmp_path, content, columns, words):
+    (tmp_path / "a.csv").write_text(content)
+    with pytest.raises(BadInput, match=words):
+        list(open_reviews(tmp_path / "a.csv", columns=columns))
+
+
+def test_json_lines_are_no_table_whatever_commas_stand_on_the_first_one(tmp_path):
+    (tmp_path / "a").write_text("broken, line\n" + json.dumps(ROW) + "\n")
+    bad, review = open_reviews(tmp_path / "a")
+    assert bad.line_number == 1 and review.text == "words"
+
+
+def test_columns_of_json_objects(tmp_path):
+    (tmp_path / "a").write_text(json.dumps({"who": "u", "what": "i", "said": ["nested"]}) + "\n" + json.dumps(
+        {"who": "u", "what": "i", "said": "words"}))  # fmt: skip
+    bad, review = open_reviews(tmp_path / "a", columns={"user_id": "who", "asin": "what", "text": "said"})
+    assert bad.reason == "the text is a list, not a string" and review == Review("u", "i", "words")
+
+
+def test_a_table_of_items_with_the_names_of_the_reviews(tmp_path):
+    path = written(tmp_path / "a", [["product_id", "product_title", "plot"], ["p1", "A Film", "Somebody dies."]])
+    assert list(read_items(path, {**AMAZON, "item_description": "plot"})) == [Item("p1", "A Film", "Somebody dies.")]
+
+
+def test_standard_input(monkeypatch):
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BufferedReader(io.BytesIO(b"user_id,asin,text\nu,i,words\n"))))
+    assert list(open_reviews("-")) == [Review("u", "i", "words")] and not sys.stdin.buffer.closed
+
+
+CELLS = st.text(st.characters(codec="utf-8", exclude_characters="\r"), min_size=1).filter(str.strip)
+
+
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.tuples(CELLS, CELLS, CELLS), min_size=1, max_size=8), st.sampled_from(",;\t"))
+def test_what_a_csv_writer_writes_is_read_as_it_was(tmp_path, rows, delimiter):
+    path = written(tmp_path / "a.csv", [["user_id", "asin", "text"], *rows], delimiter)
+    assert list(open_reviews(path)) == [Review(*row) for row in rows]
+
+
+def test_parquet_gives_what_json_gives(tmp_path):
+    rows = many(700)
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "a", row_group_size=300)
+    (tmp_path / "b").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    reader = open_reviews(tmp_path / "a")
+    assert (reader.format, list(reader)) == ("parquet", list(open_reviews(tmp_path / "b")))
+    assert reader.position[0] == reader.position[1] > 0
+
+
+def test_times_and_bytes_of_parquet(tmp_path):
+    from datetime import datetime
+
+    table = pa.Table.from_pylist([{**ROW, "timestamp": datetime(1970, 1, 1, 0, 0, 10)}, {**ROW, "timestamp": None}])
+    pq.write_table(table, tmp_path / "a")
+    assert [review.timestamp for review in open_reviews(tmp_path / "a")] == [10.0, None]
+    pq.write_table(pa.table({"user_id": ["u"], "asin": ["i"], "text": [b"raw"]}), tmp_path / "a")
+    (bad,) = open_reviews(tmp_path / "a")
+    assert bad.reason == "the text is neither text nor a number, not a string"
+
+
+def test_parquet_cut_in_half_or_damaged_within(tmp_path):
+    pq.write_table(pa.Table.from_pylist(many(5000)), tmp_path / "a", row_group_size=1000, compression="zstd")
+    whole = (tmp_path / "a").read_bytes()
+    (tmp_path / "a").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(BadInput, match="is a broken parquet file"):
+        open_reviews(tmp_path / "a")
+    middle = len(whole) // 2
+    (tmp_path / "a").write_bytes(whole[:middle] + bytes(2000) + whole[middle + 2000 :])
+    read = []
+    with pytest.raises(BadInput, match=r"damaged after row \d+ of"):
+        for entry in open_reviews(tmp_path / "a"):
+            read.append(entry.text)
+    assert read == [f"text {n}" for n in range(len(read))] and len(read) >= 1000
+
+
+def test_parquet_is_not_held_in_memory(tmp_path):
+    with pq.ParquetWriter(
+        tmp_path / "a", pa.schema([("user_id", pa.string()), ("asin", pa.string()), ("text", pa.string())])
+    ) as out:
+        for start in range(0, 20_000, 1000):
+            rows = [{"user_id": f"u{n}", "asin": "i", "text": f"{n} " * 300} for n in range(start, start + 1000)]
+            out.write_table(pa.Table.from_pylist(rows))
+    tracemalloc.start()
+    assert sum(1 for _ in open_reviews(tmp_path / "a")) == 20_000
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 8 * 2**20  # the texts are 36 MB
+
+
+def saved(folder, splits: dict[str, list[dict]]):
+    """As datasets.DatasetDict.save_to_disk() writes it."""
+    for name, rows in splits.items():
+        (folder / name).mkdir(parents=True)
+        table = pa.Table.from_pylist(rows)
+        with (
+            pa.OSFile(str(folder / name / "data-00000-of-00001.arrow"), "wb") as out,
+            pa.ipc.new_stream(out, table.schema) as stream,
+        ):
+            stream.write_table(table)
+        (folder / name / "state.json").write_text(json.dumps({"_data_files": [{"filename": "data-00000-of-00001.arrow"}]}))
+    (folder / "dataset_dict.json").write_text(json.dumps({"splits": list(splits)}))
+    return folder
+
+
+def test_saved_data_set(tmp_path):
+    saved(tmp_path / "set", {"train": many(3), "test": many(5)[3:]})
+    reader = open_reviews(tmp_path / "set")
+    assert "2 files of a saved data set: train, test" in reader.reason
+    assert [review.text for review in reader] == [f"text {n}" for n in range(5)]
+    assert len(list(open_reviews(tmp_path / "set" / "test"))) == 2
+
+
+def test_data_set_saved_by_the_library_itself(tmp_path):
+    datasets = pytest.importorskip("datasets", reason="the datasets library is not installed")
+    rows = [{"user_id": "u", "profile": [{k: v for k, v in ROW.items() if k != "user_id"}], "data": {**ROW, "asin": "j"}}]
+    datasets.DatasetDict({"test": datasets.Dataset.from_list(rows)}).save_to_disk(tmp_path / "set")
+    reader = open_reviews(tmp_path / "set")
+    assert reader.format == "dpl" and [review.asin for review in reader] == ["i", "j"]
+
+
+def test_broken_data_sets(tmp_path):
+    folder = saved(tmp_path / "set", {"test": many(2000)})
+    file = folder / "test" / "data-00000-of-00001.arrow"
+    whole = file.read_bytes()
+    file.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(BadInput, match="breaks off or is damaged after row 0"):
+        list(open_reviews(folder))
+    file.unlink()
+    with pytest.raises(BadInput, match="is a broken data set"):
+        open_reviews(folder)
+    (folder / "test" / "state.json").write_text(json.dumps({"_data_files": [{"filename": "../../../etc/passwd"}]}))
+    with pytest.raises(BadInput, match="names a file outside itself"):
+        open_reviews(folder)
+
+
+def test_rows_of_dpl_in_any_file(tmp_path):
+    review = {"asin": "a", "title": "t", "text": "words", "rating": 5.0, "timestamp": 1588687728923}
+    bad = {"asin": "b", "title": "t", "text": None, "rating": 5.0, "timestamp": 1}
+    rows = [{"user_id": "u", "profile": [review, bad], "data": {**review, "asin": "c", "timestamp": 1588687729000}},
+            {"user_id": "v", "profile": [], "data": review}]  # fmt: skip
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "a.parquet")
+    for name in ("a.jsonl", "a.parquet"):
+        reader = open_reviews(tmp_path / name)
+        first, wrong, last, other = reader
+        assert reader.format == "dpl"
+        assert first == Review("u", "a", "words", 5.0, "t", 1588687728.923)
+        assert (wrong.line_number, wrong.reason) == (1, "review 2 of the profile: no text")
+        assert (last.asin, last.timestamp, other.user_id) == ("c", 1588687729.0, "v")
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ({"user_id": "u", "data": {}}, "no profile"),
+        ({"user_id": "u", "profile": "text", "data": {}}, "the profile is not a list"),
+        ({"profile": [], "data": {}}, "no user id"),
+        ({"user_id": "u", "profile": [], "data": None}, "the data: not an object"),
+        ({"user_id": "u", "profile": [[1]], "data": {**ROW}}, "review 1 of the profile: not an object"),
+    ],
+)  # fmt: skip
+def test_rows_of_dpl_that_are_no_use(tmp_path, row, reason):
+    (tmp_path / "a.jsonl").write_text(json.dumps(row))
+    assert reason in [entry.reason for entry in open_reviews(tmp_path / "a.jsonl", "dpl") if isinstance(entry, BadLine)]
