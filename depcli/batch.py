@@ -23,12 +23,13 @@ _SHOWN = 5
 
 @dataclass
 class BatchReport:
-    """What a requests file came to, lines of earlier runs included; `kept` of the lines were there, tokens and seconds are of
-    this run."""
+    """What a requests file came to, lines of earlier runs included; `kept` of the lines were there, `kept_failed` of them with an
+    error (and were not tried again), tokens and seconds are of this run."""
 
     requests: int = 0
     failed: int = 0
     kept: int = 0
+    kept_failed: int = 0
     generated_tokens: int = 0
     seconds: float = 0.0
     first_errors: list[dict] = field(default_factory=list)
@@ -43,6 +44,7 @@ class BatchReport:
         self.generated_tokens += 0 if kept else entry.get("generated_tokens", 0)
         if "error" in entry:
             self.failed += 1
+            self.kept_failed += kept
             if len(self.first_errors) < _SHOWN:
                 self.first_errors.append({key: entry[key] for key in ("line", "error")})
 
@@ -65,8 +67,8 @@ def write_all(
     total: int | None = None, on_progress: Callable[[dict], None] = lambda event: None,
 ) -> BatchReport:  # fmt: skip
     """Write the requests into `out`, a file of JSON lines, one for each: line, id if the request has one, user_id, asin, and
-    either text, finish, seed, prompt_tokens and generated_tokens, or `error` where it cannot be written (no request, a user or
-    item that nobody knows, a prompt that does not fit). `request` is the digest of the line that was answered.
+    either text, finish, request_seed, prompt_tokens and generated_tokens, or `error` where it cannot be written (no request, a
+    user or item that nobody knows, a prompt that does not fit). `request` is the digest of the line that was answered.
 
     What `out` has already is kept, so the same call goes on after a kill; `settings` (see `settings_of`) are kept beside it, and
     others raise Incompatible, as do other requests than those that were answered. Whatever stops all requests alike (an endpoint
@@ -125,7 +127,9 @@ class _Batch:
         try:
             return find_request(self._snapshot, **line.asked)
         except Unknown as error:
-            return error.message
+            return f"{error.message}: {error.hint}".replace(
+                "--item-title and --item-description", "item_title and item_description"
+            )
 
     def _write(self, requests: Sequence[Request]) -> Iterator[Written | str]:
         """Each of the requests as it was written, or why it cannot be; from the first of these on, one by one."""
@@ -151,7 +155,7 @@ def _entry(line: RequestLine, found: Written | str) -> dict:
         return {**entry, "error": found}
     completion = found.completion
     return {
-        **entry, "text": completion.text, "finish": completion.finish, "seed": found.seed,
+        **entry, "text": completion.text, "finish": completion.finish, "request_seed": found.seed,
         "prompt_tokens": completion.prompt_tokens, "generated_tokens": completion.generated_tokens,
     }  # fmt: skip
 

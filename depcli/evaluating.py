@@ -12,10 +12,12 @@ from depcli.adapters import files
 from depcli.analysts.choose import analyst as asked_analyst
 from depcli.backbones.catalogue import Backbone
 from depcli.errors import DepError, Incompatible, NotFound
+from depcli.evaluation import splits
+from depcli.evaluation.leakage import check_adapters
 from depcli.evaluation.likelihood import Scorer
 from depcli.evaluation.page import write_page
 from depcli.evaluation.run import evaluate
-from depcli.evaluation.split import choose, leave_last_out
+from depcli.evaluation.split import Split, choose
 from depcli.methods import find
 from depcli.personal.history import moment_text
 from depcli.records import Sampling
@@ -34,6 +36,7 @@ def evaluate_store(
     out: Path,
     sampling: Sampling,
     engine_name: str = "llamacpp",
+    split: str | None = None,
     role: Literal["validation", "test"] = "test",
     limit: int | None = None,
     seeds: int = 1,
@@ -50,17 +53,19 @@ def evaluate_store(
     device: str = "auto",
     on_event: Callable[[dict], None] = lambda event: None,
 ) -> dict:
-    """Write and score the last (or second last) review of every user by each method, with `seeds` sampling seeds and, if `swap`,
-    a swap test; see evaluation.run.evaluate. `report` is where a page (HTML) is to be written about it.
+    """Write and score the reviews of a role of the `split` (see evaluation.splits; by default each user's last) by each method,
+    with `seeds` sampling seeds and, if `swap`, a swap test; see evaluation.run.evaluate. `report` is where a page (HTML) is to
+    be written about it.
 
     `adapters` are the folders of the methods with soft tokens. They are evaluated on the store commit, the moment and the split
     that they were trained on, so that nothing they learned is tested; a store that has grown since is noted, another `as_of`,
-    `min_peers`, `history` or split raises Incompatible: also that of another commit asked for with `at` (id or number), and that
-    of another adapter. Without an adapter only the reviews up to `as_of` (unix seconds) exist. Text-only methods show `history`
-    past reviews at most, by default as many as the first adapter does. Likelihoods are computed by transformers; an endpoint
-    gives none. `analyst` (ENGINE:MODEL) makes the profiles where the writer itself shall not; `embedder` is the store's, loaded
-    if need be, and for difference alignment where it is on this machine. `choices` are fields of personal.choices.Choices that
-    are asked for: an adapter brings its own, and text-only methods retrieve as the first one does.
+    `min_peers`, `history` or `split` raises Incompatible: also that of another commit asked for with `at` (id or number), and
+    that of another adapter. Without an adapter only the reviews up to `as_of` (unix seconds) exist. Text-only methods show
+    `history` past reviews at most, by default as many as the first adapter does. Likelihoods are computed by transformers; an
+    endpoint gives none. `analyst` (ENGINE:MODEL) makes the profiles where the writer itself shall not; `embedder` is the
+    store's, loaded if need be, and for difference alignment where it is on this machine. `choices` are fields of
+    personal.choices.Choices that are asked for: an adapter brings its own, and text-only methods retrieve as the first one
+    does.
     """
     adapters = {name: adapters[name] for name in method_names if find(name).needs_adapter and name in adapters}
     configs = {name: files.read_config(folder) for name, folder in adapters.items()}
@@ -75,13 +80,7 @@ def evaluate_store(
     snapshot = _snapshot(store, at, adapters, config, as_of)
     if config and at is None and snapshot.commit.id != store.snapshot().commit.id:
         on_event({"note": f"evaluating commit {snapshot.commit.id}, which the adapter was trained on; the store has grown since"})
-    split = leave_last_out(snapshot, targets_per_user=config["targets_per_user"] if config else 1)
-    for name, trained in configs.items():
-        if split.digest != trained["split"]["digest"]:
-            raise Incompatible(
-                f"adapter {adapters[name].name!r} was trained on another split ({trained['split']['name']}) of this store",
-                "evaluate the store that it was trained on, or train an adapter on this one",
-            )
+    split = _split(snapshot, adapters, configs, split)
     targets = choose(split, role, limit, sampling.seed)
     with (
         engines.load(engine_name, backbone, offline=offline, device=device) as engine,
@@ -173,6 +172,26 @@ def _moment(adapters: Mapping[str, Path], configs: Mapping[str, dict], asked: fl
         each = "; ".join(f"{adapters[name].name!r} on {_reviews_of(trained)}" for name, trained in moments.items())
         raise Incompatible(f"the adapters were not trained on the same reviews: {each}", "evaluate them one by one")
     return next(iter(moments.values()), asked)
+
+
+def _split(snapshot, adapters: Mapping[str, Path], configs: Mapping[str, dict], asked: str | None) -> Split:
+    """The split that is asked for, else the one that the first adapter was trained on, which has to be that of all."""
+    config = next(iter(configs.values()), {"split": {"name": splits.LEAVE_LAST_OUT}, "targets_per_user": 1})
+    split = splits.make(snapshot, asked or config["split"]["name"], targets_per_user=config["targets_per_user"])
+    for name, trained in ((adapters[method].name, config["split"]) for method, config in configs.items()):
+        if trained["name"] != split.name:
+            raise Incompatible(
+                f"adapter {name!r} was trained on the split {trained['name']}, not on {split.name}: it may have learned what "
+                "would be tested",
+                f"evaluate it with --split {trained['name']}, or train another: dep train --split {split.name} --adapter NAME",
+            )
+        if trained["digest"] != split.digest:
+            raise Incompatible(
+                f"adapter {name!r} was trained on another split ({trained['name']}) of this store",
+                "evaluate the store that it was trained on, or train an adapter on this one",
+            )
+    check_adapters(split, {adapters[method].name: config for method, config in configs.items()})
+    return split
 
 
 def _reviews_of(moment: float | None) -> str:

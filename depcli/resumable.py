@@ -43,7 +43,7 @@ def claimed(lines: Path, settings: dict, *, beside: Path, lock: Path, growing: S
 
 def _settle(lines: Path, beside: Path, settings: dict, growing: Sequence[str]) -> None:
     """Note the settings of a new file; those of one that was begun must be the same."""
-    remedy = f"name another place with --out, or delete {lines} and {beside} to start again"
+    remedy = f"name another place with --out: what is in {lines} stays as it is"
     if not beside.exists():
         if lines.exists():
             raise Incompatible(f"{lines} is there, but not the settings it was made with ({beside})", remedy)
@@ -55,19 +55,20 @@ def _settle(lines: Path, beside: Path, settings: dict, growing: Sequence[str]) -
             settings = {**settings, name: found[name] | settings[name]}
             found[name] = settings[name] | found[name]
     different = [
-        f"{name}: expected {_short(found.get(name))}, found {_short(settings.get(name))}"
+        f"{name}: expected {_short(found, name)}, found {_short(settings, name)}"
         for name in sorted(found.keys() | settings.keys())
         if found.get(name) != settings.get(name)
     ]
     if different:
-        raise Incompatible(f"{lines} was begun with other settings; {'; '.join(different)}", remedy)
+        by_whom = "" if found.keys() == settings.keys() else ", by another version of dep"
+        raise Incompatible(f"{lines} was begun with other settings{by_whom}; {'; '.join(different)}", remedy)
     if growing:
         write_json(beside, settings)
 
 
-def _short(value) -> str:
+def _short(settings: dict, name: str) -> str:
     """A setting as people read it; large ones by their beginning."""
-    said = json.dumps(value)
+    said = json.dumps(settings[name]) if name in settings else "none"
     return said if len(said) <= _SHOWN else said[: _SHOWN - 3] + "..."
 
 
@@ -130,7 +131,7 @@ def read_lines(path: Path) -> Iterator[dict]:
                 if not isinstance(entry, dict):
                     raise ValueError("not an object")
             except ValueError as error:
-                raise BadInput(f"{path}, line {number}: {error}", f"delete {path} to start it again") from error
+                raise BadInput(f"{path}, line {number}: {error}", "restore the file, or name another place with --out") from error
             yield entry
 
 

@@ -78,12 +78,14 @@ def entries(path: Path) -> list[dict]:
 
 def test_each_request_has_its_line_in_order_and_its_own_review(store, compact_backbone, engine, requests, whole):
     out, report = whole
-    found = entries(out)
+    found, counts = entries(out), store.snapshot().counts()
     assert [entry["line"] for entry in found] == [n for n in range(1, 21) if n != 6]
     assert {entry["line"]: entry.get("error") for entry in found if "error" in entry} == {
-        3: "not JSON: Invalid control character at at character 18", 9: "no user 'nobody \\u2028' in the store",
-        14: "no item 'unheard of' in the store",
-    }  # fmt: skip
+        3: "not JSON: Invalid control character at at character 18",
+        9: f"no user 'nobody \\u2028' in the store: it knows {counts['users']} users; ids are case-sensitive",
+        14: f"no item 'unheard of' in the store: it describes {counts['items']} items; describe this one with item_title and "
+        "item_description",
+    }
     assert (report.requests, report.written, report.failed, report.kept) == (19, 16, 3, 0)
     assert [error["line"] for error in report.first_errors] == [3, 9, 14]
     assert "id" not in found[0] and (found[1]["id"], found[7]["id"]) == ("r1", 8)
@@ -93,7 +95,11 @@ def test_each_request_has_its_line_in_order_and_its_own_review(store, compact_ba
         wanted = ("rating", "title", "item_title")
         request = find_request(snapshot, asked["user_id"], asked["asin"], **{key: asked.get(key) for key in wanted})
         (alone,) = writer.write([request], SAMPLING)
-        assert (entry["text"], entry["seed"], entry["finish"]) == (alone.completion.text, alone.seed, alone.completion.finish)
+        assert (entry["text"], entry["request_seed"], entry["finish"]) == (
+            alone.completion.text,
+            alone.seed,
+            alone.completion.finish,
+        )
         assert (entry["user_id"], entry["asin"]) == (asked["user_id"], asked["asin"])
         assert entry["prompt_tokens"] == alone.completion.prompt_tokens
 

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from depcli import backbones, engines
-from depcli.adapters import files
+from depcli.adapters import files, seen
 from depcli.demo.world import world
 from depcli.errors import BadInput, Incompatible
 from depcli.evaluating import evaluate_store
+from depcli.evaluation import splits
 from depcli.evaluation.split import leave_last_out
 from depcli.personal.history import moment_text
 from depcli.records import Sampling
@@ -129,3 +130,32 @@ def test_a_resumed_run_keeps_to_its_moment(store, backbone, moment, tmp_path):
 def test_options_that_make_no_sense():
     with pytest.raises(BadInput, match="min_peers must be 1 or more, not 0"):
         TrainOptions(min_peers=0)
+
+
+def test_an_adapter_is_evaluated_on_its_own_split_alone(store, backbone, tmp_path):
+    report = train(
+        store=store, backbone=backbone, folder=tmp_path / "unseen", options=replace(OPTIONS, epochs=1, split="unseen-users:0.25")
+    )
+    split = splits.make(store.snapshot(), "unseen-users:0.25")
+    assert report.config["split"]["name"] == split.name and report.config["split"]["digest"] == split.digest
+    assert seen.has_seen(report.config, split.unseen) and not seen.has_seen(report.config, [t.user_id for t in split.test])
+
+    def evaluate(out: str, **options):
+        return evaluate_store(
+            store=store, backbone=backbone, out=tmp_path / out, sampling=Sampling(max_new_tokens=4), method_names=["rag", "dep"],
+            adapters={"dep": report.folder}, **options,
+        )  # fmt: skip
+
+    for asked in (None, "unseen-users:0.25"):
+        results = evaluate("own", split=asked)
+        assert results["settings"]["split"] == split.name and results["targets"] == len(split.test)
+    for other in ("leave-last-out", "unseen-users:0.3", "cold-start:2", "time"):
+        with pytest.raises(Incompatible, match="trained on the split unseen-users:0.25, not on") as error:
+            evaluate("other", split=other)
+        assert "--split unseen-users:0.25" in error.value.hint and f"dep train --split {other}" in error.value.hint
+    assert not (tmp_path / "other").exists()
+    config = files.read_config(report.folder)
+    knows = seen.record([*(t.user_id for t in split.train), split.test[0].user_id])
+    (report.folder / files.CONFIG).write_text(json.dumps({**config, seen.KEY: knows}))
+    with pytest.raises(ValueError, match="trained on users who shall be unseen"):
+        evaluate("planted")

@@ -34,10 +34,16 @@ class ProfileCache:
     def __init__(self, profiles: Path):
         self.profiles, self.folder = profiles, profiles / FOLDER
 
-    def get(self, key: str) -> Profile | None:
-        """The profile that was made from what `key` stands for."""
+    def get(self, key: str, reviews: Collection[tuple[str, str]]) -> Profile | None:
+        """The profile that was made from what `key` stands for: these reviews (user_id, asin). Raises ValueError for one into
+        which others went: it may know what nobody may."""
         entry = _read(self._path(key))
-        return entry and _profile(entry["profile"])
+        if entry is None:
+            return None
+        for kind, names in (("users", {user for user, _ in reviews}), ("items", {asin for _, asin in reviews})):
+            if not {_hashed(entry["salt"], name) for name in names}.issuperset(entry[kind]):
+                raise ValueError(f"the profile {self._path(key)} was made from other {kind} than it is kept for")
+        return _profile(entry["profile"])
 
     def put(
         self, key: str, profile: Profile, *, method: str, analyst: str, store_commit: str, owner: str,

@@ -22,6 +22,7 @@ from depcli.cli.options import (
     query_embedder,
 )
 from depcli.cli.preset import choose_preset, tell_preset
+from depcli.cli.split import choose_split
 
 _PHASES = {
     "write": "writing", "likelihood": "likelihood of the real reviews", "swap": "the same with a stranger's history",
@@ -45,9 +46,10 @@ class _Methods(click.ParamType):
 @click.command("eval")
 @choose_preset()
 @click.option("--methods", type=_Methods(), default="nonperso,rag,dep", show_default=True, metavar="A,B", help="What to compare.")
+@choose_split("the adapter's, else leave-last-out")
 @click.option(
-    "--split", type=click.Choice(["test", "validation"]), default="test", show_default=True,
-    help="Each user's last review, or the one before.",
+    "--role", type=click.Choice(["test", "validation"]), default="test", show_default=True,
+    help="Which reviews of the split: those that chose nothing, or those that chose an adapter's best epoch.",
 )  # fmt: skip
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="So many reviews, the same ones for the same seed.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
@@ -63,7 +65,7 @@ class _Methods(click.ParamType):
     "--report", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE.html",
     help="Write a page about it too, with 20 requests side by side; it needs no network.",
 )  # fmt: skip
-@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="[default: evaluations/ADAPTER-SPLIT]")
+@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="[default: evaluations/ADAPTER-SPLIT-ROLE]")
 @click.option(
     "--adapter", "adapters", multiple=True, metavar="NAME",
     help="Once for each method with an adapter. [default: the newest of each, all of one backbone]",
@@ -84,8 +86,8 @@ class _Methods(click.ParamType):
 @may_download
 @every_command
 def command(
-    setting: Setting, methods: tuple[str, ...], split: str, limit: int | None, seed: int, seeds: int, swap: bool,
-    report: Path | None, out: Path | None, adapters: tuple[str, ...],
+    setting: Setting, methods: tuple[str, ...], split: str | None, role: str, limit: int | None, seed: int, seeds: int,
+    swap: bool, report: Path | None, out: Path | None, adapters: tuple[str, ...],
     backbone: str | None, engine: str | None, temperature: float, top_p: float, max_new_tokens: int,
     at: str | None, as_of: float | None, min_peers: int | None, history: int | None, analyst: str | None, choices: dict,
     preset: str | None,
@@ -99,7 +101,8 @@ def command(
     Examples:
       dep eval --limit 200
       dep eval --limit 200 --seeds 3 --swap --report page.html
-      dep eval --methods rag,dep --split validation --out results
+      dep eval --methods rag,dep --role validation --out results
+      dep eval --methods nonperso,rag --split unseen-users
       dep eval --methods rag,pag,dpl,drp --limit 50
       dep eval --methods rag,drp --engine openai --backbone qwen3-8b
       dep eval --preset dep-paper --methods nonperso,rag,dep
@@ -125,7 +128,7 @@ def command(
     found = {**places.trained_choices(folders), **choices}
     embedder = query_embedder(setting, store, methods, found.get("retrieval"))
     name = parts.adapter.name if parts.adapter else parts.backbone.name.rpartition("/")[2]
-    out = out or setting.profiles / places.EVALUATIONS / f"{name}-{split}"
+    out = out or setting.profiles / places.EVALUATIONS / "-".join([name, *([split.replace(":", "-")] if split else []), role])
     tell_moment(sink, as_of)
     with sink.progress("evaluating", "reviews") as update:
         begun = False
@@ -143,19 +146,18 @@ def command(
 
         results = evaluate_store(
             store=store, backbone=parts.backbone, method_names=methods, adapters=folders, out=out, embedder=embedder,
-            sampling=Sampling(temperature, top_p, max_new_tokens, seed), engine_name=parts.engine, role=split, limit=limit,
-            seeds=seeds, swap=swap, report=report, at=at, as_of=as_of, min_peers=min_peers, history=history, analyst=analyst,
-            choices=choices, offline=setting.offline, on_event=show,
+            sampling=Sampling(temperature, top_p, max_new_tokens, seed), engine_name=parts.engine, split=split, role=role,
+            limit=limit, seeds=seeds, swap=swap, report=report, at=at, as_of=as_of, min_peers=min_peers, history=history,
+            analyst=analyst, choices=choices, offline=setting.offline, on_event=show,
         )  # fmt: skip
     if report:
         sink.note(f"the page is {report}")
-    sink.result({"out": str(out), **results, **told}, lambda: _show(sink, results))
+    sink.result({"out": str(out), **results, **told}, lambda: _show(sink, results, out))
 
 
-def _show(sink, results: dict) -> None:
+def _show(sink, results: dict, out: Path) -> None:
     from depcli.cli import layout
     from depcli.evaluation import report
 
     layout.report(sink, report.tables(results), report.notes(results))
-    for metric, signature in report.signatures(results).items():
-        sink.line(f"{metric}: {signature}")
+    sink.note(f"how each metric was computed: results.json in {out}, or --json")

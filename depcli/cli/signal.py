@@ -9,6 +9,14 @@ import click
 from depcli.cli.moment import as_of_moment, tell_moment
 from depcli.cli.options import Setting, at_commit, every_command, may_download
 
+_COLUMNS = (
+    "of: vectors of reviews (his), or their differences from the mean of the peers (diff)",
+    "K: reviews before the held-out one that make a profile (their mean)",
+    "AUC: how often an author's profile is nearer to the held-out review than a stranger's; 0.5 is guessing",
+    "same item: how often the held-out review is nearer to the author's profile than a stranger's review of that item",
+    "top-1: how often no profile at all is nearer than the author's; chance: the same by guessing",
+)
+
 
 @click.command("signal")
 @click.option(
@@ -76,6 +84,9 @@ def _show(sink, document: dict) -> None:
     ]  # fmt: skip
     interval = f"{document['confidence']:.0%}"
     sink.table(("embedder", "of", "K", "users", "AUC", interval, "same item", interval, "top-1", "chance"), rows)
+    sink.line()
+    for line in _COLUMNS:
+        sink.line(line)
 
 
 def _rate(row: dict, value: str, low: str, high: str) -> tuple[str, str]:

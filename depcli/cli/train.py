@@ -19,6 +19,7 @@ from depcli.cli.options import (
     query_embedder,
 )
 from depcli.cli.preset import choose_preset, tell_preset
+from depcli.cli.split import choose_split
 
 _NO_LOSS = {"step", "steps", "epoch", "seconds", "tokens_per_second", "grad_norm", "learning_rate"}
 _AT_LEAST_1 = click.IntRange(min=1)
@@ -32,6 +33,7 @@ _AT_LEAST_1 = click.IntRange(min=1)
 @click.option("--epochs", type=_AT_LEAST_1, help="At most so many passes over the reviews. [default: 5]")
 @click.option("--resume", is_flag=True, help="Go on with the run that was interrupted.")
 @click.option("--replace", is_flag=True, help="Train again over an adapter of this name.")
+@choose_split("leave-last-out")
 @click.option("--targets-per-user", type=_AT_LEAST_1, metavar="N", help="Reviews to learn from each user. [default: 1]")
 @click.option("--select-by", type=click.Choice(["loss", "meteor"]), help="What decides the best epoch. [default: loss]")
 @click.option("--batch-size", type=_AT_LEAST_1, metavar="N", help="Reviews per step. [default: 16]")
@@ -57,7 +59,8 @@ def command(
 ) -> None:  # fmt: skip
     """Train an adapter on the reviews in the store. The backbone stays as it is.
 
-    Of each user the last review is kept for testing, the one before for validation, and what comes before is learned.
+    Of each user the last review is kept for testing, the one before for validation, and what comes before is learned; --split
+    keeps back other reviews, or all of some users.
     Interrupted, it goes on with --resume as if nothing had happened. The adapter comes with a card of its numbers.
 
     \b
@@ -66,6 +69,7 @@ def command(
       dep train --backbone qwen2.5-1.5b --adapter first --targets-per-user 3
       dep train --adapter first --resume
       dep train --method pplug
+      dep train --split unseen-users --adapter unseen
       dep train --adapter his-only --embeddings his
       dep train --preset dep-paper --backbone qwen2.5-1.5b
     """

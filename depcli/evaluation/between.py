@@ -174,13 +174,13 @@ def _means(values: Mapping[str, Values]) -> dict[str, float | None]:
 
 
 def _other_settings(runs: Sequence[Run]) -> dict[str, list]:
-    """Settings that are not the same in all runs, by their path ("sampling.temperature"), a value for each run. What belongs to a
-    method that not all have is no difference."""
+    """Settings that are not the same in all runs, by their path ("sampling.temperature"), a value for each run. What not all have
+    is no difference: it belongs to a method, or to another version of dep."""
     leaves = [_leaves(run.results["settings"]) for run in runs]
     methods = set.intersection(*(set(run.results["methods"]) for run in runs))
     found = {}
-    for path in dict.fromkeys(path for each in leaves for path in each):
-        values = [each.get(path) for each in leaves]
+    for path in (path for path in leaves[0] if all(path in each for each in leaves)):
+        values = [each[path] for each in leaves]
         theirs = path[0] in files.PER_METHOD and path[1:2] and path[1] not in methods
         if not theirs and any(value != values[0] for value in values):
             found[".".join(path)] = values

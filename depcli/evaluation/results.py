@@ -87,7 +87,7 @@ def read_results(out: Path) -> dict:
     """The results of a finished evaluation in the folder `out`. Raises NotFound where there are none, Incompatible for another
     version, BadInput for a file that is not what it should be."""
     path = out / files.RESULTS
-    again = "run its `dep eval` again: the texts are kept, and the results are made anew"
+    again = "run its `dep eval` again: texts made with the same settings are kept, and the results are made anew"
     if not path.is_file():
         begun = (out / files.SETTINGS).exists()
         raise NotFound(f"{out} has no finished evaluation", again if begun else "name a folder that `dep eval` wrote to")

@@ -6,16 +6,18 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 
 from depcli import resumable
 from depcli.errors import Incompatible, NotFound
 from depcli.evaluation import alignment, swap
 from depcli.evaluation import predictions as files
+from depcli.evaluation.leakage import CHECKED, check_differences, check_leakage, check_shown
 from depcli.evaluation.likelihood import Scorer, nll
 from depcli.evaluation.results import SCHEMA
 from depcli.evaluation.scoring import score_files
-from depcli.evaluation.split import Split, Target, by_hash, check_leakage, check_shown, pairs_of
+from depcli.evaluation.split import Split, Target, by_hash, pairs_of
 from depcli.records import Profile, Request, Sampling
 
 Pair = tuple[Target, Request, str]
@@ -52,6 +54,7 @@ def evaluate(
             for seed in range(sampling.seed, sampling.seed + seeds)
         }
         pairs = runs[sampling.seed]
+        _check_sums(methods, pairs, snapshot, split)
         spent = _write(methods, runs, sampling, out, on_progress)
         if scorer:
             _weigh(methods, pairs, scorer, out, on_progress)
@@ -75,6 +78,16 @@ def evaluate(
 def request_id(target: Target, seed: int) -> str:
     """The same for a target and a sampling seed whatever else is evaluated."""
     return by_hash(target, seed).hex()[:16]
+
+
+def _check_sums(methods: Mapping[str, object], pairs: Mapping[str, Pair], snapshot, split: Split) -> None:
+    """That nothing held out is in the differences, on the first prompts of each method; profiles would take too long."""
+    requests = [request for _, request, _ in islice(pairs.values(), CHECKED)]
+    builders = [w.builder for w in methods.values() if w.builder.method.history and not w.builder.method.profile]
+    for weighted in (False, True):
+        found = [builder for builder in builders if (builder.choices.peer_weighting == "distance") is weighted]
+        prompts = (prompt for builder in found for prompt in builder.build_all(requests))
+        check_differences(prompts, snapshot, split.held_out, weighted=weighted)
 
 
 def _write(
@@ -101,7 +114,7 @@ def _predictions(name: str, writer, todo: Sequence[tuple[str, Target, Request, s
     for (key, target, _, reference), one in zip(todo, written, strict=True):
         check_shown(target, one.prompt)
         yield {
-            "id": key, "method": name, "user_id": target.user_id, "asin": target.asin, "seed": one.seed,
+            "id": key, "method": name, "user_id": target.user_id, "asin": target.asin, "request_seed": one.seed,
             "prediction": one.completion.text, "reference": reference, "prompt_tokens": one.completion.prompt_tokens,
             "generated_tokens": one.completion.generated_tokens, "finish": one.completion.finish,
             "shown": [past.review.asin for past in one.prompt.shown], "dropped": one.prompt.dropped,

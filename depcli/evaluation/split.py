@@ -1,17 +1,16 @@
-"""Which reviews are learned, which are validated on and which are tested on; and the proof that none of them leaks."""
+"""Which reviews are learned, which are validated on and which are tested on. That none of them leaks is proved in leakage.py."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import Literal
 
 from depcli.errors import BadInput, NotFound
-from depcli.records import Item, Prompt, Request, Stored, stable_order
+from depcli.records import Item, Request, Stored, stable_order
 
 ROLES = ("train", "validation", "test")
 MIN_REVIEWS = 4  # one to test, one to validate, one to learn, and one before it as history
@@ -33,8 +32,12 @@ class Target:
 
 @dataclass(frozen=True)
 class Split:
-    """Targets by role, in the order of the user ids. `held_out` are the keys of validation and test targets, which no peer mean
-    may contain; `too_short` counts the users with fewer than four reviews; `digest` is the sha256 of all target keys."""
+    """Targets by role, in the order of the user ids. `held_out` are the keys of the reviews that no peer mean may contain: all
+    validation and test targets, and what else nobody may know; `too_short` counts the users with too few reviews to be tested.
+
+    `unseen` are users of whom nothing is learned; `since` is the moment (unix seconds) from which on nothing is learned, None for
+    none. `digest` is the sha256 of all target keys, and of what is held out beside them.
+    """
 
     name: str
     train: tuple[Target, ...]
@@ -43,6 +46,8 @@ class Split:
     too_short: int
     held_out: frozenset[tuple[str, str]]
     digest: str
+    unseen: frozenset[str] = frozenset()
+    since: float | None = None
 
 
 def leave_last_out(snapshot, *, targets_per_user: int = 1) -> Split:
@@ -64,13 +69,17 @@ def leave_last_out(snapshot, *, targets_per_user: int = 1) -> Split:
 
 
 def make_split(
-    name: str, *, train: Iterable[Target], validation: Iterable[Target], test: Iterable[Target], too_short: int = 0
-) -> Split:
-    """A Split with its held-out keys and digest."""
+    name: str, *, train: Iterable[Target], validation: Iterable[Target], test: Iterable[Target], too_short: int = 0,
+    withheld: Iterable[tuple[str, str]] = (), unseen: Iterable[str] = (), since: float | None = None,
+) -> Split:  # fmt: skip
+    """A Split with its held-out keys, `withheld` among them, and its digest."""
     roles = {"train": tuple(train), "validation": tuple(validation), "test": tuple(test)}
-    held_out = frozenset(target.key for role in ("validation", "test") for target in roles[role])
-    digest = hashlib.sha256(_canonical(sorted([role, *target.key] for role in ROLES for target in roles[role]))).hexdigest()
-    return Split(name, **roles, too_short=too_short, held_out=held_out, digest=digest)
+    tested = {target.key for role in ("validation", "test") for target in roles[role]}
+    held_out = frozenset(tested.union(withheld))
+    keys = [[role, *target.key] for role in ROLES for target in roles[role]]
+    keys += [["held out", *key] for key in held_out - tested]
+    digest = hashlib.sha256(_canonical(sorted(keys))).hexdigest()
+    return Split(name, **roles, too_short=too_short, held_out=held_out, digest=digest, unseen=frozenset(unseen), since=since)
 
 
 def pairs_of(targets: Iterable[Target], snapshot) -> Iterator[tuple[Request, str]]:
@@ -100,41 +109,15 @@ def by_hash(target: Target, seed: int = 0) -> bytes:
     return hashlib.sha256(_canonical([seed, *target.key])).digest()
 
 
+def user_by_hash(user_id: str) -> bytes:
+    """A sort key that shuffles users, the same way in every store."""
+    return hashlib.sha256(_canonical(["user", user_id])).digest()
+
+
 def choose(split: Split, role: Literal["train", "validation", "test"], limit: int | None = None, seed: int = 0) -> list[Target]:
     """The targets of a role, or the first `limit` of them in shuffled order: a larger limit keeps those of a smaller one."""
     chosen = sorted(getattr(split, role), key=lambda target: by_hash(target, seed))
     return chosen if limit is None else chosen[:limit]
-
-
-def check_leakage(split: Split, *, learned: Iterable[tuple[str, str]] = ()) -> None:
-    """Raise ValueError, naming a review, when one has two roles or is twice a target, when a validation or test target is not
-    held out, or when one is among the `learned`: the (user_id, asin) keys an adapter was trained on.
-
-    What each prompt shows is checked where it is built, by `check_shown`.
-    """
-    keys = Counter(target.key for role in ROLES for target in getattr(split, role))
-    found = {
-        "targets more than once": [key for key, times in keys.items() if times > 1],
-        "to be tested but not held out": {target.key for target in (*split.validation, *split.test)} - split.held_out,
-        "held out but were learned": split.held_out.intersection(learned),
-    }
-    for what, keys in found.items():
-        if keys:
-            user, asin = min(keys)
-            raise ValueError(f"{len(keys)} reviews are {what}, such as the one of {asin!r} by {user!r}")
-
-
-def check_shown(target: Target, prompt: Prompt) -> None:
-    """Raise ValueError when a prompt shows its target, another user's review, or one that was not written before the target."""
-    limit = (float("-inf") if target.timestamp is None else target.timestamp, target.asin)
-    for review in (*(past.review for past in prompt.shown), *prompt.pooled):
-        where = f"the prompt for {target.asin!r} by {target.user_id!r} shows"
-        if review.user_id != target.user_id:
-            raise ValueError(f"{where} a review of another user, {review.user_id!r}")
-        if review.asin == target.asin:
-            raise ValueError(f"{where} the target itself")
-        if stable_order(review) >= limit:
-            raise ValueError(f"{where} {review.asin!r}, which was not written before it")
 
 
 def _histories(snapshot, user_ids: Iterable[str]) -> Iterator[tuple[str, list[Stored]]]:

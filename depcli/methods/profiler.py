@@ -46,11 +46,12 @@ class Profiler:
     def _find_or_make(self, history: Sequence[PastReview]) -> Profile:
         anchors = self._anchors(history)
         key = self._key(anchors)
-        found = self._cache.get(key)
+        reviews = [review for anchor in anchors for review in (anchor.past.review, *anchor.peers)]
+        keys = {(review.user_id, review.asin) for review in reviews}
+        found = self._cache.get(key, keys)
         if found:
             return found
         self._on_make(len(anchors))
-        reviews = [review for anchor in anchors for review in (anchor.past.review, *anchor.peers)]
         profile = replace(
             self.method.profile(self.analyst, anchors),
             commanding=sum(gives_orders(review.text) or gives_orders(review.title) for review in reviews),
@@ -58,7 +59,7 @@ class Profiler:
         if profile.text:  # a failure is not kept: the next time may do better
             self._cache.put(
                 key, profile, method=self.method.name, analyst=self.analyst.name, store_commit=self._snapshot.commit.id,
-                owner=history[0].review.user_id, reviews={(review.user_id, review.asin) for review in reviews},
+                owner=history[0].review.user_id, reviews=keys,
             )  # fmt: skip
         return profile
 

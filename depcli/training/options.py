@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from depcli import methods
 from depcli.adapters.dep import DepLoss
 from depcli.errors import BadInput
+from depcli.evaluation import splits
 from depcli.personal.choices import Choices
 
 PAPER_RATE, SMALL_RATE = 1e-5, 1e-2
@@ -35,6 +36,7 @@ class TrainOptions:
     choices: Choices = Choices()
     min_peers: int = 1  # a difference from fewer peers is not used
     as_of: float | None = None  # unix seconds: only the reviews up to then exist; None: all do
+    split: str = splits.LEAVE_LAST_OUT  # see evaluation.splits
     targets_per_user: int = 1
     validation_limit: int = 512
     select_by: str = "loss"  # or "meteor"
@@ -61,6 +63,7 @@ class TrainOptions:
         ]  # fmt: skip
         if wrong:
             raise BadInput("; ".join(wrong))
+        splits.parse(self.split)
 
     def rate_for(self, hidden: int) -> tuple[float, str]:
         """(learning rate, reason) for a backbone of this hidden size."""

@@ -17,9 +17,11 @@ from depcli.atomic import write_atomically
 from depcli.backbones.catalogue import Backbone
 from depcli.engines.transformers import TransformersEngine
 from depcli.errors import BadInput, DepError
+from depcli.evaluation import splits
+from depcli.evaluation.leakage import CHECKED, check_differences, check_leakage, check_shown
 from depcli.evaluation.metrics import meteor_mean
 from depcli.evaluation.significance import paired_bootstrap
-from depcli.evaluation.split import Split, Target, choose, leave_last_out, pairs_of
+from depcli.evaluation.split import Split, Target, choose, pairs_of
 from depcli.personal.prompts import PromptBuilder
 from depcli.personal.template import Template
 from depcli.records import Sampling
@@ -31,7 +33,7 @@ from depcli.training.options import TrainOptions
 from depcli.training.step import mean_loss, review_losses
 
 # options whose chosen value is recorded instead
-_RESOLVED = {"learning_rate", "max_input_tokens", "max_target_tokens", "micro_tokens", "template"}
+_RESOLVED = {"learning_rate", "max_input_tokens", "max_target_tokens", "micro_tokens", "split", "template"}
 
 
 @dataclass(frozen=True)
@@ -122,7 +124,8 @@ class _Run:
     ):  # fmt: skip
         self.options, self.embedder = options, embedder
         self.snapshot = store.snapshot(at=commit, as_of=options.as_of)
-        self.split = leave_last_out(self.snapshot, targets_per_user=options.targets_per_user)
+        self.split = splits.make(self.snapshot, options.split, targets_per_user=options.targets_per_user)
+        check_leakage(self.split)
         self.model = backbones.load_model(backbone, device=device, offline=offline)
         self.tokenizer = backbones.load_tokenizer(backbone, offline=offline)
         self.weights_sha256 = backbones.weights_digest(self.model)
@@ -161,7 +164,13 @@ class _Run:
             k=self.options.history, max_input_tokens=self.max_input_tokens, held_out=self.split.held_out,
             min_peers=self.options.min_peers, choices=self.options.choices, embed=self.embedder.encode if self.embedder else None,
         )  # fmt: skip
-        return make_examples(builder, self.tokenizer, pairs_of(targets, self.snapshot), self.max_target_tokens)
+        examples = make_examples(builder, self.tokenizer, pairs_of(targets, self.snapshot), self.max_target_tokens)
+        for target, example in zip(targets, examples, strict=True):
+            check_shown(target, example.prompt)
+        first = [example.prompt for example in examples[:CHECKED]]
+        weighted = self.options.choices.peer_weighting == "distance"
+        check_differences(first, self.snapshot, self.split.held_out, weighted=weighted)
+        return examples
 
     def losses(self, adapter, examples: Sequence[Example]) -> tuple[np.ndarray, np.ndarray]:
         """(nats (n,), target tokens (n,)) of each example; `adapter` None for text alone."""

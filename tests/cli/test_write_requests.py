@@ -51,13 +51,20 @@ def test_a_file_and_its_json_summary(ask, profiles, tmp_path, capsys):
 def test_failed_requests_are_counted_shown_and_in_the_exit_code(ask, profiles, monkeypatch, capsys):
     command, out = ask
     bad = [json.dumps({"user_id": f"nobody\x1b{n}", "asin": "x"}) + "\n" for n in range(7)]
-    given = io.TextIOWrapper(io.BytesIO("".join([*lines_of(profiles, 1), *bad]).encode()))
-    monkeypatch.setattr(sys, "stdin", given)
+
+    def give():
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO("".join([*lines_of(profiles, 1), *bad]).encode())))
+
+    give()
     assert main([*command, "--requests", "-"]) == 1
     captured = capsys.readouterr()
     assert captured.out.startswith(f"{out}: 1 review, 7 not written, in ")
     assert "-, line 2: no user 'nobody\\x1b0' in the store" in captured.err and "and 2 more" in captured.err
+    assert "an earlier run" not in captured.err
     assert ["error" in json.loads(line) for line in out.read_text().splitlines()] == [False, *[True] * 7]
+    give()
+    assert main([*command, "--requests", "-"]) == 1
+    assert "7 lines of an earlier run had an error and stayed as they are" in capsys.readouterr().err
 
 
 def test_files_that_cannot_be_read(ask, tmp_path, capsys):

@@ -82,7 +82,7 @@ def test_every_prediction_names_what_it_is_of(finished):
         assert entry["asin"] not in entry["shown"]
     seeds = {entry["id"]: set() for entry in made}
     for entry in made:
-        seeds[entry["id"]].add(entry["seed"])
+        seeds[entry["id"]].add(entry["request_seed"])
     assert all(len(found) == 1 for found in seeds.values()), "methods share the seed of a request"
     assert len(set().union(*seeds.values())) == len(USERS), "requests do not"
 

@@ -5,8 +5,9 @@ import dataclasses
 import pytest
 
 from depcli.errors import BadInput, NotFound
-from depcli.evaluation.split import Target, check_leakage, check_shown, choose, leave_last_out, make_split, pairs_of
-from depcli.records import Item, PastReview, Prompt, Review
+from depcli.evaluation.leakage import check_leakage
+from depcli.evaluation.split import Target, choose, leave_last_out, make_split, pairs_of
+from depcli.records import Item, Review
 from tests.evaluation.world import USERS, make_store, reviews
 
 
@@ -81,35 +82,3 @@ def test_a_limit_takes_a_stable_subset(snapshot):
     backwards = dataclasses.replace(split, test=split.test[::-1])
     assert choose(backwards, "test", 3) == choose(split, "test", 3)
     assert len({tuple(choose(split, "test", 2, seed=seed)) for seed in range(20)}) > 5
-
-
-def test_a_split_that_leaks_is_refused(snapshot):
-    split = leave_last_out(snapshot)
-    both = make_split("x", train=[*split.train, split.test[0]], validation=split.validation, test=split.test)
-    with pytest.raises(ValueError, match="more than once"):
-        check_leakage(both)
-    with pytest.raises(ValueError, match="not held out"):
-        check_leakage(dataclasses.replace(split, held_out=split.held_out - {split.test[0].key}))
-    check_leakage(split, learned=[target.key for target in split.train])
-    with pytest.raises(ValueError, match="were learned"):
-        check_leakage(split, learned=[split.validation[2].key])
-
-
-@pytest.mark.parametrize(
-    ("shown", "words"),
-    [
-        (Review("ann", "film1", "t", timestamp=5.0), "the target itself"),
-        (Review("bob", "film0", "t", timestamp=1.0), "another user"),
-        (Review("ann", "film0", "t", timestamp=9.0), "not written before"),
-        (Review("ann", "film2", "t", timestamp=5.0), "not written before"),  # a tie, decided by the item
-    ],
-)
-def test_a_prompt_that_knows_too_much_is_refused(shown, words):
-    prompt = Prompt((), (PastReview(shown, Item(shown.asin), None, None, 0),))
-    with pytest.raises(ValueError, match=words):
-        check_shown(Target("ann", "film1", 5.0), prompt)
-
-
-def test_a_prompt_with_earlier_reviews_passes():
-    past = [Review("ann", "film0", "t", timestamp=5.0), Review("ann", "film9", "t", timestamp=4.0), Review("ann", "film8", "t")]
-    check_shown(Target("ann", "film1", 5.0), Prompt((), tuple(PastReview(r, Item(r.asin), None, None, 0) for r in past)))

@@ -1,0 +1,34 @@
+"""`--split NAME` of `dep train` and `dep eval`: what is learned and what is tested."""
+
+from __future__ import annotations
+
+import click
+
+from depcli.errors import BadInput
+
+_FORMS = "leave-last-out, time[:DATE], unseen-users[:SHARE], cold-start[:K]"
+
+
+class _Split(click.ParamType):
+    """The name of a split, with its number."""
+
+    name = "split"
+
+    def convert(self, value, param, ctx):
+        from depcli.evaluation import splits
+
+        if value in ("test", "validation"):
+            self.fail(f"{value!r} is a role now: --role {value}.", param, ctx)
+        try:
+            splits.parse(value)
+        except BadInput as error:
+            self.fail(f"{error.message}; {error.hint}.", param, ctx)
+        return value
+
+
+def choose_split(default: str):
+    """The option; `default` is what its help says of leaving it out."""
+    return click.option(
+        "--split", type=_Split(), metavar="NAME",
+        help=f"What is learned and tested: {_FORMS}. [default: {default}]",
+    )  # fmt: skip
