@@ -79,19 +79,22 @@ def embed(model, batch: Sequence[Encoded], rows: torch.Tensor | None) -> torch.T
 def target_losses(model, batch: Sequence[Encoded], rows: torch.Tensor | None) -> torch.Tensor:
     """Cross-entropy of every target token, float32, flat in reading order (sum of `targets` of the batch,).
 
-    The head of the model runs at target positions only: no (B, T, vocabulary) tensor exists.
+    What no loss and no gradient depends on is left out (see passes.py); the head of the model runs at target positions only,
+    a chunk at a time: no (B, T, vocabulary) tensor exists, nor one of (targets, vocabulary).
     """
     import torch
-    import torch.nn.functional as F
 
-    hidden = model.base_model(inputs_embeds=embed(model, batch, rows), use_cache=False).last_hidden_state
+    from depcli.backbones.cross_entropy import cross_entropy
+    from depcli.backbones.passes import hidden_at
+
+    embeds = embed(model, batch, rows)
     b = np.concatenate([np.full(entry.targets, i) for i, entry in enumerate(batch)])
     t = np.concatenate([np.arange(len(entry.ids) - entry.targets, len(entry.ids)) for entry in batch])
     wanted = np.concatenate([entry.ids[len(entry.ids) - entry.targets :] for entry in batch]).astype(np.int64)
-    device = hidden.device
-    picked = hidden[torch.from_numpy(b).to(device), torch.from_numpy(t - 1).to(device)]
-    logits = model.get_output_embeddings()(picked)
-    return F.cross_entropy(logits.float(), torch.from_numpy(wanted).to(device), reduction="none")
+    b, t, wanted = (torch.from_numpy(numbers).to(embeds.device) for numbers in (b, t - 1, wanted))
+    # a row without targets counts not: it has no gradient
+    fixed = min((int(entry.soft[0]) if len(entry.soft) else len(entry.ids) - 1 - entry.targets for entry in batch), default=0)
+    return cross_entropy(model.get_output_embeddings(), hidden_at(model, embeds, (b, t), fixed), wanted)
 
 
 def micro_batches(lengths: Sequence[int], max_tokens: int) -> list[list[int]]:
