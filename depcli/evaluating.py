@@ -51,6 +51,7 @@ def evaluate_store(
     embedder=None,
     offline: bool = False,
     device: str = "auto",
+    tensor_parallel: int = 1,
     on_event: Callable[[dict], None] = lambda event: None,
 ) -> dict:
     """Write and score the reviews of a role of the `split` (see evaluation.splits; by default each user's last) by each method,
@@ -83,7 +84,7 @@ def evaluate_store(
     split = _split(snapshot, adapters, configs, split)
     targets = choose(split, role, limit, sampling.seed)
     with (
-        engines.load(engine_name, backbone, offline=offline, device=device) as engine,
+        engines.load(engine_name, backbone, offline=offline, device=device, tensor_parallel=tensor_parallel) as engine,
         asked_analyst(analyst, engine, backbone, sampling, offline=offline, device=device) as asked,
     ):
         model, tokenizer = _weights(engine, backbone, offline, device)

@@ -215,10 +215,12 @@ class Vectors:
 
 @dataclass(frozen=True, eq=False)
 class SoftPrompt:
-    """What an engine eats: text and soft tokens in reading order. `width` is H; checked once, here."""
+    """What an engine eats: text and soft tokens in reading order. `width` is H; checked once, here. `origin` tells the weights
+    that made the soft tokens from others: no state of an engine is shared between two."""
 
     parts: tuple[Text | Vectors, ...]
     width: int | None = None
+    origin: str = ""
 
     def __post_init__(self):
         for part in self.parts:

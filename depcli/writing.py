@@ -46,7 +46,9 @@ class Writer:
 
     def soft(self, prompt: Prompt) -> SoftPrompt:
         """What the engine reads for a prompt."""
-        return project(self.adapter, prompt) if self.adapter else plain(prompt)
+        if self.adapter is None:
+            return plain(prompt)
+        return replace(project(self.adapter, prompt), origin=(self.adapter_config or {}).get("weights_sha256", ""))
 
     def write(
         self, requests: Iterable[Request], sampling: Sampling, on_text: Callable[[str], None] | None = None

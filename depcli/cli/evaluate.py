@@ -8,6 +8,7 @@ import click
 
 from depcli.cli.analyst import ask_analyst, prepare_analyst
 from depcli.cli.choices import as_trained, choose_parts
+from depcli.cli.engine import choose_engine
 from depcli.cli.moment import as_of_moment, tell_moment
 from depcli.cli.options import (
     BACKBONE_HELP,
@@ -71,10 +72,7 @@ class _Methods(click.ParamType):
     help="Once for each method with an adapter. [default: the newest of each, all of one backbone]",
 )  # fmt: skip
 @click.option("--backbone", metavar="NAME", help=f"{BACKBONE_HELP} openai: its name there. [default: the adapter's, else mini]")
-@click.option(
-    "--engine", type=click.Choice(["llamacpp", "transformers", "openai"]),
-    help="openai asks the endpoint at OPENAI_BASE_URL, without likelihoods. [default: llamacpp where there is a GGUF]",
-)  # fmt: skip
+@choose_engine
 @ask_analyst
 @click.option("--temperature", type=Finite(min=0), default=0.8, show_default=True)
 @click.option("--top-p", type=Finite(0, 1, min_open=True), default=0.95, show_default=True)
@@ -88,7 +86,7 @@ class _Methods(click.ParamType):
 def command(
     setting: Setting, methods: tuple[str, ...], split: str | None, role: str, limit: int | None, seed: int, seeds: int,
     swap: bool, report: Path | None, out: Path | None, adapters: tuple[str, ...],
-    backbone: str | None, engine: str | None, temperature: float, top_p: float, max_new_tokens: int,
+    backbone: str | None, engine: str | None, tensor_parallel: int, temperature: float, top_p: float, max_new_tokens: int,
     at: str | None, as_of: float | None, min_peers: int | None, history: int | None, analyst: str | None, choices: dict,
     preset: str | None,
 ) -> None:  # fmt: skip
@@ -148,7 +146,7 @@ def command(
             store=store, backbone=parts.backbone, method_names=methods, adapters=folders, out=out, embedder=embedder,
             sampling=Sampling(temperature, top_p, max_new_tokens, seed), engine_name=parts.engine, split=split, role=role,
             limit=limit, seeds=seeds, swap=swap, report=report, at=at, as_of=as_of, min_peers=min_peers, history=history,
-            analyst=analyst, choices=choices, offline=setting.offline, on_event=show,
+            analyst=analyst, choices=choices, offline=setting.offline, tensor_parallel=tensor_parallel, on_event=show,
         )  # fmt: skip
     if report:
         sink.note(f"the page is {report}")

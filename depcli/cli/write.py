@@ -8,6 +8,7 @@ import click
 
 from depcli.cli.analyst import ask_analyst, prepare_analyst, tell_profile
 from depcli.cli.choices import as_trained, choose_parts
+from depcli.cli.engine import choose_engine
 from depcli.cli.moment import as_of_moment, tell_moment
 from depcli.cli.options import (
     BACKBONE_HELP,
@@ -37,10 +38,7 @@ from depcli.errors import DONE, FAILURE
 @click.option("--title", help="The title that the review shall have.")
 @choose_preset()
 @click.option("--method", default="dep", show_default=True, type=MethodChoice(METHODS), help="How to write.")
-@click.option(
-    "--engine", type=click.Choice(["llamacpp", "transformers", "openai"]),
-    help="openai asks the endpoint at OPENAI_BASE_URL. [default: llamacpp where there is a GGUF]",
-)  # fmt: skip
+@choose_engine
 @ask_analyst
 @click.option("--adapter", metavar="NAME", help="[default: the newest one of the method, of the backbone if one is named]")
 @click.option("--backbone", metavar="NAME", help=f"{BACKBONE_HELP} openai: its name there. [default: the adapter's, else mini]")
@@ -60,7 +58,7 @@ from depcli.errors import DONE, FAILURE
 @every_command
 def command(
     setting: Setting, user: str | None, item: str | None, requests: str | None, out: Path | None, rating: float | None,
-    title: str | None, method: str, engine: str | None,
+    title: str | None, method: str, engine: str | None, tensor_parallel: int,
     adapter: str | None, backbone: str | None, seed: int, temperature: float, top_p: float, max_new_tokens: int | None,
     item_title: str | None, item_description: str | None, template: str | None, at: str | None, as_of: float | None,
     min_peers: int | None, history: int | None, show_prompt: bool, analyst: str | None, choices: dict, preset: str | None,
@@ -125,7 +123,9 @@ def command(
     embedder = query_embedder(setting, store, [method], {**trained, **choices}.get("retrieval"))
     drawing = Sampling(temperature, top_p, seed=seed)
     with (
-        engines.load(parts.engine, parts.backbone, offline=setting.offline) as loaded,
+        engines.load(
+            parts.engine, parts.backbone, offline=setting.offline, tensor_parallel=tensor_parallel
+        ) as loaded,  # fmt: skip
         asked_analyst(analyst, loaded, parts.backbone, drawing, offline=setting.offline) as asked,
     ):
         writer = writing.make_writer(

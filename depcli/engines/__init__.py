@@ -13,14 +13,17 @@ from depcli.backbones.catalogue import Backbone
 from depcli.errors import MissingDependency, NotFound
 
 # How each takes a backbone: as a GGUF, as weights, or not at all since it runs elsewhere.
-FORMS = {"llamacpp": "gguf", "transformers": "weights", "openai": None}
+FORMS = {"llamacpp": "gguf", "transformers": "weights", "vllm": "weights", "openai": None}
 NAMES = tuple(FORMS)
 
 
-def load(name: str, backbone: Backbone, *, offline: bool = False, device: str = "auto", exact: bool = False):
+def load(
+    name: str, backbone: Backbone, *, offline: bool = False, device: str = "auto", exact: bool = False, tensor_parallel: int = 1
+):  # fmt: skip
     """The engine called `name` with `backbone` loaded. `exact` trades speed for float32 everywhere, for comparisons.
 
-    `device` and `exact` mean nothing to an endpoint, which is what OPENAI_BASE_URL and OPENAI_API_KEY say.
+    `device` and `exact` mean nothing to an endpoint, which is what OPENAI_BASE_URL and OPENAI_API_KEY say; `tensor_parallel`, the
+    number of GPUs that share the backbone, only something to vLLM.
 
     Raises NotFound, NeedsNetwork, MissingDependency, BadInput, Incompatible.
     """
@@ -36,6 +39,19 @@ def load(name: str, backbone: Backbone, *, offline: bool = False, device: str = 
                 f"llama-cpp-python cannot be used: {error}", "pip install llama-cpp-python, or use --engine transformers"
             ) from error
         return LlamaCppEngine(backbone, offline=offline, device=device, exact=exact)
+    if name == "vllm":
+        if find_spec("vllm") is None:
+            raise MissingDependency("the engine vllm needs the package vllm", 'pip install "depcli[vllm]"')
+        from depcli.engines.vllm_process import prepare_environment
+
+        prepare_environment()
+        try:
+            from depcli.engines.vllm import VllmEngine
+        except (ImportError, OSError, RuntimeError) as error:  # the two latter: a wheel whose libraries this machine cannot load
+            raise MissingDependency(
+                f"vLLM cannot be used: {error}", "install a vLLM for this machine, or use --engine transformers"
+            ) from error
+        return VllmEngine(backbone, offline=offline, device=device, exact=exact, tensor_parallel=tensor_parallel)
     if name == "openai":
         if find_spec("openai") is None:
             raise MissingDependency("the engine openai needs the package openai", 'pip install "depcli[openai]"')

@@ -15,6 +15,7 @@ from depcli.backbones import Backbone, chat_of, load_model, load_tokenizer
 from depcli.backbones.sequence import Encoded, embed, encode
 from depcli.engines.checks import check_room, check_width
 from depcli.engines.sampling import Sampler
+from depcli.engines.text import TextStream, end_tokens, text_of
 from depcli.records import Completion, Sampling, SoftPrompt, Vectors
 
 WINDOW = 8
@@ -32,7 +33,7 @@ class TransformersEngine:
         self.chat = chat_of(tokenizer)
         self.width: int = model.config.hidden_size
         self.context: int = model.config.max_position_embeddings
-        self._ends = _end_tokens(model, tokenizer)
+        self._ends = end_tokens(model.generation_config, tokenizer)
 
     @classmethod
     def open(cls, backbone: Backbone, *, offline: bool = False, device: str = "auto", exact: bool = False) -> TransformersEngine:
@@ -65,7 +66,7 @@ class TransformersEngine:
     def _write(self, window: Sequence[tuple[SoftPrompt, Sampling]], on_text: Callable[[str], None] | None) -> list[Completion]:
         started = time.perf_counter()
         drafts = [self._draft(prompt, sampling) for prompt, sampling in window]
-        stream = _Stream(self._text, on_text) if on_text else None
+        stream = TextStream(self.tokenizer, on_text) if on_text else None
         rows = [part.rows for prompt, _ in window for part in prompt.parts if isinstance(part, Vectors)]
         active = drafts
         for logits in self._steps(drafts, rows):
@@ -75,7 +76,7 @@ class TransformersEngine:
             if stream:
                 stream.feed(drafts[0].tokens, last=drafts[0].finish is not None)
             active = [draft for draft in active if not draft.finish]
-        return [draft.completion(self._text(draft.tokens)) for draft in drafts]
+        return [draft.completion(text_of(self.tokenizer, draft.tokens)) for draft in drafts]
 
     def _draft(self, prompt: SoftPrompt, sampling: Sampling) -> _Draft:
         check_width(prompt, self.width, self._name)
@@ -126,9 +127,6 @@ class TransformersEngine:
             )
             logits, positions = out.logits[:, -1], positions + 1
 
-    def _text(self, tokens: list[int]) -> str:
-        return self.tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-
     def close(self) -> None:
         """Let go of the model. Twice is fine."""
         self.model = None
@@ -163,23 +161,3 @@ class _Draft:
 
     def completion(self, text: str) -> Completion:
         return Completion(text, self.finish, len(self.encoded.ids), len(self.tokens), self.seconds, tuple(self.tokens))
-
-
-class _Stream:
-    """Hands out text as tokens come, never half a character: what may still change is held back until the end."""
-
-    def __init__(self, text_of: Callable[[list[int]], str], on_text: Callable[[str], None]):
-        self._text_of, self._on_text, self._sent = text_of, on_text, 0
-
-    def feed(self, tokens: list[int], *, last: bool) -> None:
-        text = self._text_of(tokens)
-        settled = text if last else text.rstrip("\ufffd")
-        if len(settled) > self._sent:
-            self._on_text(settled[self._sent :])
-            self._sent = len(settled)
-
-
-def _end_tokens(model, tokenizer) -> frozenset[int]:
-    listed = model.generation_config.eos_token_id
-    listed = listed if isinstance(listed, list) else [listed]
-    return frozenset(token for token in (*listed, tokenizer.eos_token_id) if token is not None)
