@@ -74,7 +74,8 @@ def of_item(snapshot: Snapshot, asin: str, *, vectors: bool = False) -> dict:
     found.sort(key=lambda pair: (stable_order(pair[0]), pair[0].user_id))
     described = described or Item(asin)
     return {
-        "asin": asin, "title": described.title, "description": described.description, **_counted(review for review, _ in found),
+        "asin": asin, "title": described.title, "description": described.description,
+        "task": described.task, **_counted(review for review, _ in found),
         "store_commit": snapshot.commit.id, "reviewers": [document for _, document in found],
     }  # fmt: skip
 

@@ -33,11 +33,14 @@ class Review:
 
 @dataclass(frozen=True)
 class Item:
-    """What was reviewed. Title and description may be empty."""
+    """What was reviewed, or, with a `task`, what else a person writes about: then the description is the text they are given
+    (an article, an abstract), and the task says in a few words what becomes of it ("Generate a headline for the following
+    article"). All but the id may be empty; without a task it is a review."""
 
     asin: str
     title: str = ""
     description: str = ""
+    task: str = ""
 
 
 def stable_order(review: Review) -> tuple[float, str]:

@@ -135,7 +135,7 @@ def make_writer(
 
 def find_request(
     snapshot, user_id: str, asin: str, *, rating: float | None = None, title: str | None = None,
-    item_title: str | None = None, item_description: str | None = None,
+    item_title: str | None = None, item_description: str | None = None, item_task: str | None = None,
 ) -> Request:  # fmt: skip
     """A request for a user and an item of the store; an unknown item is fine once it is described.
 
@@ -154,5 +154,6 @@ def find_request(
         asin,
         known.title if item_title is None else item_title,
         known.description if item_description is None else item_description,
+        known.task if item_task is None else item_task,
     )
     return Request(user_id, item, rating, title)

@@ -19,8 +19,18 @@ class _Column(click.ParamType):
     def convert(self, value, param, ctx):
         field, equals, column = value.partition("=") if isinstance(value, str) else (*value, "=")
         if not (field and equals and column):
-            self.fail(f"{value!r} is not FIELD=NAME, such as text=review_body.", param, ctx)
+            self.fail(f"{value!r} is not {self.name}.", param, ctx)
         return field.strip(), column
+
+
+class _Threshold(_Column):
+    """RULE=N as a pair."""
+
+    name = "RULE=N"
+
+    def convert(self, value, param, ctx):
+        rule, number = super().convert(value, param, ctx)
+        return rule, click.INT.convert(number, param, ctx)
 
 
 @click.command("ingest")
@@ -28,11 +38,16 @@ class _Column(click.ParamType):
 @click.option("--items", metavar="FILE", help="Titles and descriptions of the items.")
 @click.option(
     "--format", "form", metavar="NAME",
-    help="jsonl, csv, tsv (no quotes), parquet, amazon2023 or dpl. [default: found out from the file]",
+    help="jsonl, csv, tsv (no quotes), parquet, amazon2023, dpl, lamp or longlamp. [default: found out from the file]",
 )  # fmt: skip
 @click.option(
     "--column", "columns", multiple=True, type=_Column(), metavar="FIELD=NAME",
     help="What user_id, asin, text, rating, title, timestamp, item_title or item_description is called in the files.",
+)  # fmt: skip
+@click.option("--filter", "chosen", type=click.Choice(["dpl"]), help="Keep only what DPL's rules keep, and say what they drop.")
+@click.option(
+    "--threshold", "limits", multiple=True, type=_Threshold(), metavar="RULE=N",
+    help="Another number for a rule, such as reviews=10; 0 switches it off. An unknown RULE lists them all.",
 )  # fmt: skip
 @click.option(
     "--embedder",
@@ -45,7 +60,7 @@ class _Column(click.ParamType):
 @every_command
 def command(
     setting: Setting, files: tuple[str, ...], items: str | None, form: str | None, columns: tuple[tuple[str, str], ...],
-    embedder: str | None, strict: bool, no_wait: bool,
+    chosen: str | None, limits: tuple[tuple[str, int], ...], embedder: str | None, strict: bool, no_wait: bool,
 ) -> None:  # fmt: skip
     """Put reviews into the store, and make the store if there is none.
 
@@ -54,30 +69,44 @@ def command(
     welcome. A review that is known already costs nothing; a newer one replaces the older.
     Interrupted, it goes on where it stopped when you run it again.
 
+    --filter reads the files twice. It knows only them, not what the store holds already.
+
     \b
     Examples:
       dep ingest reviews.jsonl --items items.jsonl
       dep ingest All_Beauty.jsonl.gz --items meta_All_Beauty.jsonl.gz
       dep ingest amazon.csv --column user_id=customer_id --column asin=product_id --column text=review_body
       dep ingest DPL-main/Books --items DPL-meta/Books
+      dep ingest Books.jsonl.gz --items meta_Books.jsonl.gz --filter dpl --threshold reviews=10
+      dep ingest LaMP_4/dev_questions.json             dev_outputs.json beside it is read too
       zcat reviews.gz | dep ingest - --profiles ~/profiles
     """
     from depcli import embedders, profiles, readers
+    from depcli.cli.filtered import filter_all
     from depcli.store.ingest import ingest
 
+    if limits and not chosen:
+        raise click.UsageError("--threshold is for --filter.")
+    if chosen and "-" in (*files, items):
+        raise click.UsageError("--filter reads everything twice, which standard input cannot be.")
     sink, reports = setting.sink, []
     with ExitStack() as stack:
+
+        def opened() -> list:
+            found = [(items, stack.enter_context(readers.read_items(items, dict(columns))))] if items else []
+            return found + [(file, stack.enter_context(readers.open_reviews(file, form, dict(columns)))) for file in files]
+
         # Every file is opened before the store is touched: a typo in the last name shall not cost the work on the first.
-        inputs = [(items, stack.enter_context(readers.read_items(items, dict(columns))))] if items else []
-        inputs += [(file, stack.enter_context(readers.open_reviews(file, form, dict(columns)))) for file in files]
-        store, chosen, reason = profiles.store_to_fill(setting.profiles, embedder, offline=setting.offline, ask=sink.ask)
-        sink.note(f"embedder: {embedders.describe(chosen.identity)}: {reason}")
+        inputs = opened()
+        filtering = filter_all(sink, opened(), dict(limits)) if chosen else None
+        store, model, reason = profiles.store_to_fill(setting.profiles, embedder, offline=setting.offline, ask=sink.ask)
+        sink.note(f"embedder: {embedders.describe(model.identity)}: {reason}")
         in_use = profiles.commits_in_use(setting.profiles)
         for file, reader in inputs:
             sink.note(f"{file}: read as {reader.format}: {reader.reason}")
             with sink.progress("reading and embedding", "reviews" if reader.position is None else "kB") as update:
                 report = ingest(
-                    store, reader, chosen, source=file, strict=strict, wait=not no_wait,
+                    store, filtering.kept(reader) if filtering else reader, model, source=file, strict=strict, wait=not no_wait,
                     on_progress=partial(_show_progress, update, reader),
                     on_wait=lambda holder: sink.note(f"waiting for process {holder}, which is writing to the store"),
                     in_use=in_use,
@@ -87,7 +116,7 @@ def command(
             reports.append({"file": file, **asdict(report)})
     document = {
         "profiles": str(setting.profiles), "embedder": asdict(store.embedder), "store": store.snapshot().counts(),
-        "files": reports,
+        "files": reports, **({"filter": filtering.document()} if filtering else {}),
     }  # fmt: skip
     sink.result(document, lambda: _show(sink, document))
 
@@ -103,8 +132,11 @@ def _show_progress(update, reader, event: dict) -> None:
 
 
 def _show(sink, document: dict) -> None:
+    from depcli.cli.filtered import show_filter
     from depcli.cli.layout import count, holding
 
+    if "filter" in document:
+        show_filter(sink, document["filter"])
     for report in document["files"]:
         said = [f"{report[key]:,} {key}" for key in ("added", "replaced", "unchanged") if report[key]]
         said += [count(report["items"], "item")] if report["items"] else []

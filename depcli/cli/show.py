@@ -101,7 +101,11 @@ def _show_item(sink, document: dict, limit: int, most: int) -> None:
     from depcli.cli import layout
 
     sink.heading(layout.one_line(document["title"] or document["asin"], layout.WIDTH))
-    for text, lines in ((document["asin"] if document["title"] else "", 2), (document["description"], _LINES)):
+    for text, lines in (
+        (document["asin"] if document["title"] else "", 2),
+        (document["task"], 2),
+        (document["description"], _LINES),
+    ):
         for line in layout.paragraph(text, lines=lines):
             sink.line(line)
     sink.line(_summary(document))

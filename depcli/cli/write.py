@@ -31,7 +31,8 @@ from depcli.errors import DONE, FAILURE
 @click.option("--item", metavar="ID", help="About what: an item of the store, or a new one that you describe.")
 @click.option(
     "--requests", metavar="FILE",
-    help="Many at once: JSON lines with user_id, asin, maybe rating, title, item_title, item_description, id; - for stdin.",
+    help="Many at once: JSON lines with user_id, asin, maybe rating, title, item_title, item_description, item_task, id; or "
+    "LaMP's questions; - for stdin.",
 )  # fmt: skip
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Where those go, as JSON lines.")
 @click.option("--rating", type=Finite(0, 10), help="The rating that the review shall have.")
@@ -48,6 +49,7 @@ from depcli.errors import DONE, FAILURE
 @click.option("--max-new-tokens", type=click.IntRange(min=1), metavar="N", help="[default: 2048, or less in a short context]")
 @click.option("--item-title", metavar="TEXT", help="Title of the item, instead of the store's.")
 @click.option("--item-description", metavar="TEXT", help="Description of the item, instead of the store's.")
+@click.option("--item-task", metavar="TEXT", help="What to write where it is no review, such as 'Generate a headline'.")
 @click.option("--template", metavar="NAME", help="full, compact, compact-user-first, or a .jinja file; an adapter has its own.")
 @at_commit
 @as_of_moment
@@ -60,7 +62,8 @@ def command(
     setting: Setting, user: str | None, item: str | None, requests: str | None, out: Path | None, rating: float | None,
     title: str | None, method: str, engine: str | None, tensor_parallel: int,
     adapter: str | None, backbone: str | None, seed: int, temperature: float, top_p: float, max_new_tokens: int | None,
-    item_title: str | None, item_description: str | None, template: str | None, at: str | None, as_of: float | None,
+    item_title: str | None, item_description: str | None, item_task: str | None, template: str | None, at: str | None,
+    as_of: float | None,
     min_peers: int | None, history: int | None, show_prompt: bool, analyst: str | None, choices: dict, preset: str | None,
 ) -> int:  # fmt: skip
     """Write the review that a user would write about an item.
@@ -96,7 +99,7 @@ def command(
 
     of_one = {
         "--user": user, "--item": item, "--rating": rating, "--title": title, "--item-title": item_title,
-        "--item-description": item_description, "--show-prompt": show_prompt or None,
+        "--item-description": item_description, "--item-task": item_task, "--show-prompt": show_prompt or None,
     }  # fmt: skip
     _check_use(requests, out, of_one)
     sink = setting.sink
@@ -105,8 +108,9 @@ def command(
     tell_moment(sink, as_of)
     if requests is None:
         request = writing.find_request(
-            snapshot, user, item, rating=rating, title=title, item_title=item_title, item_description=item_description
-        )
+            snapshot, user, item, rating=rating, title=title, item_title=item_title, item_description=item_description,
+            item_task=item_task,
+        )  # fmt: skip
     else:
         lines, total = readers.read_requests(requests), readers.count_requests(requests)
     parts = writing_parts(setting.profiles, method=method, adapter=adapter, backbone=backbone, engine=engine)

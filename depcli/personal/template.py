@@ -112,7 +112,7 @@ class Template:
 
         past = [_past(chat, entry, marks(slots[i]) if slots else "", texts) for i, entry in enumerate(history)]
         fields = {
-            "item": Item(request.item.asin, chat.clean(request.item.title), chat.clean(request.item.description)),
+            "item": Item(request.item.asin, *map(chat.clean, (request.item.title, request.item.description, request.item.task))),
             "rating": request.rating, "title": chat.clean(request.title), "history": past, "embeddings": bool(flat),
             "guidance": guidance, "profile": clip(" ".join(chat.clean(profile).split()), _LONGEST_PROFILE),
         }  # fmt: skip
@@ -129,6 +129,7 @@ class Template:
 def _past(chat: Chat, entry: PastReview, slots: str, texts: bool) -> dict:
     return {
         "item_title": chat.clean(entry.item.title), "item_description": chat.clean(entry.item.description),
+        "task": chat.clean(entry.item.task),
         "rating": entry.review.rating, "title": chat.clean(entry.review.title) if texts else "",
         "text": chat.clean(entry.review.text) if texts else "", "slots": slots,
     }  # fmt: skip

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from depcli.readers.entries import BadLine
-from depcli.readers.reader import FORMATS, Reader, open_reviews, read_items
+from depcli.readers.formats import FORMATS
+from depcli.readers.reader import Reader, open_reviews, read_items
 from depcli.readers.requests import RequestLine, count_requests, read_requests
 
 __all__ = [

@@ -95,6 +95,17 @@ def timestamp(value: object) -> float | None:
     return number
 
 
+def day(value: object) -> float | None:
+    """Unix seconds of the beginning of a day, month or year as LaMP writes them: 2014-5-20, 2014-05, 2014; None when missing."""
+    if value is None or value == "":
+        return None
+    try:
+        year, month, number = (*map(int, str(value).split("-")), 1, 1)[:3]
+        return datetime(year, month, number, tzinfo=UTC).timestamp()
+    except ValueError:
+        return timestamp(value)
+
+
 def hashes(value: object) -> tuple[bytes, ...]:
     """Hashes of versions as `dep export` writes them; anything else under that name means something else and is nothing to us."""
     if not isinstance(value, list) or not all(isinstance(one, str) and _HASH.fullmatch(one) for one in value):

@@ -4,6 +4,8 @@ jsonl        plain: user_id, asin, text and maybe rating, title, timestamp; othe
 csv, tsv     the same in a table with a header; in tsv quotes are characters like any other
 parquet      the same in a parquet file, or in a data set that was saved to a folder
 amazon2023   Amazon Reviews 2023: reviews and item metadata, both keyed by parent_asin
+lamp         LaMP: the questions of its four tasks that ask for a text, see lamp.py
+longlamp     LongLaMP
 dpl          DPL: a user, a `profile` of reviews, and one more review as `data`
 
 What a file is (JSON, table, parquet, folder) is seen from its content; a name given to it says how its rows are read.
@@ -11,9 +13,10 @@ What a file is (JSON, table, parquet, folder) is seen from its content; a name g
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from depcli.readers import fields
+from depcli.readers import fields, lamp
 from depcli.readers.entries import BadField
 from depcli.records import Item, Review
 
@@ -27,7 +30,8 @@ _TITLE = ("title", "summary")
 _TIMESTAMP = ("timestamp", "unixReviewTime", "date")
 _PLAIN_ITEM = ("asin", "item_id", "parent_asin")
 _AMAZON_ITEM = ("parent_asin", "asin")  # variants of a product share its parent_asin, and reviews are about the product
-_OF_ITEM = {"title": "item_title", "description": "item_description"}  # of an item, in the row of a review
+# Of an item, in the row of a review.
+_OF_ITEM = {"title": "item_title", "description": "item_description", "task": "item_task"}
 
 _ANY_ITEM = ("parent_asin", "asin", "item_id")
 COLUMNS = ("user_id", "asin", "text", "rating", "title", "timestamp", *_OF_ITEM.values())
@@ -65,9 +69,17 @@ def item(record: Mapping) -> Parsed:
     return (_item(record, _ANY_ITEM),)
 
 
-PARSERS: dict[str, Parser] = {
-    "jsonl": plain, "csv": plain, "tsv": plain, "parquet": plain, "amazon2023": amazon2023, "dpl": dpl,
-}  # fmt: skip
+FORMATS = ("jsonl", "csv", "tsv", "parquet", "amazon2023", "dpl", "lamp", "longlamp")
+PLAIN = FORMATS[:4]
+
+
+def parser(format: str, path: str | os.PathLike) -> tuple[Parser, str]:
+    """The parser of a file in a format, and what is to be said about it."""
+    if format == "lamp":
+        return lamp.lamp(path)
+    if format == "longlamp":
+        return lamp.longlamp(), ""
+    return {"amazon2023": amazon2023, "dpl": dpl}.get(format, plain), ""
 
 
 def of_items(columns: Mapping[str, str]) -> dict[str, str]:
@@ -80,6 +92,8 @@ def detect(record: Mapping) -> tuple[str, str] | None:
     """(format, reason) when this row is enough to tell."""
     if isinstance(record.get("data"), Mapping) and isinstance(record.get("profile"), list):
         return "dpl", "its rows have user_id, profile and data"
+    if found := lamp.detect(record):
+        return found
     if "parent_asin" in record and (_is_item(record) or _is_review(record)):
         what = "item metadata" if _is_item(record) else "reviews"
         return "amazon2023", f"its objects are {what} with parent_asin"
@@ -147,4 +161,5 @@ def _item(record: Mapping, item_names: Sequence[str]) -> Item:
         asin=fields.identifier(fields.first(record, item_names), "item id"),
         title=fields.words(record.get("title"), "title"),
         description=fields.words(record.get("description"), "description"),
+        task=fields.words(record.get("task"), "task"),
     )

@@ -13,7 +13,6 @@ from depcli.readers.containers import open_container
 from depcli.readers.entries import BadField, BadLine
 from depcli.records import Item, Review
 
-FORMATS = tuple(formats.PARSERS)
 _TRIED = 100  # entries that are looked at to find out the format
 _EXCERPT = 80
 _Detector = Callable[[Mapping], tuple[str, str] | None]
@@ -60,24 +59,25 @@ def open_reviews(path: str | os.PathLike, format: str | None = None, columns: Ma
     """A reader of reviews (items among them are understood). `path` is a file, the folder of a saved data set, or '-'; the format
     is found out unless it is named. `columns` says what fields of formats.COLUMNS are called in the file. Raises BadInput."""
     columns = columns or {}
-    if format is not None and format not in formats.PARSERS:
-        raise BadInput(f"no format {format!r}", f"known: {', '.join(FORMATS)}")
+    if format is not None and format not in formats.FORMATS:
+        raise BadInput(f"no format {format!r}", f"known: {', '.join(formats.FORMATS)}")
     if unknown := [name for name in columns if name not in formats.COLUMNS]:
         raise BadInput(f"no field {unknown[0]!r}", f"known: {', '.join(formats.COLUMNS)}")
     detect = formats.detect if format is None else lambda record: (format, "as named")
-    return _open(path, format, detect, formats.PARSERS, columns, must_have=columns.values())
+    return _open(path, format, detect, formats.parser, columns, must_have=columns.values())
 
 
 def read_items(path: str | os.PathLike, columns: Mapping[str, str] | None = None) -> Reader:
     """A reader that takes every row for an item: asin (or parent_asin), title, description. `columns` are those of the reviews:
     where the file has them, asin, item_title and item_description count. Raises BadInput."""
     columns = formats.of_items(columns or {})
-    return _open(path, None, formats.detect_items, dict.fromkeys(formats.PARSERS, formats.item), columns)
+    return _open(path, None, formats.detect_items, lambda format, path: (formats.item, ""), columns)
 
 
 def _open(
-    path: str | os.PathLike, named: str | None, detect: _Detector, parsers: Mapping[str, formats.Parser],
-    columns: Mapping[str, str], must_have: Collection[str] = (),
+    path: str | os.PathLike, named: str | None, detect: _Detector,
+    parser: Callable[[str, str | os.PathLike], tuple[formats.Parser, str]], columns: Mapping[str, str],
+    must_have: Collection[str] = (),
 ) -> Reader:  # fmt: skip
     def renamed(record: Mapping) -> Mapping:
         return {**record, **{name: record[column] for name, column in columns.items() if column in record}} if columns else record
@@ -89,13 +89,13 @@ def _open(
         entries = source.entries()
         seen, format, reason = _look(source.name, entries, lambda record: detect(renamed(record)))
         format = source.kind if format == "jsonl" else format
-        if columns and parsers[format] is not parsers["jsonl"]:
+        if columns and format not in formats.PLAIN:
             raise BadInput(f"{source.name} is read as {format}, whose fields have their names", "leave --column out")
+        parse, about = parser(format, path)
     except BaseException:
         source.close()
         raise
-    reason = ": ".join(filter(None, (source.description, reason)))
-    parse = parsers[format]
+    reason = "; ".join(filter(None, (": ".join(filter(None, (source.description, reason))), about)))
     return Reader(source, itertools.chain(seen, entries), lambda record: parse(renamed(record)), format, reason)
 
 

@@ -7,12 +7,12 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from depcli.readers import fields
+from depcli.readers import fields, lamp
 from depcli.readers.entries import BadField
 from depcli.readers.files import open_source
 from depcli.readers.reader import json_object
 
-_WORDS = ("title", "item_title", "item_description")
+_WORDS = ("title", "item_title", "item_description", "item_task")
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,8 @@ class RequestLine:
 
 def read_requests(path: str | os.PathLike) -> Iterator[RequestLine]:
     """The lines of a file (plain or gzipped, JSON lines or an array), or of standard input for '-': user_id, asin and maybe
-    rating, title, item_title, item_description, id. Other fields mean nothing, so that a file of reviews is one of requests.
+    rating, title, item_title, item_description, item_task, id. Other fields mean nothing, so that a file of reviews is one of
+    requests. Questions of LaMP and rows of LongLaMP ask for what the store knows as their target.
 
     Raises BadInput for a file that cannot be read, at once, or while iterating when it breaks off: what came before it is good.
     """
@@ -50,6 +51,7 @@ def count_requests(path: str | os.PathLike) -> int | None:
 
 
 def _lines(source) -> Iterator[RequestLine]:
+    rows = {"lamp": lamp.questions(), "longlamp": lamp.longlamp()}
     try:
         for number, text, reason in source.entries():
             digest = hashlib.sha256((text or reason).strip().encode("utf-8", "surrogatepass")).hexdigest()[:16]
@@ -60,14 +62,17 @@ def _lines(source) -> Iterator[RequestLine]:
                 yield RequestLine(number, digest, problem=str(problem))
                 continue
             try:
-                yield RequestLine(number, digest, _asked(record), name)
+                yield RequestLine(number, digest, _asked(record, rows), name)
             except BadField as problem:
                 yield RequestLine(number, digest, id=name, problem=str(problem))
     finally:
         source.close()
 
 
-def _asked(record: Mapping) -> dict:
+def _asked(record: Mapping, rows: Mapping[str, lamp.Rows]) -> dict:
+    if found := lamp.detect(record):
+        user = rows[found[0]].user(record)
+        return {"user_id": user, "asin": user + lamp.TARGET, "rating": None}
     return {
         "user_id": fields.identifier(record.get("user_id"), "user id"), "asin": fields.identifier(record.get("asin"), "item id"),
         "rating": fields.rating(record.get("rating")),

@@ -100,11 +100,10 @@ class _Run:
 
     def tables(self) -> None:
         db, tables = lance.connect(self._store.folder), {}
-        wanted = schema.schemas(self._head.embedder.dimension)
         for name in INDEXED:
             with self.part(name, _CUT):
                 table = lance.open_table(db, name, self._head.versions[name])
-                if not table.schema.equals(wanted[name]):
+                if not schema.fits(name, table.schema, self._head.embedder.dimension):
                     message = f"the table has not the columns that {self._head.embedder.dimension}-d vectors need"
                     self.findings.append(Finding(name, message, remedy=BACKUP))
                     continue
@@ -183,7 +182,7 @@ class _Run:
     def _items(self, table) -> None:
         total = table.count_rows()
         distinct = recompute.reviewed(table)
-        for _ in lance.scan(table, ("title", "description")):  # can be read
+        for _ in lance.scan(table, schema.item_columns(table.schema)):  # can be read
             pass
         self._report("items", total, _Tally(total - len(distinct)), "one more description of the same item")
 

@@ -63,7 +63,8 @@ def whole_file(path: Path, *, replace: bool = False) -> Iterator[BinaryIO]:
 
 
 def _item(item: Item) -> dict:
-    return {"asin": item.asin, "title": item.title, "description": item.description}
+    task = {"task": item.task} if item.task else {}
+    return {"asin": item.asin, "title": item.title, "description": item.description, **task}
 
 
 def _review(review: Review) -> dict:

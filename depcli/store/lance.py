@@ -181,6 +181,12 @@ def rewrite(table, rows: Iterable[pa.Table], indexed_columns: Iterable[str]) -> 
         add_index(table, column)
 
 
+def add_column(table, field: pa.Field) -> None:
+    """A new column without values, as a new version; rows and indexes stay as they are."""
+    with whole_files(table):
+        table.add_columns(field)
+
+
 def _write(table, rows: Iterable[pa.Table], mode: Literal["append", "overwrite"]) -> None:
     schema, failed = table.schema, []
 

@@ -1,7 +1,7 @@
 """What the tables hold, how rows become records, and the hashes that name rows.
 
 reviews     one row per (user, item), named by `key`; the newest version of the review
-items       title and description per item
+items       title and description per item, and the task where it is not to be reviewed
 item_sums   per item: number of reviews and the float64 sum of their vectors
 commits     one row per batch: the versions of the other three that belong together
 """
@@ -23,6 +23,7 @@ REVIEWS, ITEMS, SUMS, COMMITS = "reviews", "items", "item_sums", "commits"
 DATA_TABLES = (REVIEWS, ITEMS, SUMS)
 INDEXED = {REVIEWS: ("key", "user_id", "asin", "text_hash"), ITEMS: ("asin",), SUMS: ("asin",)}
 
+TASK = "task"  # of the items
 _HASH = pa.binary(16)
 _OF_REVIEWS = ("user_id", "asin", "rating", "title", "text", "timestamp")
 _COMPRESSED = {"lance-encoding:compression": "zstd"}
@@ -55,6 +56,7 @@ def schemas(dimension: int) -> dict[str, pa.Schema]:
         _required("asin", pa.string()),
         _required("title", pa.string(), _TOGETHER),
         _required("description", pa.string(), _TOGETHER),
+        pa.field(TASK, pa.string(), metadata=_COMPRESSED),  # null: a review; stores from before there were tasks lack the column
     ]
     sums = [
         _required("asin", pa.string()),
@@ -116,9 +118,21 @@ def review_rows(
 
 def item_rows(items: Iterable[Item]) -> pa.Table:
     """Rows for the items table."""
-    items = list(items)
-    columns = [pa.array([getattr(item, name) for item in items], pa.string()) for name in ("asin", "title", "description")]
-    return pa.Table.from_arrays(columns, schema=schemas(1)[ITEMS])
+    items, schema = list(items), schemas(1)[ITEMS]
+    values = {name: [getattr(item, name) for item in items] for name in schema.names}
+    values[TASK] = [task or None for task in values[TASK]]
+    return pa.Table.from_pydict(values, schema=schema)
+
+
+def item_columns(table: pa.Schema) -> list[str]:
+    """The columns of an items table that make an item: those that it has."""
+    return [name for name in schemas(1)[ITEMS].names if name in table.names]
+
+
+def fits(name: str, found: pa.Schema, dimension: int) -> bool:
+    """Whether a table has the columns it should have."""
+    wanted = schemas(dimension)[name]
+    return found.equals(wanted) or (name == ITEMS and found.equals(wanted.remove(wanted.get_field_index(TASK))))
 
 
 def sum_rows(asins: Sequence[str], reviews: Sequence[int], totals: np.ndarray) -> pa.Table:
@@ -135,8 +149,9 @@ def reviews_of(rows: pa.Table) -> list[Review]:
 
 def items_of(rows: pa.Table) -> dict[str, Item]:
     """Rows of the items table as records by asin."""
+    tasks = (task or "" for task in rows.column(TASK).to_pylist()) if TASK in rows.column_names else [""] * len(rows)
     columns = (rows.column(name).to_pylist() for name in ("asin", "title", "description"))
-    return {values[0]: Item(*values) for values in zip(*columns, strict=True)}
+    return {values[0]: Item(*values) for values in zip(*columns, tasks, strict=True)}
 
 
 def sums_of(rows: pa.Table) -> dict[str, ItemSum]:

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from depcli.records import EmbedderIdentity, Item, ItemSum, Review, Stored, stable_order
 from depcli.store import lance
 from depcli.store.commits import Commit, reading
-from depcli.store.schema import ITEMS, REVIEWS, SUMS, items_of, matrix, review_keys, reviews_of, sums_of
+from depcli.store.schema import ITEMS, REVIEWS, SUMS, item_columns, items_of, matrix, review_keys, reviews_of, sums_of
 
 REVIEW_COLUMNS = ("user_id", "asin", "text", "rating", "title", "timestamp", "vector")
 _AT_ONCE = 256  # users or items looked up together, so that memory stays flat
@@ -93,8 +93,8 @@ class Snapshot:
         return {(review.user_id, review.asin): review for review in reviews_of(rows)}
 
     def items(self, asins: Sequence[str]) -> dict[str, Item]:
-        """Title and description of these items; unknown ones are absent."""
-        return items_of(self._find(ITEMS, "asin", asins, ("asin", "title", "description")))
+        """Title, description and task of these items; unknown ones are absent."""
+        return items_of(self._find(ITEMS, "asin", asins, item_columns(self._table(ITEMS).schema)))
 
     def sums(self, asins: Sequence[str]) -> dict[str, ItemSum]:
         """Number of reviews and sum of vectors (d,) float64 of these items; items nobody reviewed are absent."""

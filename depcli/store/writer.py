@@ -5,7 +5,7 @@ All of it runs under the store's write lock, so what is looked up stays true unt
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 
@@ -92,8 +92,7 @@ class Writer:
             if changes.keys:
                 self._write_reviews(changes)
             if new_items:
-                self._replace(ITEMS, "asin", self._items.possible(new_items), [schema.item_rows(new_items.values())])
-                self._items.add(list(new_items))
+                self._write_items(new_items)
             if changes.keys or new_items:
                 self.tables.commit("ingest", source, asdict(counts))
             if changes.keys:
@@ -131,11 +130,21 @@ class Writer:
     def _changed_items(self, items: Sequence[Item]) -> dict[str, Item]:
         latest: dict[str, Item] = {}
         asins = self._items.possible({item.asin for item in items})
-        stored = schema.items_of(lance.rows(self.tables[ITEMS], "asin", asins, ("asin", "title", "description")))
+        table = self.tables[ITEMS]
+        stored = schema.items_of(lance.rows(table, "asin", asins, schema.item_columns(table.schema)))
         for item in items:  # an empty field takes nothing away
             before = latest.get(item.asin) or stored.get(item.asin) or item
-            latest[item.asin] = Item(item.asin, item.title or before.title, item.description or before.description)
+            latest[item.asin] = Item(
+                item.asin, item.title or before.title, item.description or before.description, item.task or before.task
+            )
         return {asin: item for asin, item in latest.items() if stored.get(asin) != item}
+
+    def _write_items(self, items: Mapping[str, Item]) -> None:
+        table = self.tables[ITEMS]
+        if schema.TASK not in table.schema.names:  # the store is from before there were tasks
+            lance.add_column(table, schema.schemas(self._dimension)[ITEMS].field(schema.TASK))
+        self._replace(ITEMS, "asin", self._items.possible(items), [schema.item_rows(items.values())])
+        self._items.add(list(items))
 
     def _write_reviews(self, changes: Changes) -> None:
         replaced = changes.replacing
