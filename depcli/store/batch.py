@@ -8,12 +8,13 @@ The outcome does not depend on how the reviews are cut into batches.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import repeat
+from operator import attrgetter
 from typing import NamedTuple
-
-import numpy as np
 
 from depcli.records import Review
 from depcli.store.schema import content_hash, review_keys, text_hashes
+from depcli.store.vectors import Vectors
 
 
 class Version(NamedTuple):  # and no dataclass: a million of them are made, and this takes a third of the time
@@ -31,40 +32,53 @@ class Version(NamedTuple):  # and no dataclass: a million of them are made, and 
         return content_hash(self.text, self.review.title, self.review.rating)
 
 
+_pair, _text, _superseded = attrgetter("user_id", "asin"), attrgetter("text"), attrgetter("superseded")
+
+
 class Batch:
     """Reviews on their way into the store: per key the version that stands so far.
 
-    `lookup(keys)` returns the versions in the store. `vectors` maps text_hash to the (d,) float32 vectors that are known.
+    `lookup(keys)` returns the versions in the store. `vectors` has those of the texts that are known.
     `before` is a batch that is being written: what it holds counts as stored.
     """
 
-    def __init__(self, lookup: Callable[[Sequence[bytes]], dict[bytes, Version]], before: Batch | None = None):
+    def __init__(
+        self, lookup: Callable[[Sequence[bytes]], dict[bytes, Version]], dimension: int, before: Batch | None = None
+    ):  # fmt: skip
         self._lookup = lookup
         self.before = before
         self._standing: dict[bytes, Version | None] = {}
         self._texts: dict[bytes, str] = {}  # that have no vector yet
-        self.vectors: dict[bytes, np.ndarray] = {}
+        self.vectors = Vectors(dimension)
         self.read = 0
 
     def add(self, reviews: Sequence[Review]) -> None:
-        standing, vectors = self._standing, self.vectors
-        keys = review_keys((review.user_id, review.asin) for review in reviews)
-        unseen = [key for key in dict.fromkeys(keys) if key not in standing]
-        standing.update(dict.fromkeys(unseen))
-        standing.update(self._known(unseen))
-        texts = text_hashes(review.text for review in reviews)
-        for key, review, text in zip(keys, reviews, texts, strict=True):
-            before = standing[key]
-            standing[key] = Version(review, text, review.superseded) if before is None else _later(before, review, text)
-        written = {} if self.before is None else self.before.vectors
-        for version in map(standing.__getitem__, keys):
-            text = version.text
-            if version.stored or text in vectors or text == version.stored_text:
-                continue
-            if text in written:
-                vectors[text] = written[text]
-            else:
-                self._texts[text] = version.review.text
+        standing = self._standing
+        keys = review_keys(map(_pair, reviews))
+        texts = text_hashes(map(_text, reviews))
+        unseen = dict.fromkeys(keys)
+        if not standing.keys().isdisjoint(unseen):
+            unseen = dict.fromkeys(key for key in keys if key not in standing)
+        known = self._known(list(unseen))
+        if len(unseen) == len(keys) and not known:  # all new, as nearly always in a large file: nothing to compare
+            versions = zip(reviews, texts, map(_superseded, reviews), repeat(None), repeat(False), strict=False)
+            standing.update(zip(keys, map(tuple.__new__, repeat(Version), versions), strict=False))
+            wanted = dict(zip(texts, map(_text, reviews), strict=True))
+        else:
+            standing.update(unseen)
+            standing.update(known)
+            for key, review, text in zip(keys, reviews, texts, strict=True):
+                before = standing[key]
+                standing[key] = Version(review, text, review.superseded) if before is None else _later(before, review, text)
+            versions = map(standing.__getitem__, keys)
+            wanted = {
+                version.text: version.review.text
+                for version in versions if not (version.stored or version.text == version.stored_text)
+            }  # fmt: skip
+        if self.before is not None and not self.before.vectors.rows.keys().isdisjoint(wanted):
+            there = [text for text in wanted if text in self.before.vectors.rows]
+            self.vectors.add(there, self.before.vectors.of(there))
+        self._texts |= wanted
         self.read += len(keys)
 
     def changed(self) -> dict[bytes, Version]:
@@ -73,12 +87,16 @@ class Batch:
 
     def missing(self) -> dict[bytes, str]:
         """The texts that need a vector, by text_hash: neither given in `vectors` nor in the store under the same key."""
-        self._texts = {text: words for text, words in self._texts.items() if text not in self.vectors}
+        there = self.vectors.rows.keys()
+        if self._texts.keys() <= there:
+            self._texts = {}
+        elif not self._texts.keys().isdisjoint(there):
+            self._texts = {text: words for text, words in self._texts.items() if text not in there}
         return self._texts
 
     def _known(self, keys: Sequence[bytes]) -> dict[bytes, Version]:
         """The versions that are in the store or will be once `before` is."""
-        if self.before is None:
+        if self.before is None or self.before._standing.keys().isdisjoint(keys):
             return self._lookup(keys)
         ahead = {key: version for key in keys if (version := self.before._standing.get(key)) is not None}
         settled = {key: version._replace(stored=True, stored_text=version.text) for key, version in ahead.items()}

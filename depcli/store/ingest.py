@@ -21,9 +21,10 @@ from depcli.store.store import Store
 from depcli.store.writer import Counts, Writer
 
 READ_AHEAD = 512  # reviews looked up and embedded together, fewer when that takes longer than COMMIT_SECONDS
-COMMIT_REVIEWS = 65_536  # a commit holds at most about this many reviews,
-COMMIT_BYTES = 128 * 2**20  # this much text and vectors,
+COMMIT_REVIEWS = 2**20  # a commit holds at most about this many reviews,
 COMMIT_SECONDS = 5.0  # and this much work that a kill could lose
+BATCH_REVIEWS = 65_536  # and it is written in batches of at most this many reviews
+FIRST_BATCH_BYTES, BATCH_BYTES = 16 * 2**20, 64 * 2**20  # or this much text and vectors: small at first, so that writing begins
 _BAD_LINES_KEPT = 5
 _TIDY_REVIEWS = 1000  # after a run that wrote as many, pieces are joined and indexes brought up to date
 
@@ -64,10 +65,10 @@ def ingest(
         for group in run.groups(entries, chunk, strict):
             run.take(group)
             if run.due(chunk):
-                run.commit()
+                run.write(chunk)
             if on_progress is not None:
                 on_progress(run.progress())
-        run.commit()
+        run.write(0)
         run.settle()
         bulk = run.added + run.replaced >= _TIDY_REVIEWS
         writer.tidy(force=bulk)
@@ -91,7 +92,8 @@ class _Run:
         self.first_bad: list[BadLine] = []
         self.failure: DepError | None = None
         self._read_ahead = READ_AHEAD // 8
-        self.started = time.monotonic()
+        self.started = self._commit_started = time.monotonic()
+        self._uncommitted, self._batch_bytes = 0, FIRST_BATCH_BYTES
         self._thread = ThreadPoolExecutor(1)
         self._writing: Future[Counts] | None = None
         self._start_batch(None)
@@ -102,11 +104,12 @@ class _Run:
     def __exit__(self, *_) -> None:
         with uninterrupted():  # the lock must not be dropped while a batch is being written
             self._thread.shutdown()
+            self._writer.finish(self._source)  # what was written before an interruption counts
 
-    def groups(self, entries: Iterable[Review | Item | BadLine], most: int, strict: bool) -> Iterator[list[Review | Item]]:
-        """Good entries, at most `most` at a time. An end with an error is remembered in `failure` after the entries before it."""
+    def groups(self, entries: Iterable[Review | Item | BadLine], chunk: int, strict: bool) -> Iterator[list[Review | Item]]:
+        """Good entries, at most `chunk` at a time. What the input breaks off with is kept in `failure`, after all before it."""
         group: list[Review | Item] = []
-        characters = 0
+        characters, most = 0, self._group_size(chunk)
         try:
             for entry in entries:
                 if isinstance(entry, BadLine):
@@ -114,13 +117,16 @@ class _Run:
                     continue
                 group.append(entry)
                 characters += len(entry.text if isinstance(entry, Review) else entry.description)
-                if len(group) >= min(self._read_ahead, most) or characters >= COMMIT_BYTES:
+                if len(group) >= most or characters >= BATCH_BYTES:
                     self._batch_characters += characters
                     yield group
-                    group, characters = [], 0
+                    group, characters, most = [], 0, self._group_size(chunk)
         except DepError as error:
             self.failure = error
         yield group
+
+    def _group_size(self, chunk: int) -> int:
+        return min(self._read_ahead, chunk - self._uncommitted - self._entries)
 
     def _bad(self, line: BadLine, strict: bool) -> None:
         self.bad_lines += 1
@@ -140,7 +146,7 @@ class _Run:
         self._writer.reuse_vectors(self._batch)
         missing = self._batch.missing()
         if missing:
-            self._batch.vectors.update(zip(missing, self._embedder.encode(list(missing.values())), strict=True))
+            self._batch.vectors.add(list(missing), self._embedder.encode(list(missing.values())))
             self.embedded += len(missing)
         seconds = time.monotonic() - began
         if seconds > COMMIT_SECONDS:
@@ -149,17 +155,25 @@ class _Run:
             self._read_ahead = min(self._read_ahead * 2, READ_AHEAD)
 
     def due(self, chunk: int) -> bool:
-        entries = self._batch.read + len(self._batch_items)
+        """Whether the batch is large enough, or old enough, to be written."""
         size = self._batch_characters + self._batch.read * 4 * self._embedder.identity.dimension
-        late = time.monotonic() - self._batch_started > COMMIT_SECONDS
-        return entries >= chunk or size >= COMMIT_BYTES or late
+        return (
+            self._entries >= BATCH_REVIEWS or self._uncommitted + self._entries >= chunk or size >= self._batch_bytes
+            or self._is_late()
+        )  # fmt: skip
 
-    def commit(self) -> None:
-        """Let the batch be written, once the one before it is, and begin another."""
+    def write(self, chunk: int) -> None:
+        """Let the batch be written, once the one before it is, and begin another. It counts when a commit is full or late, and
+        with a `chunk` of 0 always."""
         batch, changes = self._batch, self._writer.prepare(self._batch)
         self.settle()
         batch.before = None
-        self._writing = self._thread.submit(self._write, batch, changes, self._batch_items)
+        self._uncommitted += self._entries
+        more = self._uncommitted < chunk and not self._is_late()
+        self._writing = self._thread.submit(self._write, batch, changes, self._batch_items, more)
+        if not more:
+            self._uncommitted, self._commit_started = 0, time.monotonic()
+        self._batch_bytes = min(2 * self._batch_bytes, BATCH_BYTES)
         self._start_batch(batch)
 
     def settle(self) -> None:
@@ -172,10 +186,18 @@ class _Run:
         self.unchanged += counts.unchanged
         self.items += counts.items
 
-    def _write(self, batch: Batch, changes: Changes, items: list[Item]) -> Counts:
-        counts = self._writer.commit(batch, items, source=self._source, prepared=changes)
-        self._writer.join_pieces()
+    def _write(self, batch: Batch, changes: Changes, items: list[Item], more: bool) -> Counts:
+        counts = self._writer.commit(batch, items, source=self._source, prepared=changes, more=more)
+        if counts:
+            self._writer.join_pieces()
         return counts
+
+    @property
+    def _entries(self) -> int:
+        return self._batch.read + len(self._batch_items)
+
+    def _is_late(self) -> bool:
+        return time.monotonic() - self._commit_started > COMMIT_SECONDS
 
     def progress(self) -> dict:
         seconds = time.monotonic() - self.started
@@ -189,4 +211,3 @@ class _Run:
         self._batch: Batch = self._writer.batch(before)
         self._batch_items: list[Item] = []
         self._batch_characters = 0
-        self._batch_started = time.monotonic()

@@ -85,8 +85,12 @@ _LENGTH = struct.Struct(">Q").pack  # goes before each part of what is hashed, s
 
 def review_keys(pairs: Iterable[tuple[str, str]]) -> list[bytes]:
     """For each (user_id, asin) the 16 bytes that name the one review of this user and item."""
-    named = ((user.encode(), asin.encode()) for user, asin in pairs)
-    return [sha256(_LENGTH(len(user)) + user + _LENGTH(len(asin)) + asin).digest()[:16] for user, asin in named]
+    users, asins = [], []
+    for user, asin in pairs:
+        users.append(user.encode())
+        asins.append(asin.encode())
+    parts = zip(map(_LENGTH, map(len, users)), users, map(_LENGTH, map(len, asins)), asins, strict=True)
+    return [sha256(part).digest()[:16] for part in map(b"".join, parts)]
 
 
 def text_hashes(texts: Iterable[str]) -> list[bytes]:
@@ -110,7 +114,7 @@ def review_rows(
         _hash_column(keys),
         *(pa.array(list(map(attrgetter(name), reviews)), schema.field(name).type) for name in _OF_REVIEWS),
         _hash_column(hashes),
-        pa.array([list(versions) or None for versions in superseded], pa.list_(_HASH)),
+        _superseded_column(superseded),
         _matrix_column(vectors),
     ]
     return pa.Table.from_arrays(columns, schema=schema)
@@ -169,6 +173,13 @@ def matrix(rows: pa.Table, column: str) -> np.ndarray:
 
 def _hash_column(hashes: Sequence[bytes]) -> pa.Array:
     return pa.FixedSizeBinaryArray.from_buffers(_HASH, len(hashes), [None, pa.py_buffer(b"".join(hashes))])
+
+
+def _superseded_column(superseded: Sequence[Sequence[bytes]]) -> pa.Array:
+    kind = pa.list_(_HASH)
+    if not any(superseded):
+        return pa.nulls(len(superseded), kind)
+    return pa.array([list(versions) or None for versions in superseded], kind)
 
 
 def _matrix_column(values: np.ndarray) -> pa.Array:

@@ -1,83 +1,96 @@
-"""The item sums while one writer changes them. What it wrote stays at hand: the next batch is about the same popular items."""
+"""The item sums while one writer changes them. They are kept at hand from batch to batch, and written with the commit: the next
+batch is about the same popular items."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pyarrow as pa
 
 from depcli.store import lance
+from depcli.store.changes import Changes
 from depcli.store.known import Known
 from depcli.store.schema import matrix, sum_rows
 
-_KEPT_BYTES = 128 * 2**20
-_ROWS_AT_ONCE = 1024  # of vectors as float64, which should stay in the processor's cache
-
-
-class Deltas:
-    """What a batch adds to the sums of its items: `counts` (k,) int64 reviews and `totals` (k, d) float64 for the k `items`."""
-
-    def __init__(self, asins: Iterable[str], dimension: int):
-        self.items = list(dict.fromkeys(asins))
-        self.place = {asin: i for i, asin in enumerate(self.items)}
-        self.counts, self.totals = np.zeros(len(self.items), np.int64), np.zeros((len(self.items), dimension))
-
-    def add(self, asins: Sequence[str], vectors: Sequence[np.ndarray], *, reviews: int) -> None:
-        """Each of these items gets `reviews` more, and its vector (d,) float32."""
-        of = np.fromiter(map(self.place.__getitem__, asins), np.int64, len(asins))
-        self.counts += reviews * np.bincount(of, minlength=len(self.items))
-        order = np.argsort(of, kind="stable")  # sums of runs are several times quicker than np.add.at
-        for start in range(0, len(order), _ROWS_AT_ONCE):
-            rows = order[start : start + _ROWS_AT_ONCE]
-            starts = np.flatnonzero(np.diff(of[rows], prepend=-1))
-            block = np.array([vectors[row] for row in rows.tolist()], np.float64)
-            self.totals[of[rows[starts]]] += np.add.reduceat(block, starts, axis=0)
+_KEPT_BYTES = 192 * 2**20
+_ROWS_AT_ONCE = 1024
 
 
 class RunningSums:
-    """Computes new rows of the item_sums table. `written` makes the newest ones the base of what follows."""
+    """Sums that go ahead of their table. `forget` takes back what `add` brought since the last `written`."""
 
     def __init__(self, table, dimension: int):
         self._table, self._known = table, Known(table, "asin")
-        room = _KEPT_BYTES // (8 * dimension)
-        self._version: int | None = None  # of the table, that what is kept belongs to
-        self._places: dict[str, int] = {}
-        self._counts = np.empty(room, np.int64)
-        self._totals = np.empty((room, dimension))  # takes memory only where it was written to
-        self._new = Deltas((), dimension)
+        self._room = _KEPT_BYTES // (8 * dimension)
+        self._counts = np.empty(self._room, np.int64)
+        self._totals = np.empty((self._room, dimension))  # takes memory only where it was written to
+        self.forget()
 
-    def changed(self, deltas: Deltas) -> tuple[pa.Table, list[str]]:
-        """(new rows, the asins among them that have a row already). The deltas become the new sums."""
+    @property
+    def full(self) -> bool:
+        """Whether so many items are kept that it is time to write."""
+        return len(self._asins) > self._room
+
+    @property
+    def changed(self) -> bool:
+        """Whether there is anything to write."""
+        return bool(self._changed)
+
+    def forget(self) -> None:
+        """Begin again with what the table holds."""
+        self._version: int | None = None  # of the table, that what is kept belongs to
+        self._asins: list[str] = []
+        self._places: dict[str, int] = {}
+        self._changed: set[int] = set()  # places
+        self._stored: set[int] = set()
+
+    def add(self, changes: Changes) -> None:
+        """Reckon with what these reviews bring and take."""
         if self._table.version != self._version:  # rolled back, or somebody else wrote
-            self._places.clear()
-        kept = deltas.place.keys() & self._places.keys()
-        for to, at in self._where(kept, deltas):
-            deltas.counts[to] += self._counts[at]
-            deltas.totals[to] += self._totals[at]
-        others = self._known.possible(deltas.place.keys() - kept)
-        rows = lance.rows(self._table, "asin", others, ("asin", "reviews", "total"))
-        stored = rows.column("asin").to_pylist()
-        to = [deltas.place[asin] for asin in stored]
-        deltas.counts[to] += rows.column("reviews").to_numpy()
-        deltas.totals[to] += matrix(rows, "total")
-        self._new = deltas
-        return sum_rows(deltas.items, deltas.counts, deltas.totals), [*kept, *stored]
+            self.forget()
+            self._version = self._table.version
+        self._keep([asin for asin in dict.fromkeys(changes.asins) if asin not in self._places])
+        for asins, vectors, sign in changes.moves():
+            places = list(map(self._places.__getitem__, asins))
+            self._changed.update(places)
+            np.add.at(self._counts, places, sign)
+            change = np.add if sign > 0 else np.subtract
+            for place, vector in zip(places, vectors.astype(np.float64), strict=True):
+                total = self._totals[place]
+                change(total, vector, out=total)  # one by one is quicker than np.add.reduceat on rows sorted by item
+
+    def rows(self) -> tuple[list[str], Iterator[pa.Table]]:
+        """(the asins that have a row to be replaced, the new rows)."""
+        changed = sorted(self._changed)
+        return [self._asins[place] for place in changed if place in self._stored], self._rows(changed)
 
     def written(self) -> None:
-        """The rows computed last stand in the table."""
-        new = self._new
-        self._known.add(new.items)
-        for asin in new.items:
-            if len(self._places) < len(self._counts):
-                self._places.setdefault(asin, len(self._places))
-        for of, at in self._where(new.place.keys() & self._places.keys(), new):
-            self._counts[at], self._totals[at] = new.counts[of], new.totals[of]
+        """The new rows stand in the table."""
+        self._known.add([self._asins[place] for place in self._changed - self._stored])
+        self._stored |= self._changed
+        self._changed = set()
         self._version = self._table.version
+        if self.full:
+            self.forget()
 
-    def _where(self, asins: Iterable[str], deltas: Deltas) -> Iterator[tuple[list[int], list[int]]]:
-        """The rows of these items in the deltas and here, so many at a time as stay in the processor's cache."""
-        asins = list(asins)
-        for start in range(0, len(asins), _ROWS_AT_ONCE):
-            some = asins[start : start + _ROWS_AT_ONCE]
-            yield [deltas.place[asin] for asin in some], [self._places[asin] for asin in some]
+    def _rows(self, places: Sequence[int]) -> Iterator[pa.Table]:
+        for start in range(0, len(places), _ROWS_AT_ONCE):
+            some = places[start : start + _ROWS_AT_ONCE]
+            yield sum_rows([self._asins[place] for place in some], self._counts[some], self._totals[some])
+
+    def _keep(self, asins: Sequence[str]) -> None:
+        """Keep these items too, with the sums that the table has."""
+        first, end = len(self._asins), len(self._asins) + len(asins)
+        if end > len(self._counts):
+            self._counts = np.concatenate([self._counts[:first], np.empty(end - first, np.int64)])
+            self._totals = np.concatenate([self._totals[:first], np.empty((end - first, self._totals.shape[1]))])
+        self._asins += asins
+        self._places.update(zip(asins, range(first, end), strict=True))
+        self._counts[first:end] = 0
+        self._totals[first:end] = 0
+        rows = lance.rows(self._table, "asin", self._known.possible(asins), ("asin", "reviews", "total"))
+        places = [self._places[asin] for asin in rows.column("asin").to_pylist()]
+        self._counts[places] = rows.column("reviews").to_numpy()
+        self._totals[places] = matrix(rows, "total")
+        self._stored.update(places)

@@ -5,9 +5,11 @@ All of it runs under the store's write lock, so what is looked up stays true unt
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from contextlib import contextmanager
+from dataclasses import asdict, astuple, dataclass
+from operator import add
 
 import numpy as np
 import pyarrow as pa
@@ -29,13 +31,19 @@ _SPARE_PIECES, _SPARE_ROWS = 16, 20_000  # so many small pieces, and rows withou
 
 @dataclass(frozen=True)
 class Counts:
-    """What a batch did: reviews new to the store, reviews that replaced an earlier version, reviews read that changed nothing
+    """What batches did: reviews new to the store, reviews that replaced an earlier version, reviews read that changed nothing
     (known, or older than what is there), and items described for the first time or anew."""
 
-    added: int
-    replaced: int
-    unchanged: int
-    items: int
+    added: int = 0
+    replaced: int = 0
+    unchanged: int = 0
+    items: int = 0
+
+    def __add__(self, other: Counts) -> Counts:
+        return Counts(*map(add, astuple(self), astuple(other)))
+
+    def __bool__(self) -> bool:
+        return any(astuple(self))
 
 
 class Writer:
@@ -47,6 +55,7 @@ class Writer:
         self._keys, self._texts = Known(tables[REVIEWS], "key"), Known(tables[REVIEWS], "text_hash")
         self._items = Known(tables[ITEMS], "asin")
         self._sums = RunningSums(tables[SUMS], self._dimension)
+        self._pending = Counts()  # of what is written and does not count yet
 
     @property
     def head(self) -> Commit:
@@ -58,46 +67,57 @@ class Writer:
         the same user and item keeps the vector it has. Without any change there is no commit."""
         batch = self.batch()
         batch.add(reviews)
-        batch.vectors.update(zip(schema.text_hashes(review.text for review in reviews), vectors, strict=True))
+        batch.vectors.add(schema.text_hashes(review.text for review in reviews), vectors)
         return self.commit(batch, items, source=source)
 
     def batch(self, before: Batch | None = None) -> Batch:
         """An empty batch, for filling step by step before commit(). It may be filled in another thread than the one that commits
         the batch `before`; it must not be committed earlier. Without `before` nothing else may be on its way."""
-        if before is None:  # what an earlier commit that failed left half-written must not be looked up
+        if before is None and not self._pending:  # what an earlier commit that failed left half-written must not be looked up
             with storage_errors(self._folder), uninterrupted():
                 self.tables.roll_back()
-        return Batch(self._versions, before)
+        return Batch(self._versions, self._dimension, before)
 
     def reuse_vectors(self, batch: Batch) -> None:
         """Give the batch the vectors of texts that the store knows under other users or items."""
         with storage_errors(self._folder):
             if hashes := self._texts.possible(batch.missing()):
                 rows = lance.rows(self.tables[REVIEWS], "text_hash", hashes, ("text_hash", "vector"))
-                batch.vectors.update(zip(rows.column("text_hash").to_pylist(), schema.matrix(rows, "vector"), strict=True))
+                batch.vectors.add(rows.column("text_hash").to_pylist(), schema.matrix(rows, "vector"))
 
     def prepare(self, batch: Batch) -> Changes:
         """The part of commit() that may be done while the batch before is being written."""
-        return Changes(batch.changed(), batch.vectors, self._dimension)
+        return Changes(batch.changed(), batch.vectors)
 
     def commit(
-        self, batch: Batch, items: Sequence[Item] = (), *, source: str, prepared: Changes | None = None
+        self, batch: Batch, items: Sequence[Item] = (), *, source: str, prepared: Changes | None = None, more: bool = False
     ) -> Counts:  # fmt: skip
-        """Write what the batch changes. Every text in batch.missing() must have got its vector."""
-        with storage_errors(self._folder), uninterrupted():
-            self.tables.roll_back()  # an earlier commit of this writer may have failed half-way
+        """Write what the batch changes, and make it count. Every text in batch.missing() must have got its vector.
+
+        With `more` it may wait for a later commit() or finish() to make it count, so that the item sums are not written with
+        every batch. Returns what counts now and did not before. After an error all that did not count is undone."""
+        with self._all_or_nothing():
             changes, new_items = prepared or self.prepare(batch), self._changed_items(items)
-            added = len(changes.keys) - len(changes.replacing)
-            counts = Counts(added, len(changes.replacing), batch.read - len(changes.keys), len(new_items))
-            if changes.keys:
-                self._write_reviews(changes)
+            replaced = len(changes.replacing)
+            self._pending += Counts(len(changes.keys) - replaced, replaced, batch.read - len(changes.keys), len(new_items))
             if new_items:
                 self._write_items(new_items)
-            if changes.keys or new_items:
-                self.tables.commit("ingest", source, asdict(counts))
-            if changes.keys:
-                self._sums.written()
-            return counts
+            if changes.replacing:
+                found = lance.rows(self.tables[REVIEWS], "key", changes.replacing, ("key", "vector"))
+                changes.replace(dict(zip(found.column("key").to_pylist(), schema.matrix(found, "vector"), strict=True)))
+            with ThreadPoolExecutor(1) as beside:  # LanceDB writes one table with hardly more than one core
+                summed_up = beside.submit(self._add_up, changes, more)
+                if changes.keys:
+                    self._write_reviews(changes)
+            return self._count(source) if summed_up.result() else Counts()
+
+    def finish(self, source: str) -> Counts:
+        """Make count what earlier commits left for later, if any. Returns what counts now and did not before."""
+        if not self._pending:
+            return Counts()
+        with self._all_or_nothing():
+            self._write_sums()
+            return self._count(source)
 
     def tidy(self, *, force: bool = False) -> None:
         """Join the small pieces that writes leave and bring indexes up to date, where there are enough of them to matter
@@ -146,18 +166,43 @@ class Writer:
         self._replace(ITEMS, "asin", self._items.possible(items), [schema.item_rows(items.values())])
         self._items.add(list(items))
 
+    @contextmanager
+    def _all_or_nothing(self) -> Iterator[None]:
+        with storage_errors(self._folder), uninterrupted():
+            if not self._pending:
+                self.tables.roll_back()  # an earlier commit of this writer may have failed half-way
+            try:
+                yield
+            except BaseException:
+                self._pending = Counts()
+                self._sums.forget()
+                raise
+
+    def _count(self, source: str) -> Counts:
+        """Make all count that was written since the last commit."""
+        done, self._pending = self._pending, Counts()
+        if done.added or done.replaced or done.items:
+            self.tables.commit("ingest", source, asdict(done))
+        return done
+
     def _write_reviews(self, changes: Changes) -> None:
-        replaced = changes.replacing
-        if replaced:
-            found = lance.rows(self.tables[REVIEWS], "key", replaced, ("key", "vector"))
-            changes.replace(dict(zip(found.column("key").to_pylist(), schema.matrix(found, "vector"), strict=True)))
-        sums, stored = self._sums.changed(changes.deltas)
-        with ThreadPoolExecutor(1) as beside:  # LanceDB writes one table with hardly more than one core
-            written = beside.submit(self._replace, SUMS, "asin", stored, [sums])
-            self._replace(REVIEWS, "key", replaced, changes.rows())
-            written.result()
+        self._replace(REVIEWS, "key", changes.replacing, changes.rows())
         self._keys.add(changes.keys)
         self._texts.add(changes.texts)
+
+    def _add_up(self, changes: Changes, more: bool) -> bool:
+        """Bring the sums up to date, and write them unless there is more to come. Returns whether they were written."""
+        self._sums.add(changes)
+        if more and not self._sums.full:
+            return False
+        self._write_sums()
+        return True
+
+    def _write_sums(self) -> None:
+        stored, rows = self._sums.rows()
+        if self._sums.changed:
+            self._replace(SUMS, "asin", stored, rows)
+        self._sums.written()
 
     def _replace(self, name: str, column: str, values: Sequence[str | bytes], rows: Iterable[pa.Table]) -> None:
         lance.delete(self.tables[name], column, values)

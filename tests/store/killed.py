@@ -16,9 +16,8 @@ from functools import partial
 
 from lancedb.table import LanceTable
 
-from depcli.store import Store, erase
+from depcli.store import Store, erase, ingest
 from depcli.store.compact import compact
-from depcli.store.ingest import ingest
 from tests.store.made import MadeEmbedder, entries_for_killing
 
 CHUNK = 25
@@ -44,7 +43,8 @@ def count_writes(limit: int) -> None:
 
 def run(path: str) -> None:
     store = Store.open(path)
-    ingest(store, entries_for_killing(), MadeEmbedder(), source="killed", chunk=CHUNK, on_progress=say)
+    ingest.READ_AHEAD, ingest.BATCH_REVIEWS = 8, 10  # so that a commit is written in several batches
+    ingest.ingest(store, entries_for_killing(), MadeEmbedder(), source="killed", chunk=CHUNK, on_progress=say)
     with store.writer() as writer:
         writer.tidy(force=True)
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import lancedb
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
@@ -131,7 +132,7 @@ class Machine(RuleBasedStateMachine):
             for number, (reviews, items) in enumerate(batches):
                 batch, before = writer.batch(), writer.head.number
                 batch.add(reviews)
-                batch.vectors.update((text, vector_of(words)) for text, words in batch.missing().items())
+                batch.vectors.add(list(batch.missing()), np.array([vector_of(words) for words in batch.missing().values()]))
                 try:
                     with little_room(room if number == 0 else 2**40):
                         writer.commit(batch, items, source="full")
