@@ -1,9 +1,11 @@
-"""`dep eval` as one call: a store, a backbone and the names of methods in, the results of an evaluation out."""
+"""`dep eval` as one call: a store, a backbone and what to compare in, the results of an evaluation out."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -13,133 +15,176 @@ from depcli.analysts.choose import analyst as asked_analyst
 from depcli.backbones.catalogue import Backbone
 from depcli.errors import DepError, Incompatible, NotFound
 from depcli.evaluation import splits
+from depcli.evaluation.clock import Clock
 from depcli.evaluation.leakage import check_adapters
 from depcli.evaluation.likelihood import Scorer
 from depcli.evaluation.page import write_page
 from depcli.evaluation.run import evaluate
 from depcli.evaluation.split import Split, choose
-from depcli.methods import find
+from depcli.evaluation.studies import STUDIES, Comparison, Variant
 from depcli.personal.history import moment_text
+from depcli.personal.unusual import distances_to_mean
 from depcli.records import Sampling
 from depcli.writing import HISTORY, make_writer
 
-COMPARED = ("nonperso", "rag", "dep")
 _TOLD = ("store_commit", "split", "seed", "history", "best_epoch", "validation_losses")  # of an adapter
 
 
-def evaluate_store(
-    *,
-    store,
-    backbone: Backbone,
-    method_names: Sequence[str],
-    adapters: Mapping[str, Path],
-    out: Path,
-    sampling: Sampling,
-    engine_name: str = "llamacpp",
-    split: str | None = None,
-    role: Literal["validation", "test"] = "test",
-    limit: int | None = None,
-    seeds: int = 1,
-    swap: bool = False,
-    report: Path | None = None,
-    at: str | None = None,
-    as_of: float | None = None,
-    min_peers: int | None = None,
-    history: int | None = None,
-    analyst: str | None = None,
-    choices: dict | None = None,
-    embedder=None,
-    offline: bool = False,
-    device: str = "auto",
-    tensor_parallel: int = 1,
-    on_event: Callable[[dict], None] = lambda event: None,
-) -> dict:
-    """Write and score the reviews of a role of the `split` (see evaluation.splits; by default each user's last) by each method,
-    with `seeds` sampling seeds and, if `swap`, a swap test; see evaluation.run.evaluate. `report` is where a page (HTML) is to
-    be written about it.
+@dataclass(frozen=True)
+class Plan:
+    """What is asked of an evaluation: which requests, how often, and what is measured. The reviews of a `role` of the `split`
+    (see evaluation.splits; None: the adapters', else each user's last), at most `limit`, with `seeds` sampling seeds; `swap` adds
+    a swap test, `judge` (ENGINE:MODEL) a judge.
 
-    `adapters` are the folders of the methods with soft tokens. They are evaluated on the store commit, the moment and the split
-    that they were trained on, so that nothing they learned is tested; a store that has grown since is noted, another `as_of`,
-    `min_peers`, `history` or `split` raises Incompatible: also that of another commit asked for with `at` (id or number), and
-    that of another adapter. Without an adapter only the reviews up to `as_of` (unix seconds) exist. Text-only methods show
-    `history` past reviews at most, by default as many as the first adapter does. Likelihoods are computed by transformers; an
-    endpoint gives none. `analyst` (ENGINE:MODEL) makes the profiles where the writer itself shall not; `embedder` is the
-    store's, loaded if need be, and for difference alignment where it is on this machine. `choices` are fields of
-    personal.choices.Choices that are asked for: an adapter brings its own, and text-only methods retrieve as the first one
-    does.
+    `at` names a commit (id or number), `as_of` a moment (unix seconds) after which nothing exists; `min_peers`, `history` and
+    `choices` (fields of personal.choices.Choices) are what methods without an adapter do, and what adapters may not contradict.
+    `study` is the name of one in evaluation.studies, `pairs` what it tests, `missing` the commands for adapters it lacks.
     """
-    adapters = {name: adapters[name] for name in method_names if find(name).needs_adapter and name in adapters}
-    configs = {name: files.read_config(folder) for name, folder in adapters.items()}
-    for name, config in configs.items():
-        files.check_method(adapters[name], config, name)
-        files.min_peers_of(adapters[name], config, min_peers)
-        files.history_of(adapters[name], config, history)
-    config = next(iter(configs.values()), None)
-    as_of = _moment(adapters, configs, as_of)
-    asked_for = choices or {}
-    retrieval = asked_for.get("retrieval") or (config or {}).get("choices", {}).get("retrieval")
-    snapshot = _snapshot(store, at, adapters, config, as_of)
-    if config and at is None and snapshot.commit.id != store.snapshot().commit.id:
-        on_event({"note": f"evaluating commit {snapshot.commit.id}, which the adapter was trained on; the store has grown since"})
-    split = _split(snapshot, adapters, configs, split)
-    targets = choose(split, role, limit, sampling.seed)
-    with (
-        engines.load(engine_name, backbone, offline=offline, device=device, tensor_parallel=tensor_parallel) as engine,
-        asked_analyst(analyst, engine, backbone, sampling, offline=offline, device=device) as asked,
-    ):
-        model, tokenizer = _weights(engine, backbone, offline, device)
-        floor = min_peers or (config and config.get("min_peers"))  # as the first adapter: profiles too
-        shown = history if history is not None else config["history"] if config else HISTORY
-        embedder = embedder or embedders.for_queries(method_names, store, retrieval=retrieval, offline=offline)
-        measuring, notes = (embedder, []) if embedder else _embedder_here(store)
-        writers = {
-            name: make_writer(
-                store=store,
-                snapshot=snapshot,
-                method=name,
-                backbone=backbone,
-                engine=engine,
-                adapter_folder=adapters.get(name),
-                held_out=split.held_out,
-                history=None if name in adapters else shown,
-                min_peers=min_peers if name in adapters else floor,
-                analyst=asked,
-                embedder=embedder,
-                choices=asked_for if name in adapters else {"retrieval": retrieval, **asked_for},
+
+    split: str | None = None
+    role: Literal["validation", "test"] = "test"
+    limit: int | None = None
+    seeds: int = 1
+    swap: bool = False
+    judge: str | None = None
+    at: str | None = None
+    as_of: float | None = None
+    min_peers: int | None = None
+    history: int | None = None
+    choices: Mapping[str, object] = field(default_factory=dict)
+    study: str | None = None
+    pairs: Sequence[tuple[str, str]] | None = None
+    missing: Mapping[str, str] = field(default_factory=dict)
+
+
+def evaluate_store(
+    *, store, backbone: Backbone, variants: Sequence[Variant], out: Path, sampling: Sampling, plan: Plan | None = None,
+    engine_name: str = "llamacpp", report: Path | None = None, analyst: str | None = None, embedder=None, offline: bool = False,
+    device: str = "auto", tensor_parallel: int = 1, on_event: Callable[[dict], None] = lambda event: None,
+) -> dict:  # fmt: skip
+    """Write and score reviews by each of the `variants`, as `plan` says; see evaluation.run.evaluate. `report` is where a page
+    (HTML) is to be written about it.
+
+    Adapters are evaluated on the store commit, the moment and the split that they were trained on, so that nothing they learned
+    is tested; a store that has grown since is noted, another `as_of`, `min_peers`, `history` or `split` raises Incompatible: also
+    that of another commit, and that of another adapter. Text-only methods show as many past reviews as the first adapter does and
+    retrieve as it does, unless told otherwise. Likelihoods are computed by transformers; an endpoint gives none. `analyst`
+    (ENGINE:MODEL) makes the profiles where the writer itself shall not; `embedder` is the store's, loaded if need be, and for
+    difference alignment where it is on this machine.
+    """
+    plan, clock = plan or Plan(), Clock()
+    with ExitStack() as held:
+        with clock.part("loading"):
+            trained = _trained(variants, plan)
+            config = next((config for _, config in trained.values()), None)
+            as_of = _moment(trained, plan.as_of)
+            snapshot = _snapshot(store, plan.at, [folder for folder, _ in trained.values()], config, as_of)
+            if config and plan.at is None and snapshot.commit.id != store.snapshot().commit.id:
+                commit = f"commit {snapshot.commit.id}, which the adapter was trained on"
+                on_event({"note": f"evaluating {commit}; the store has grown since"})
+            split = _split(snapshot, trained, plan.split)
+            targets = choose(split, plan.role, plan.limit, sampling.seed)
+            engine = held.enter_context(
+                engines.load(engine_name, backbone, offline=offline, device=device, tensor_parallel=tensor_parallel)
             )
-            for name in method_names
-        }
-        # What every prompt leaves: all methods are scored on the same tokens of a long review.
-        room = min(2048, engine.context - max(writer.builder.max_input_tokens for writer in writers.values()))
+            ask = partial(asked_analyst, engine=engine, backbone=backbone, offline=offline, device=device)
+            asked = held.enter_context(ask(analyst, sampling=sampling))
+            judge = held.enter_context(ask(plan.judge, sampling=Sampling(0, 1))) if plan.judge else None
+            model, tokenizer = _weights(engine, backbone, offline, device)
+            floor = plan.min_peers or (config and config.get("min_peers"))  # as the first adapter: profiles too
+            shown = plan.history if plan.history is not None else config["history"] if config else HISTORY
+            retrieval = plan.choices.get("retrieval") or (config or {}).get("choices", {}).get("retrieval")
+            if not embedder:
+                dense = "dense" in (retrieval, *(variant.settings.get("retrieval") for variant in variants))
+                names = [variant.method for variant in variants]
+                embedder = embedders.for_queries(names, store, retrieval="dense" if dense else None, offline=offline)
+            measuring, notes = (embedder, []) if embedder else _embedder_here(store)
+            writers = {
+                variant.label: make_writer(
+                    store=store, snapshot=snapshot, method=variant.method, backbone=backbone, engine=engine,
+                    adapter_folder=variant.adapter, held_out=split.held_out, analyst=asked, embedder=embedder,
+                    choices=plan.choices if variant.adapter else {"retrieval": retrieval, **plan.choices, **variant.choices},
+                    history=None if variant.adapter else shown if variant.history is None else variant.history,
+                    min_peers=plan.min_peers if variant.adapter else floor,
+                )
+                for variant in variants
+            }  # fmt: skip
+            # What every prompt leaves: all methods are scored on the same tokens of a long review.
+            room = min(2048, engine.context - max(writer.builder.max_input_tokens for writer in writers.values()))
+            comparison = Comparison(plan.pairs, _groups(snapshot, split, plan), _study(plan, variants))
         settings = {
             "backbone": backbones.fingerprint(backbone, model) if model else engine.identity,
             "engine": engine_name,
-            "role": role,
+            "role": plan.role,
             "history": shown,
             "as_of": as_of,
             "min_peers": floor,
-            "choices": {name: asdict(writer.builder.choices) for name, writer in writers.items()},
+            "choices": {variant.label: _choices(writers[variant.label], variant) for variant in variants},
             "analyst": asked.name if analyst else None,
-            "adapters": {name: {key: found[key] for key in _TOLD} for name, found in configs.items()},
+            "adapters": {label: {key: found[key] for key in _TOLD} for label, (_, found) in trained.items()},
         }
         results = evaluate(
-            snapshot=snapshot,
-            split=split,
-            targets=targets,
-            methods=writers,
-            scorer=Scorer(model, tokenizer, room) if model else None,
-            sampling=sampling,
-            out=out,
-            settings=settings,
-            seeds=seeds,
-            embedder=measuring,
-            strangers_from=getattr(split, role) if swap else (),
-            notes=notes,
-            on_progress=on_event,
-        )
+            snapshot=snapshot, split=split, targets=targets, methods=writers, sampling=sampling, out=out, settings=settings,
+            scorer=Scorer(model, tokenizer, room) if model else None, seeds=plan.seeds, embedder=measuring,
+            strangers_from=getattr(split, plan.role) if plan.swap else (), asked=judge, comparison=comparison, clock=clock,
+            training={label: _training(*found) for label, found in trained.items()}, notes=notes, on_progress=on_event,
+        )  # fmt: skip
     if report:
         write_page(report, results, out, snapshot)
     return results
+
+
+def _trained(variants: Sequence[Variant], plan: Plan) -> dict[str, tuple[Path, dict]]:
+    """Folder and configuration of each adapter, by label. Raises Incompatible for one that is not what is asked for."""
+    found = {v.label: (v.adapter, files.read_config(v.adapter)) for v in variants if v.adapter}
+    for variant in variants:
+        if variant.label in found:
+            folder, config = found[variant.label]
+            files.check_method(folder, config, variant.method)
+            files.min_peers_of(folder, config, plan.min_peers)
+            files.history_of(folder, config, plan.history)
+    return found
+
+
+def _choices(writer, variant: Variant) -> dict:
+    """What the settings of a folder say of one variant, with what its study sets."""
+    return {**asdict(writer.builder.choices), **variant.settings}
+
+
+def _training(folder: Path, config: dict) -> dict:
+    """What the page shows of how an adapter was trained."""
+    losses = config["validation_losses"]
+    return {
+        "adapter": folder.name, "best_epoch": config.get("best_epoch", 0),
+        "epochs": [{key: one[key] for key in ("epoch", "loss") if key in one} for one in config.get("validations", ())],
+        "text_alone": {name: loss for name, loss in losses.items() if name != config["type"]},
+    }  # fmt: skip
+
+
+def _groups(snapshot, split: Split, plan: Plan) -> dict[str, set[str]] | None:
+    """For the study of uniqueness the half of the role's users whose mean vectors lie farther from the mean of all reviews, and
+    the other half."""
+    if plan.study != "uniqueness":
+        return None
+    users = sorted({target.user_id for target in getattr(split, plan.role)})
+    _, distances = distances_to_mean(snapshot, users)
+    order = sorted(range(len(users)), key=lambda i: (-distances[i], users[i]))
+    half = (len(users) + 1) // 2
+    return {"unique": {users[i] for i in order[:half]}, "others": {users[i] for i in order[half:]}}
+
+
+def _study(plan: Plan, variants: Sequence[Variant]) -> dict | None:
+    """What the results say of the study."""
+    if plan.study is None:
+        return None
+    study = STUDIES[plan.study]
+    rows = {
+        variant.label: {"method": variant.method, "adapter": variant.adapter and variant.adapter.name, **variant.settings}
+        for variant in variants
+    }
+    return {
+        "name": plan.study, "about": study.about, "reference": study.reference, "variants": rows, "missing": dict(plan.missing),
+    }  # fmt: skip
 
 
 def _weights(engine, backbone: Backbone, offline: bool, device: str) -> tuple:
@@ -160,38 +205,38 @@ def _embedder_here(store) -> tuple[object | None, list[str]]:
         return None, [f"no difference alignment: {error.message}"]
 
 
-def _moment(adapters: Mapping[str, Path], configs: Mapping[str, dict], asked: float | None) -> float | None:
+def _moment(trained: Mapping[str, tuple[Path, dict]], asked: float | None) -> float | None:
     """The moment that these adapters were trained as of, else the one that was asked for; None for all reviews."""
-    moments = {name: config.get("as_of") for name, config in configs.items()}  # older adapters, without a choice, lack it
-    for name, trained in moments.items():
-        if asked not in (None, trained):
+    moments = {folder.name: config.get("as_of") for folder, config in trained.values()}  # older adapters lack it
+    for name, moment in moments.items():
+        if asked not in (None, moment):
             raise Incompatible(
-                f"adapter {adapters[name].name!r} was trained on {_reviews_of(trained)}, not on those up to {moment_text(asked)}",
+                f"adapter {name!r} was trained on {_reviews_of(moment)}, not on those up to {moment_text(asked)}",
                 "leave --as-of out, or train another: dep train --as-of",
             )
     if len(set(moments.values())) > 1:
-        each = "; ".join(f"{adapters[name].name!r} on {_reviews_of(trained)}" for name, trained in moments.items())
+        each = "; ".join(f"{name!r} on {_reviews_of(moment)}" for name, moment in moments.items())
         raise Incompatible(f"the adapters were not trained on the same reviews: {each}", "evaluate them one by one")
     return next(iter(moments.values()), asked)
 
 
-def _split(snapshot, adapters: Mapping[str, Path], configs: Mapping[str, dict], asked: str | None) -> Split:
+def _split(snapshot, trained: Mapping[str, tuple[Path, dict]], asked: str | None) -> Split:
     """The split that is asked for, else the one that the first adapter was trained on, which has to be that of all."""
-    config = next(iter(configs.values()), {"split": {"name": splits.LEAVE_LAST_OUT}, "targets_per_user": 1})
-    split = splits.make(snapshot, asked or config["split"]["name"], targets_per_user=config["targets_per_user"])
-    for name, trained in ((adapters[method].name, config["split"]) for method, config in configs.items()):
-        if trained["name"] != split.name:
+    first = next((config for _, config in trained.values()), {"split": {"name": splits.LEAVE_LAST_OUT}, "targets_per_user": 1})
+    split = splits.make(snapshot, asked or first["split"]["name"], targets_per_user=first["targets_per_user"])
+    for name, known in ((folder.name, config["split"]) for folder, config in trained.values()):
+        if known["name"] != split.name:
             raise Incompatible(
-                f"adapter {name!r} was trained on the split {trained['name']}, not on {split.name}: it may have learned what "
+                f"adapter {name!r} was trained on the split {known['name']}, not on {split.name}: it may have learned what "
                 "would be tested",
-                f"evaluate it with --split {trained['name']}, or train another: dep train --split {split.name} --adapter NAME",
+                f"evaluate it with --split {known['name']}, or train another: dep train --split {split.name} --adapter NAME",
             )
-        if trained["digest"] != split.digest:
+        if known["digest"] != split.digest:
             raise Incompatible(
-                f"adapter {name!r} was trained on another split ({trained['name']}) of this store",
+                f"adapter {name!r} was trained on another split ({known['name']}) of this store",
                 "evaluate the store that it was trained on, or train an adapter on this one",
             )
-    check_adapters(split, {adapters[method].name: config for method, config in configs.items()})
+    check_adapters(split, {folder.name: config for folder, config in trained.values()})
     return split
 
 
@@ -199,13 +244,13 @@ def _reviews_of(moment: float | None) -> str:
     return "all reviews of its store" if moment is None else f"the reviews up to {moment_text(moment)}"
 
 
-def _snapshot(store, at: str | None, adapters: dict, config: dict | None, as_of: float | None):
+def _snapshot(store, at: str | None, adapters: Sequence[Path], config: dict | None, as_of: float | None):
     """The store as the adapters saw it, unless a commit is named."""
     try:
         return store.snapshot(at or (config["store_commit"] if config else None), as_of=as_of)
     except NotFound as error:
         if at is not None:
             raise
-        names = " and ".join(sorted(folder.name for folder in adapters.values()))
+        names = " and ".join(sorted(folder.name for folder in adapters))
         hint = f"train it again on what the store holds now: dep train --replace --adapter {names}"
         raise NotFound(f"{names} was trained on a state of the store that is gone: {error.message}", hint) from error

@@ -14,8 +14,9 @@ from depcli import backbones, engines
 from depcli.adapters import files
 from depcli.demo.world import world
 from depcli.errors import BadInput, DepError, Incompatible, NotFound
-from depcli.evaluating import evaluate_store
+from depcli.evaluating import Plan, evaluate_store
 from depcli.evaluation.split import leave_last_out
+from depcli.evaluation.studies import plain
 from depcli.evaluation.wordnet import find_wordnet
 from depcli.records import EmbedderIdentity, Request, Sampling
 from depcli.store import Store
@@ -276,11 +277,10 @@ def test_evaluation_compares_the_methods_on_the_same_requests(trained, store, ba
     results = evaluate_store(
         store=store,
         backbone=backbone,
-        method_names=["nonperso", "rag", "dep"],
-        adapters={"dep": trained[0].folder},
+        variants=plain(["nonperso", "rag", "dep"], {"dep": trained[0].folder}),
         out=tmp_path / "run",
         sampling=Sampling(max_new_tokens=8),
-        limit=5,
+        plan=Plan(limit=5),
     )
     assert results["requests"] == 5
     assert {name: found["nll"]["tokens"] for name, found in results["methods"].items()}.keys() == {"nonperso", "rag", "dep"}

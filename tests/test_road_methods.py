@@ -13,7 +13,8 @@ from depcli import backbones, engines
 from depcli.adapters import files
 from depcli.backbones.sequence import encode
 from depcli.errors import Incompatible, NotFound
-from depcli.evaluating import evaluate_store
+from depcli.evaluating import Plan, evaluate_store
+from depcli.evaluation.studies import plain
 from depcli.personal.choices import Choices
 from depcli.profiles import compared_adapters
 from depcli.records import Sampling, Slot
@@ -182,10 +183,10 @@ def test_another_number_of_past_reviews_than_in_training_is_refused(trained, sto
         shown("dep", 4, folder)
     assert "--history 4" in error.value.hint
     assert shown("pplug", 4, trained["pplug"].folder) == 0  # it shows none: nothing is contradicted
-    ask = {"store": store, "backbone": backbone, "out": tmp_path / "run", "limit": 1, "sampling": Sampling(max_new_tokens=2)}
+    ask = {"store": store, "backbone": backbone, "out": tmp_path / "run", "sampling": Sampling(max_new_tokens=2)}
     with pytest.raises(Incompatible, match="not with 4"):
-        evaluate_store(method_names=["rag", "dep"], adapters={"dep": folder}, history=4, **ask)
-    results = evaluate_store(method_names=["rag"], adapters={}, history=1, **ask)
+        evaluate_store(variants=plain(["rag", "dep"], {"dep": folder}), plan=Plan(limit=1, history=4), **ask)
+    results = evaluate_store(variants=plain(["rag"], {}), plan=Plan(limit=1, history=1), **ask)
     assert results["settings"]["history"] == results["methods"]["rag"]["mean_shown_reviews"] == 1
 
 
@@ -207,8 +208,8 @@ def test_evaluation_compares_all_of_them(trained, store, backbone, tmp_path):
 
     def evaluate(**adapters):
         return evaluate_store(
-            store=store, backbone=backbone, method_names=["rag", *METHODS], out=tmp_path / "run", limit=3,
-            adapters={method: trained[method].folder for method in METHODS} | adapters, sampling=Sampling(max_new_tokens=4),
+            store=store, backbone=backbone, out=tmp_path / "run", plan=Plan(limit=3), sampling=Sampling(max_new_tokens=4),
+            variants=plain(["rag", *METHODS], {method: trained[method].folder for method in METHODS} | adapters),
             embedder=MadeEmbedder(),
         )  # fmt: skip
 

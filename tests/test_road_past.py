@@ -12,9 +12,10 @@ from depcli import backbones, engines
 from depcli.adapters import files, seen
 from depcli.demo.world import world
 from depcli.errors import BadInput, Incompatible
-from depcli.evaluating import evaluate_store
+from depcli.evaluating import Plan, evaluate_store
 from depcli.evaluation import splits
 from depcli.evaluation.split import leave_last_out
+from depcli.evaluation.studies import plain
 from depcli.personal.history import moment_text
 from depcli.records import Sampling
 from depcli.training.options import TrainOptions
@@ -95,9 +96,10 @@ def test_the_floor_of_peers_belongs_to_the_adapter(trained, store, backbone, tmp
 
 def test_evaluation_keeps_to_the_moment_of_the_adapter(trained, store, backbone, moment, tmp_path):
     def evaluate(out: str, **options):
-        arguments = {"method_names": ["rag", "dep"], "adapters": {"dep": trained.folder}, "limit": 2} | options
+        adapters = options.pop("adapters", {"dep": trained.folder})
         return evaluate_store(
-            store=store, backbone=backbone, out=tmp_path / out, sampling=Sampling(max_new_tokens=4), **arguments
+            store=store, backbone=backbone, out=tmp_path / out, sampling=Sampling(max_new_tokens=4),
+            variants=plain(["rag", *adapters], adapters), plan=Plan(limit=2, **options),
         )  # fmt: skip
 
     results = evaluate("adapter")
@@ -110,7 +112,7 @@ def test_evaluation_keeps_to_the_moment_of_the_adapter(trained, store, backbone,
         evaluate("another moment", as_of=moment + 1)
     with pytest.raises(Incompatible, match="differences from 2 peers"):
         evaluate("another floor", min_peers=1)
-    without = evaluate("text", method_names=["rag"], adapters={}, as_of=moment + 1e6)
+    without = evaluate("text", adapters={}, as_of=moment + 1e6)
     assert without["settings"]["split_digest"] == leave_last_out(store.snapshot(as_of=moment + 1e6)).digest
 
 
@@ -142,8 +144,8 @@ def test_an_adapter_is_evaluated_on_its_own_split_alone(store, backbone, tmp_pat
 
     def evaluate(out: str, **options):
         return evaluate_store(
-            store=store, backbone=backbone, out=tmp_path / out, sampling=Sampling(max_new_tokens=4), method_names=["rag", "dep"],
-            adapters={"dep": report.folder}, **options,
+            store=store, backbone=backbone, out=tmp_path / out, sampling=Sampling(max_new_tokens=4),
+            variants=plain(["rag", "dep"], {"dep": report.folder}), plan=Plan(**options),
         )  # fmt: skip
 
     for asked in (None, "unseen-users:0.25"):

@@ -19,14 +19,20 @@ ask_analyst = click.option(
 
 def prepare_analyst(setting: Setting, asked: str | None, methods: Collection[str]) -> None:
     """Refuse an analyst that nobody would ask, and agree to its download. Raises UsageError, NotFound, NeedsNetwork."""
+    from depcli.methods import find
+
+    if asked is not None and not any(find(method).profile for method in methods):
+        raise click.UsageError(f"--analyst is for {', '.join(PROFILED)}")
+    prepare_model(setting, asked)
+
+
+def prepare_model(setting: Setting, asked: str | None) -> None:
+    """Agree to the download of ENGINE:MODEL, where one is asked for. Raises NotFound, NeedsNetwork."""
     from depcli import engines
     from depcli.analysts.choose import named
-    from depcli.methods import find
 
     if asked is None:
         return
-    if not any(find(method).profile for method in methods):
-        raise click.UsageError(f"--analyst is for {', '.join(PROFILED)}")
     engine, backbone = named(asked)
     if form := engines.FORMS[engine]:
         agree_to_download(setting, backbone, form)

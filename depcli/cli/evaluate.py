@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
-from depcli.cli.analyst import ask_analyst, prepare_analyst
+from depcli.cli.analyst import ask_analyst, prepare_analyst, prepare_model
 from depcli.cli.choices import as_trained, choose_parts
 from depcli.cli.engine import choose_engine
 from depcli.cli.moment import as_of_moment, tell_moment
@@ -27,7 +29,7 @@ from depcli.cli.split import choose_split
 
 _PHASES = {
     "write": "writing", "likelihood": "likelihood of the real reviews", "swap": "the same with a stranger's history",
-    "align": "difference alignment", "score": "scoring",
+    "align": "difference alignment", "judge": "judging", "score": "scoring",
 }  # fmt: skip
 
 
@@ -47,6 +49,10 @@ class _Methods(click.ParamType):
 @click.command("eval")
 @choose_preset()
 @click.option("--methods", type=_Methods(), default="nonperso,rag,dep", show_default=True, metavar="A,B", help="What to compare.")
+@click.option(
+    "--study", type=click.Choice(["uniqueness", "k", "embeddings", "refinement", "retrieval", "guidance"]),
+    help="Compare the variants of one of the papers' studies; says which adapters it lacks. Has its own --methods.",
+)  # fmt: skip
 @choose_split("the adapter's, else leave-last-out")
 @click.option(
     "--role", type=click.Choice(["test", "validation"]), default="test", show_default=True,
@@ -62,6 +68,9 @@ class _Methods(click.ParamType):
     "--swap", is_flag=True,
     help="Also measure what the user's own history is worth, against a stranger's; where profiles are used, theirs are made too.",
 )  # fmt: skip
+@click.option(
+    "--judge", metavar="ENGINE:MODEL", help="Also let a model say, from 0 to 10, how much each text is like the real one."
+)
 @click.option(
     "--report", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE.html",
     help="Write a page about it too, with 20 requests side by side; it needs no network.",
@@ -85,7 +94,7 @@ class _Methods(click.ParamType):
 @every_command
 def command(
     setting: Setting, methods: tuple[str, ...], split: str | None, role: str, limit: int | None, seed: int, seeds: int,
-    swap: bool, report: Path | None, out: Path | None, adapters: tuple[str, ...],
+    swap: bool, judge: str | None, study: str | None, report: Path | None, out: Path | None, adapters: tuple[str, ...],
     backbone: str | None, engine: str | None, tensor_parallel: int, temperature: float, top_p: float, max_new_tokens: int,
     at: str | None, as_of: float | None, min_peers: int | None, history: int | None, analyst: str | None, choices: dict,
     preset: str | None,
@@ -102,11 +111,15 @@ def command(
       dep eval --methods rag,dep --role validation --out results
       dep eval --methods nonperso,rag --split unseen-users
       dep eval --methods rag,pag,dpl,drp --limit 50
+      dep eval --study k --methods rag --limit 100
+      dep eval --study embeddings
+      dep eval --judge openai:qwen3-32b --limit 100
       dep eval --methods rag,drp --engine openai --backbone qwen3-8b
       dep eval --preset dep-paper --methods nonperso,rag,dep
     """
     from depcli import profiles as places
-    from depcli.evaluating import evaluate_store
+    from depcli.evaluating import Plan, evaluate_store
+    from depcli.evaluation.studies import STUDIES, plain
     from depcli.records import Sampling
     from depcli.store import Store
 
@@ -114,7 +127,25 @@ def command(
         raise click.UsageError(f"there is no folder {report.parent} for the page.")
     sink = setting.sink
     store = Store.open(setting.profiles)
-    parts, folders, reasons = places.compared_parts(setting.profiles, methods, adapters, backbone=backbone, engine=engine)
+    plan = Plan(
+        split=split, role=role, limit=limit, seeds=seeds, swap=swap, judge=judge, at=at, as_of=as_of, min_peers=min_peers,
+        history=history, choices=choices, study=study,
+    )  # fmt: skip
+    if study:
+        from depcli import studying
+
+        _check_study(study, choices, history)
+        if click.get_current_context().get_parameter_source("methods") is not ParameterSource.COMMANDLINE:
+            methods = STUDIES[study].methods
+        parts, folders, reasons, found = studying.prepare(
+            setting.profiles, study, methods, adapters, backbone=backbone, engine=engine
+        )  # fmt: skip
+        variants, plan = found.variants, replace(plan, pairs=found.pairs, missing=found.missing)
+        for label, how in found.missing.items():
+            sink.note(f"left out: {label}, which needs an adapter: {how}")
+    else:
+        parts, folders, reasons = places.compared_parts(setting.profiles, methods, adapters, backbone=backbone, engine=engine)
+        variants = plain(methods, folders)
     for reason in reasons:
         sink.note(reason)
     told = tell_preset(sink, preset, store=store, backbone=parts.backbone, engine=parts.engine, adapters=folders)
@@ -123,10 +154,14 @@ def command(
     if parts.form is None:
         sink.note("an endpoint gives no likelihood of a real review: that column stays empty")
     prepare_analyst(setting, analyst, methods)
-    found = {**places.trained_choices(folders), **choices}
-    embedder = query_embedder(setting, store, methods, found.get("retrieval"))
+    prepare_model(setting, judge)
+    retrieval = {**places.trained_choices(folders), **choices}.get("retrieval")
+    if any(variant.settings.get("retrieval") == "dense" for variant in variants):
+        retrieval = "dense"
+    embedder = query_embedder(setting, store, [variant.method for variant in variants], retrieval)
     name = parts.adapter.name if parts.adapter else parts.backbone.name.rpartition("/")[2]
-    out = out or setting.profiles / places.EVALUATIONS / "-".join([name, *([split.replace(":", "-")] if split else []), role])
+    told_apart = [name, *([study] if study else []), *([split.replace(":", "-")] if split else []), role]
+    out = out or setting.profiles / places.EVALUATIONS / "-".join(told_apart)
     tell_moment(sink, as_of)
     with sink.progress("evaluating", "reviews") as update:
         begun = False
@@ -143,14 +178,23 @@ def command(
             update(event["done_requests"], event["total_requests"], f"{event['method']}: {_PHASES[event['phase']]}{seed}")
 
         results = evaluate_store(
-            store=store, backbone=parts.backbone, method_names=methods, adapters=folders, out=out, embedder=embedder,
-            sampling=Sampling(temperature, top_p, max_new_tokens, seed), engine_name=parts.engine, split=split, role=role,
-            limit=limit, seeds=seeds, swap=swap, report=report, at=at, as_of=as_of, min_peers=min_peers, history=history,
-            analyst=analyst, choices=choices, offline=setting.offline, tensor_parallel=tensor_parallel, on_event=show,
+            store=store, backbone=parts.backbone, variants=variants, out=out, plan=plan, embedder=embedder,
+            sampling=Sampling(temperature, top_p, max_new_tokens, seed), engine_name=parts.engine, report=report,
+            analyst=analyst, offline=setting.offline, tensor_parallel=tensor_parallel, on_event=show,
         )  # fmt: skip
     if report:
         sink.note(f"the page is {report}")
     sink.result({"out": str(out), **results, **told}, lambda: _show(sink, results, out))
+
+
+def _check_study(study: str, choices: dict, history: int | None) -> None:
+    """What a study varies cannot be named as well."""
+    from depcli.evaluation.studies import STUDIES
+
+    varied = {key for _, settings in STUDIES[study].levels for key in settings}
+    named = {*choices, *(["history"] if history is not None else [])}
+    if both := sorted(varied & named):
+        raise click.UsageError(f"the study {study} varies --{both[0].replace('_', '-')}; leave it out.")
 
 
 def _show(sink, results: dict, out: Path) -> None:

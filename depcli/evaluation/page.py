@@ -6,22 +6,21 @@ page also forbids itself to load or run anything.
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from datetime import datetime
 from pathlib import Path
 
 from depcli import resumable
 from depcli.atomic import write_atomically
+from depcli.evaluation import page_plots, report, report_study
 from depcli.evaluation import predictions as files
-from depcli.evaluation import report
-from depcli.evaluation.comparing import LOWER_IS_BETTER
-from depcli.evaluation.plots import Point, intervals
+from depcli.evaluation.page_plots import half_width
 from depcli.evaluation.scoring import ALIGNMENT
+from depcli.evaluation.titles import TITLES, Table, number
 from depcli.resumable import file_errors
 
 REQUESTS = 20
-_NORMAL = 1.959964  # an interval of 95 % is this many standard errors to either side
 _TEMPLATES = Path(__file__).parent / "templates"
 # Controls but newline and tab, marks that turn the writing direction, and halves of characters.
 _OBEYED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
@@ -42,15 +41,51 @@ def render(results: dict, shown: Sequence[dict]) -> str:
     environment = Environment(loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     environment.filters["visible"] = visible
     tables = {name: make(results) for name, make in _TABLES.items()}
-    plots = [(title, said, Markup(svg)) for title, said, svg in _plots(results) if svg]
-    differences = [(title, said, Markup(svg)) for title, said, svg in _difference_plots(results)]
-    swaps = [(title, said, Markup(svg)) for title, said, svg in _swap_plots(results) if svg]
+    plots = {name: [(title, said, Markup(svg)) for title, said, svg in make(results) if svg] for name, make in _PLOTS.items()}
     return environment.get_template("report.html.jinja").render(
-        results=results, tables=tables, plots=plots, differences=differences, swaps=swaps, requests=shown,
-        notes=report.notes(results), all_differences=report.difference_rows(results["differences"]),
-        signatures=report.signatures(results), backbone=_backbone(results["settings"]),
-        settings=[(name, json.dumps(value, ensure_ascii=False)) for name, value in results["settings"].items()],
+        results=results, tables=tables, plots=plots, requests=shown, notes=report.notes(results),
+        all_differences=report.difference_rows(results["differences"]), signatures=report.signatures(results),
+        backbone=_backbone(results["settings"]), settings=settings_rows(results["settings"]), made=_day(results["created"]),
     )  # fmt: skip
+
+
+def settings_rows(settings: dict) -> list[tuple[str, str]]:
+    """(name, value) of every setting, nested ones by their path, in words and never as JSON. What is the same for all
+    entries of an object is told once."""
+    rows: dict[str, str] = {}
+    for path, value in _leaves(settings, ()):
+        names = [name.replace("_", " ") for name in path]
+        rows[" · ".join(names)] = _said(value)
+    return list(rows.items())
+
+
+def _leaves(value, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], object]]:
+    if not isinstance(value, dict) or not value:
+        yield path, value
+        return
+    entries = list(value.items())
+    if len(entries) > 1 and all(isinstance(entry, dict) and entry == entries[0][1] for _, entry in entries):
+        entries = [(", ".join(name for name, _ in entries), entries[0][1])]
+    for name, entry in entries:
+        yield from _leaves(entry, (*path, name))
+
+
+def _said(value) -> str:
+    if value is None or value == {}:
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, list):
+        return ", ".join(map(_said, value)) or "–"
+    return str(value)
+
+
+def _day(created: str) -> str:
+    """A time as people read it: 21 November 2026, 18:05 UTC."""
+    moment = datetime.fromisoformat(created)
+    return f"{moment.day} {moment:%B %Y, %H:%M} UTC"
 
 
 def requests(results: dict, out: Path, snapshot) -> list[dict]:
@@ -112,66 +147,26 @@ def _title(items: dict, asin: str) -> str:
 def _scores(line: dict) -> list[tuple[str, str]]:
     per_token = line["nats"] / line["tokens"] if line["tokens"] else None
     values = {"meteor": line.get("meteor"), ALIGNMENT: line.get(ALIGNMENT), "nll": per_token}
-    return [(report.TITLES[metric], report.number(value, metric)) for metric, value in values.items() if value is not None]
+    return [(TITLES[metric], number(value, metric)) for metric, value in values.items() if value is not None]
 
 
-def _with_errors(results: dict) -> report.Table:
-    """The table with half the width of each 95 % interval over users beside the value."""
+def _with_errors(results: dict) -> Table:
+    """The table with half the width of each 95 % interval over users below the value; what has none, and is not tested, apart."""
     columns, rows = report.table(results)
-    metrics = [metric for title in columns for metric, said in report.TITLES.items() if said == title]
+    metrics = [metric for title in columns for metric, said in TITLES.items() if said == title]
     for row, found in zip(rows, results["methods"].values(), strict=True):
         for at, metric in enumerate(metrics, 1):
-            half = _half(found, metric)
-            row[at] = row[at].strip() if half is None else f"{row[at].strip()} ± {report.number(half, metric)}"
+            half = half_width(report.summary_of(found, metric))
+            row[at] = row[at].strip() if half is None else f"{row[at].strip()}\n±{number(half, metric)}"
     return columns, rows
 
 
-def _plots(results: dict):
-    """(title, what to know, SVG) of each metric that has intervals."""
-    for metric in ("nll", "rouge1", "rougeL", "meteor", "bertscore", ALIGNMENT):
-        points = []
-        for name, found in results["methods"].items():
-            value, half = report.value(found, metric), _half(found, metric)
-            if value is not None:
-                ends = (None, None) if half is None else (value - half, value + half)
-                points.append(Point(name, value, *ends, report.best(results, metric) == name))
-        chance = results["real"]["alignment_chance"] if metric == ALIGNMENT else None
-        title = report.TITLES[metric] if metric != ALIGNMENT else "difference alignment"
-        said = "lower is better" if metric in LOWER_IS_BETTER else "higher is better"
-        said += "; dashed: chance" if chance is not None else ""
-        yield title, said, intervals(points, title=f"{title} of each method, with 95 % intervals over users", line=chance)
-
-
-def _difference_plots(results: dict):
-    told = report.told(results)
-    for metric in dict.fromkeys(one["metric"] for one in told):
-        points = [
-            Point(f"{one['method']} - {one['against']}", one["difference"], one["low"], one["high"], one["significant"])
-            for one in told if one["metric"] == metric
-        ]  # fmt: skip
-        said = "left of 0: the first of the two is better" if metric in LOWER_IS_BETTER else "right of 0: the first is better"
-        yield report.TITLES[metric], said, intervals(points, title=f"differences in {report.TITLES[metric]}", line=0.0)
-
-
-def _swap_plots(results: dict):
-    points = [
-        Point(row[0] if row[1] == "history" else f"{row[0]}: {row[1]}", one["difference"], one["low"], one["high"], one["clear"])
-        for row, one in zip(report.swaps(results)[1], _swapped(results), strict=True)
-    ]
-    said = "nats per token; left of 0: the method knows something of the person"
-    yield "own minus a stranger's", said, intervals(points, title="swap test: own minus stranger, 95 % intervals", line=0.0)
-
-
-def _swapped(results: dict) -> list[dict]:
-    return [one for found in results["methods"].values() for one in found["swap"].values() if one]
-
-
-def _half(found: dict, metric: str) -> float | None:
-    error = report.summary_of(found, metric).get("se_users")
-    return None if error is None else _NORMAL * error
-
-
+_PLOTS = {
+    "methods": page_plots.methods, "over_history": page_plots.over_history, "groups": page_plots.groups,
+    "differences": page_plots.differences, "swaps": page_plots.swaps, "training": page_plots.training,
+}  # fmt: skip
 _TABLES = {
+    "groups": report_study.groups, "between": report_study.between,
     "methods": _with_errors, "errors": report.standard_errors, "differences": report.differences, "swaps": report.swaps,
     "costs": report.costs,
 }  # fmt: skip

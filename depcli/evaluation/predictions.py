@@ -9,7 +9,7 @@ from pathlib import Path
 from depcli import resumable
 
 SETTINGS, PREDICTIONS, NLL, SCORES, RESULTS = "settings.json", "predictions.jsonl", "nll.jsonl", "scores.jsonl", "results.json"
-ALIGNMENT, SWAP = "alignment.jsonl", "swap.jsonl"
+ALIGNMENT, SWAP, JUDGE = "alignment.jsonl", "swap.jsonl", "judge.jsonl"
 PER_METHOD = ("choices", "adapters")  # settings with an entry for each method: more methods may be added to a folder
 _LOCK = ".lock"
 

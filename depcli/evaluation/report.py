@@ -4,30 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from depcli.evaluation import report_study
 from depcli.evaluation.scoring import ALIGNMENT
 from depcli.evaluation.swap import HISTORY, TEXT, VECTORS
+from depcli.evaluation.titles import TITLES, Table, chance, number, signed
 
 FEW_USERS = 30
-TITLES = {
-    "rouge1": "ROUGE-1", "rougeL": "ROUGE-L", "meteor": "METEOR", "bleu": "BLEU", "bertscore": "BERTScore",
-    ALIGNMENT: "alignment", "nll": "NLL/token", "length": "length", "distinct1": "distinct-1", "distinct2": "distinct-2",
-}  # fmt: skip
-_DIGITS = {"bleu": 2, "length": 2, "distinct1": 3, "distinct2": 3}
 _SWAPPED = {HISTORY: "text and soft tokens", TEXT: "text", VECTORS: "soft tokens"}
 _MOST_PAIRS = 3  # all shown up to here, else those of one method
-Table = tuple[list[str], list[list[str]]]
 
 
 def tables(results: dict) -> Iterator[Table]:
     """(columns, rows) of each table that there is something to say in."""
-    for make in (table, standard_errors, differences, swaps, costs):
+    for make in (table, standard_errors, report_study.groups, report_study.between, differences, swaps, costs):
         columns, rows = make(results)
         if rows:
             yield columns, rows
 
 
 def table(results: dict) -> Table:
-    """One row per method. A metric that was not computed shows '-'; a star: significantly better than every other method."""
+    """One row per method. A metric that was not computed shows '-'; a star: significantly better than every other method; in a
+    study + and -: better and worse than its reference."""
     metrics = _metrics(results)
     columns = ["method", *(TITLES[metric] for metric in metrics), "empty"]
     rows = [
@@ -59,8 +56,8 @@ def difference_rows(tests: list[dict]) -> Table:
     columns = ["difference", "metric", "mean", "95 % interval", "p", "p (Holm)", "better"]
     rows = [
         [
-            f"{found['method']} - {found['against']}", TITLES[found["metric"]], _signed(found["difference"]), _interval(found),
-            _chance(found["p"]), _chance(found["p_holm"]), found["better"] or "not clear",
+            f"{found['method']} - {found['against']}", TITLES[found["metric"]], signed(found["difference"]), _interval(found),
+            chance(found["p"]), chance(found["p_holm"]), found["better"] or "not clear",
         ]
         for found in tests
     ]  # fmt: skip
@@ -72,7 +69,7 @@ def swaps(results: dict) -> Table:
     columns = ["swap test", "a stranger's", "NLL own", "stranger", "own - stranger", "95 % interval"]
     rows = [
         [name, _what(found["swap"], what), number(one["own"], "nll"), number(one["stranger"], "nll"),
-         _signed(one["difference"]), _interval(one)]
+         signed(one["difference"]), _interval(one)]
         for name, found in results["methods"].items() for what, one in found["swap"].items() if one
     ]  # fmt: skip
     return columns, rows
@@ -101,7 +98,7 @@ def notes(results: dict) -> list[str]:
         f"{real['mean_words']:.1f} words on average; all together distinct-1 {real['distinct1']:.3f}, "
         f"distinct-2 {real['distinct2']:.3f}"
     ]
-    lines += few_users(results["users"])
+    lines += [*few_users(results["users"]), *report_study.notes(results)]
     if len(seeds) > 1:
         lines.append(
             "standard errors: over users, how far other users would move a mean; over seeds, how far other sampling seeds would, "
@@ -124,7 +121,7 @@ def notes(results: dict) -> list[str]:
     undefined = next(iter(results["methods"].values()))["metrics"].get(ALIGNMENT, {}).get("undefined")
     if undefined:
         lines.append(f"alignment: left out for {undefined:,} reviews, whose items have too few other reviewers")
-    return [*lines, *results["notes"]]
+    return [*lines, *results["notes"], *_time(results["seconds"])]
 
 
 def signatures(results: dict) -> dict[str, str]:
@@ -155,7 +152,9 @@ def _metrics(results: dict) -> list[str]:
 
 
 def _star(results: dict, name: str, metric: str) -> str:
-    """A star, a space of its width where another method of the column has one, else nothing."""
+    """A star, a space of its width where another method of the column has one, else nothing; in a study its mark."""
+    if report_study.tests_reference(results):
+        return report_study.mark(results, name, metric)
     winner = best(results, metric)
     return "" if winner is None else "*" if name == winner else " "
 
@@ -163,6 +162,8 @@ def _star(results: dict, name: str, metric: str) -> str:
 def told(results: dict) -> list[dict]:
     """The differences that are shown: all of up to three pairs, else those of DEP, or of the last method."""
     found, names = results["differences"], list(results["methods"])
+    if report_study.tests_reference(results):
+        return report_study.told(results)
     if len({(one["method"], one["against"]) for one in found}) <= _MOST_PAIRS:
         return found
     main = "dep" if "dep" in names else names[-1]
@@ -185,11 +186,21 @@ def few_users(users: int) -> list[str]:
 def _tests(results: dict) -> Iterator[str]:
     done = results["tests"]
     yield tests_done(done)
-    starred = " (*: better than every other method)" if len(results["methods"]) > 1 else ""
+    alone = len(results["methods"]) == 1 or report_study.tests_reference(results)
+    starred = "" if alone else " (*: better than every other method)"
     yield f"better: significant at {done['alpha']:.0%} after that correction{starred}; BLEU, length and distinct-n are not tested"
     hidden = len(results["differences"]) - len(told(results))
     if hidden:
-        yield f"{hidden} comparisons between other methods are in results.json"
+        yield f"{hidden} more comparisons are in results.json"
+
+
+def _time(seconds: dict) -> Iterator[str]:
+    """What this run spent where, the most first; nothing where all texts were there."""
+    whole = sum(seconds.values())
+    if not seconds.get("writing") or seconds["writing"] < whole / 100:
+        return
+    parts = sorted(seconds.items(), key=lambda part: -part[1])
+    yield f"{whole:,.0f} s: " + ", ".join(f"{name} {spent / whole:.0%}" for name, spent in parts if spent >= whole / 200)
 
 
 def _about_swaps(results: dict) -> Iterator[str]:
@@ -226,15 +237,3 @@ def _profiles(found: dict) -> str:
 
 def _interval(found: dict) -> str:
     return f"[{found['low']:+.4f}, {found['high']:+.4f}]"
-
-
-def _chance(p: float) -> str:
-    return "<.0001" if p < 0.0001 else f"{p:.4f}".removeprefix("0") if p < 1 else "1"
-
-
-def _signed(value: float) -> str:
-    return f"{value:+.4f}"
-
-
-def number(value: float | None, metric: str) -> str:
-    return "-" if value is None else f"{value:.{_DIGITS.get(metric, 4)}f}"

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
-from depcli.evaluation.report import TITLES, Table, difference_rows, few_users, number, tests_done
+from depcli.evaluation.report import difference_rows, few_users, tests_done
+from depcli.evaluation.titles import TITLES, Table, number
 
 
 def tables(found: dict) -> Iterator[Table]:

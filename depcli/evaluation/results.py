@@ -1,6 +1,6 @@
 """results.json: what it holds, and reading it again.
 
-Version 2 (version 1 had one seed, `requests` for targets, no tests but intervals, and no swap test). All numbers are
+Version 3 (version 2 had no `study`, `groups`, `training` and `seconds`; version 1 had one seed and no tests). All numbers are
 finite; null where something was not computed or is undefined.
 """
 
@@ -12,7 +12,7 @@ from depcli import resumable
 from depcli.errors import BadInput, Incompatible, NotFound
 from depcli.evaluation import predictions as files
 
-SCHEMA = 2
+SCHEMA = 3
 _NUMBER = (int, float)
 _OPTIONAL = (int, float, type(None))
 _INTERVAL = {
@@ -60,6 +60,13 @@ FIELDS = {
         "interval": str, "resamples": int, "test": str, "flips": int, "seed": int, "correction": str, "corrected_for": int,
         "alpha": _NUMBER,
     },
+    "study": (dict, type(None)),  # "name", "about", "reference", settings of the "variants" by label, commands for the "missing"
+    "groups": (dict, type(None)),  # of users: see groups.compare_groups
+    "training": {"*": {  # of the methods with an adapter
+        "adapter": str, "best_epoch": int, "epochs": [dict],  # "epoch" and "loss" of the validation, nats per token
+        "text_alone": {"*": _NUMBER},  # the same without an adapter, by method
+    }},
+    "seconds": {"*": _NUMBER},  # by part, of the run that wrote this file alone
     "notes": [str],
 }  # fmt: skip
 

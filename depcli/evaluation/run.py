@@ -10,14 +10,17 @@ from itertools import islice
 from pathlib import Path
 
 from depcli import resumable
+from depcli.analysts.analyst import Analyst
 from depcli.errors import Incompatible, NotFound
-from depcli.evaluation import alignment, swap
+from depcli.evaluation import alignment, judge, swap
 from depcli.evaluation import predictions as files
+from depcli.evaluation.clock import Clock
 from depcli.evaluation.leakage import CHECKED, check_differences, check_leakage, check_shown
 from depcli.evaluation.likelihood import Scorer, nll
 from depcli.evaluation.results import SCHEMA
 from depcli.evaluation.scoring import score_files
 from depcli.evaluation.split import Split, Target, by_hash, pairs_of
+from depcli.evaluation.studies import Comparison
 from depcli.records import Profile, Request, Sampling
 
 Pair = tuple[Target, Request, str]
@@ -26,7 +29,9 @@ Pair = tuple[Target, Request, str]
 def evaluate(
     *, snapshot, split: Split, targets: Sequence[Target], methods: Mapping[str, object], scorer: Scorer | None,
     sampling: Sampling, out: Path, settings: dict, seeds: int = 1, embedder=None, strangers_from: Sequence[Target] = (),
-    notes: Sequence[str] = (), on_progress: Callable[[dict], None] = lambda event: None,
+    asked: Analyst | None = None, comparison: Comparison | None = None, clock: Clock | None = None,
+    training: Mapping[str, dict] | None = None, notes: Sequence[str] = (),
+    on_progress: Callable[[dict], None] = lambda event: None,
 ) -> dict:  # fmt: skip
     """Evaluate `methods` (name -> writing.Writer) on `targets` of `split` into the folder `out`; return what results.json holds.
 
@@ -34,42 +39,54 @@ def evaluate(
     `out` has already is kept, so the same call goes on after a kill, and more targets, methods or seeds may be asked for. Other
     `settings` (all that shapes a text: backbone, engine, adapter, ...; JSON values) than the folder was begun with raise
     Incompatible. `scorer` None leaves likelihoods out; `embedder`, the one of the store, is for difference alignment, None leaves
-    that out. With `strangers_from` (all targets of the role) there is a swap test, which needs the scorer. `notes` go into the
-    results. Progress events: {"phase": "write" | "likelihood" | "swap" | "align" | "score", "method", "done_requests",
-    "total_requests"}, and "seed" while writing.
+    that out. With `strangers_from` (all targets of the role) there is a swap test, which needs the scorer; `asked` is a judge of
+    the texts, None for none. `comparison` says what is tested against what. `training` and `notes` go into the results; `clock`
+    has counted what was spent before. Progress events: {"phase": "write" | "likelihood" | "swap" | "align" | "judge" | "score",
+    "method", "done_requests", "total_requests"}, and "seed" while writing.
     """
     if not targets:
         raise NotFound("there is nothing to evaluate: no user has enough reviews", "ingest users with four reviews or more")
     if strangers_from and not scorer:
         raise Incompatible("the swap test compares likelihoods, and none are computed here", "leave --swap out")
     check_leakage(split)
+    clock = clock or Clock()
     settings = {
         **settings, "split": split.name, "split_digest": split.digest, "store_commit": snapshot.commit.id,
         "sampling": asdict(sampling), "max_answer_tokens": scorer.max_answer_tokens if scorer else None,
     }  # fmt: skip
     with files.claimed(out, settings):
-        found = list(zip(targets, pairs_of(targets, snapshot), strict=True))
-        runs = {
-            seed: {request_id(target, seed): (target, *pair) for target, pair in found}
-            for seed in range(sampling.seed, sampling.seed + seeds)
-        }
-        pairs = runs[sampling.seed]
-        _check_sums(methods, pairs, snapshot, split)
-        spent = _write(methods, runs, sampling, out, on_progress)
-        if scorer:
-            _weigh(methods, pairs, scorer, out, on_progress)
-        variants = _swap(methods, pairs, snapshot, strangers_from, scorer, out, on_progress) if strangers_from else {}
-        floor = settings.get("min_peers") or 1
-        aligned = _align(methods, runs, snapshot, embedder, floor, out, on_progress) if embedder else None
-        ids = {seed: list(pairs) for seed, pairs in runs.items()}
-        scored = score_files(out, list(methods), ids, alignment=aligned, variants=variants, on_progress=on_progress)
+        with clock.part("checks"):
+            found = list(zip(targets, pairs_of(targets, snapshot), strict=True))
+            runs = {
+                seed: {request_id(target, seed): (target, *pair) for target, pair in found}
+                for seed in range(sampling.seed, sampling.seed + seeds)
+            }
+            pairs = runs[sampling.seed]
+            _check_sums(methods, pairs, snapshot, split)
+        with clock.part("writing"):
+            spent = _write(methods, runs, sampling, out, on_progress)
+        with clock.part("likelihood"):
+            if scorer:
+                _weigh(methods, pairs, scorer, out, on_progress)
+        with clock.part("swap"):
+            variants = _swap(methods, pairs, snapshot, strangers_from, scorer, out, on_progress) if strangers_from else {}
+        with clock.part("alignment"):
+            floor = settings.get("min_peers") or 1
+            aligned = _align(methods, runs, snapshot, embedder, floor, out, on_progress) if embedder else None
+        with clock.part("judge"):
+            judged = _judge(methods, runs, asked, out, on_progress) if asked else None
+        scored = score_files(
+            out, list(methods), {seed: list(pairs) for seed, pairs in runs.items()}, alignment=aligned, judged=judged,
+            variants=variants, comparison=comparison, clock=clock, on_progress=on_progress,
+        )  # fmt: skip
         for name, generation in spent.items():
             scored["methods"][name]["generation"] = generation
         scored["notes"] = [*notes, *scored["notes"]]
         results = {
             "schema": SCHEMA, "created": datetime.now(UTC).isoformat(timespec="seconds"), "settings": settings,
             "seeds": list(runs), "targets": len(pairs), "requests": len(pairs) * len(runs),
-            "users": len({target.user_id for target in targets}), **scored,
+            "users": len({target.user_id for target in targets}), **scored, "training": dict(training or {}),
+            "seconds": clock.seconds(),
         }  # fmt: skip
         resumable.write_json(out / files.RESULTS, results)
     return results
@@ -186,6 +203,23 @@ def _align(
         lines = alignment.alignments(embedder.encode, todo, real)
         _follow(log.append(lines), "align", name, len(mine) - len(todo), len(mine), on_progress)
     return alignment.signature(embedder, min_peers)
+
+
+def _judge(
+    methods: Mapping[str, object], runs: Mapping[int, Mapping[str, Pair]], asked: Analyst, out: Path, on_progress
+) -> tuple[str, str]:  # fmt: skip
+    """Append the missing verdicts; return the judge's identity and signature."""
+    log, by = resumable.JsonLines(out / files.JUDGE), judge.identity(asked)
+    done = {(line["method"], line["id"]) for line in log.entries if line["judge"] == by}
+    requests = {target.key: request for pairs in runs.values() for target, request, _ in pairs.values()}
+    wanted = {key for pairs in runs.values() for key in pairs}
+    written = [line for line in resumable.read_lines(out / files.PREDICTIONS) if line["id"] in wanted]
+    for name in methods:
+        mine = [line for line in written if line["method"] == name]
+        todo = [line for line in mine if (name, line["id"]) not in done]
+        lines = judge.judgements(asked, todo, requests)
+        _follow(log.append(lines), "judge", name, len(mine) - len(todo), len(mine), on_progress)
+    return by, judge.signature(asked)
 
 
 def _done(log: resumable.JsonLines, *more: str) -> set[tuple]:

@@ -10,28 +10,37 @@ from pathlib import Path
 import numpy as np
 
 from depcli import resumable
+from depcli.evaluation import judge
 from depcli.evaluation import predictions as files
 from depcli.evaluation.alignment import chance
+from depcli.evaluation.clock import Clock
 from depcli.evaluation.comparing import Values, compare, description
+from depcli.evaluation.groups import compare_groups
 from depcli.evaluation.metrics import METRICS, Score
+from depcli.evaluation.studies import Comparison
 from depcli.evaluation.summary import likelihood_summary, metric_summary, real_summary, swap_summary, text_summary
 
-ALIGNMENT = "alignment"
+ALIGNMENT, JUDGE = "alignment", "judge"
 Scores = dict[str, Score]  # by metric
 
 
 def score_files(
     out: Path, methods: Sequence[str], ids: Mapping[int, Sequence[str]], *, alignment: str | None = None,
-    variants: Mapping[str, Sequence[str]] | None = None, on_progress: Callable[[dict], None] = lambda event: None,
+    judged: tuple[str, str] | None = None, variants: Mapping[str, Sequence[str]] | None = None,
+    comparison: Comparison | None = None, clock: Clock | None = None,
+    on_progress: Callable[[dict], None] = lambda event: None,
 ) -> dict:  # fmt: skip
     """Score the predictions of `methods` in the folder `out`. `ids` are those of the requests by sampling seed: for each the same
     targets in the same order; what does not depend on a seed has the ids of the first. `alignment` is the signature of difference
-    alignment, None where it was not computed; `variants` says what was swapped in the swap test, by method.
+    alignment, None where it was not computed; `judged` are the judge's identity and signature, None without one; `variants` says
+    what was swapped in the swap test, by method; `comparison` what is tested, by default every method against each other one.
 
     Writes scores.jsonl (every value per request) and returns the parts of results.json that are computed, see results.py.
     Likelihoods are None for a method whose file lacks some. Raises KeyError when a prediction is missing.
     """
+    comparison, clock = comparison or Comparison(), clock or Clock()
     written = _by_key(out / files.PREDICTIONS)
+    verdicts = _verdicts(out / files.JUDGE, judged[0]) if judged else {}
     weighed, aligned, swaps = _by_key(out / files.NLL), _by_key(out / files.ALIGNMENT), _by_key(out / files.SWAP, "variant")
     targets = next(iter(ids.values()))
     users = [written[methods[0], key]["user_id"] for key in targets]
@@ -40,9 +49,12 @@ def score_files(
     for number, name in enumerate(methods):
         on_progress({"phase": "score", "method": name, "done_requests": number, "total_requests": len(methods)})
         runs = {seed: [written[name, key] for key in keys] for seed, keys in ids.items()}
-        scores = {seed: _scores(entries) for seed, entries in runs.items()}
+        with clock.part("metrics"):
+            scores = {seed: _scores(entries) for seed, entries in runs.items()}
         for seed, keys in ids.items() if alignment else ():
             scores[seed][ALIGNMENT] = _alignment([aligned[name, key]["cosine"] for key in keys], alignment)
+        for seed, keys in ids.items() if judged else ():
+            scores[seed][JUDGE] = judge.score([verdicts[name, key]["score"] for key in keys], judged[1])
         own = [weighed[name, key] for key in targets] if all((name, key) in weighed for key in targets) else None
         summaries[name] = {
             "metrics": {
@@ -60,13 +72,18 @@ def score_files(
         lines += _lines(name, ids, runs, scores, own)
         notes |= dict.fromkeys(score.note for each in scores.values() for score in each.values() if score.note)
     resumable.write_lines(out / files.SCORES, lines)
-    differences = compare(systems, users, list(combinations(methods, 2)))
+    pairs = list(combinations(methods, 2)) if comparison.pairs is None else comparison.pairs
+    with clock.part("tests"):
+        differences = compare(systems, users, pairs)
+        groups = compare_groups(systems, users, pairs, comparison.groups) if comparison.groups else None
     peers = [aligned[methods[0], key]["peers"] for key in targets] if alignment else []
     peers = [count for count in peers if count is not None]
+    every = {key for keys in ids.values() for key in keys}
+    said = judge.note({name: [verdicts[name, key] for key in sorted(every)] for name in methods}) if judged else []
     real = {**real_summary(references), "alignment_chance": chance(peers) if peers else None}
     return {
-        "methods": summaries, "real": real, "differences": differences,
-        "tests": description(differences), "notes": list(notes),
+        "methods": summaries, "real": real, "differences": differences, "tests": description(differences), "groups": groups,
+        "study": comparison.study, "notes": [*notes, *said],
     }  # fmt: skip
 
 
@@ -86,6 +103,11 @@ def values_of(scores: Mapping[int, Scores], likelihoods: Sequence[dict] | None) 
 def _by_key(path: Path, *more: str) -> dict[tuple, dict]:
     """The lines of a file by method, `more` fields and id."""
     return {(entry["method"], *(entry[field] for field in more), entry["id"]): entry for entry in resumable.read_lines(path)}
+
+
+def _verdicts(path: Path, by: str) -> dict[tuple[str, str], dict]:
+    """What one judge said, by method and id; another judge's verdicts stay in the file."""
+    return {(line["method"], line["id"]): line for line in resumable.read_lines(path) if line["judge"] == by}
 
 
 def _scores(entries: list[dict]) -> Scores:

@@ -22,11 +22,12 @@ _SUMMARY_TOKENS = 300
 
 
 def question(
-    analyst: Analyst, name: str, *, read: Callable[[str], object], tokens: int, schema: str | None = None, **fields
+    analyst: Analyst, name: str, *, read: Callable[[str], object], tokens: int, schema: str | None = None, folder: Path = PROMPTS,
+    **fields,
 ) -> Question:  # fmt: skip
-    """The question in prompts/`name`.jinja, with reviews clipped and findings left out, the last first, as far as the analyst's
-    context asks for."""
-    template = _environment().get_template(f"{name}.jinja")
+    """The question in `name`.jinja of the folder, which may include what is in prompts/, with reviews clipped and findings left
+    out, the last first, as far as the analyst's context asks for."""
+    template = _environment(folder).get_template(f"{name}.jinja")
     for limit, most in _LIMITS:
         context = template.new_context({**fields, "limit": limit, "most": most, "quote": _quoter(analyst.engine.chat)})
         system, user = ("".join(template.blocks[block](context)).strip() for block in ("system", "user"))
@@ -62,9 +63,9 @@ def prompts_digest() -> str:
     return hashlib.sha256("\0".join(path.read_text("utf-8") for path in sorted(PROMPTS.glob("*.jinja"))).encode()).hexdigest()
 
 
-@lru_cache(maxsize=1)
-def _environment() -> Environment:
-    environment = Environment(loader=FileSystemLoader(PROMPTS), undefined=StrictUndefined, autoescape=False)
+@lru_cache(maxsize=4)
+def _environment(folder: Path) -> Environment:
+    environment = Environment(loader=FileSystemLoader([folder, PROMPTS]), undefined=StrictUndefined, autoescape=False)
     environment.filters["number"] = lambda value: f"{value:g}"
     return environment
 

@@ -14,7 +14,7 @@ from depcli import resumable
 from depcli.errors import DepError
 from depcli.evaluation import predictions as files
 from depcli.evaluation.likelihood import Scorer
-from depcli.evaluation.page import render, requests, visible, write_page
+from depcli.evaluation.page import render, requests, settings_rows, visible, write_page
 from depcli.evaluation.run import evaluate
 from depcli.evaluation.split import choose, leave_last_out
 from depcli.records import Sampling
@@ -134,3 +134,40 @@ def test_a_browser_shows_it_without_a_word_on_its_console(page, tmp_path, window
     assert done.returncode == 0, done.stderr
     assert "CONSOLE" not in done.stderr, done.stderr
     assert (tmp_path / "page.png").stat().st_size > 10_000
+
+
+def test_settings_are_words_and_the_date_is_one():
+    rows = dict(
+        settings_rows(
+            {
+                "sampling": {"temperature": 0.8, "schema": None}, "swap": True, "adapters": {}, "seeds": [1, 2],
+                "choices": {"rag": {"retrieval": "bm25"}, "dep": {"retrieval": "bm25"}}, "other": {"a": {"x": 1}, "b": {"x": 2}},
+            }
+        )
+    )  # fmt: skip
+    assert rows == {
+        "sampling · temperature": "0.8", "sampling · schema": "–", "swap": "yes", "adapters": "–", "seeds": "1, 2",
+        "choices · rag, dep · retrieval": "bm25", "other · a · x": "1", "other · b · x": "2",
+    }  # fmt: skip
+    text = render(made(nonperso=0.0, rag=0.1), [])
+    assert "21 November 2026, 23:05 UTC" in text and "{&#34;" not in text and "T23:05" not in text
+
+
+def test_studies_and_training_are_drawn():
+    results = made(one=0.0, two=0.3)
+    results["study"] = {
+        "name": "k", "about": "a", "reference": "two", "missing": {},
+        "variants": {name: {"method": "rag", "adapter": None, "history": k} for k, name in ((1, "one"), (8, "two"))},
+    }  # fmt: skip
+    epochs = [{"epoch": 0, "loss": 4.5}, {"epoch": 1, "loss": 4.25}]
+    results["training"] = {"one": {"adapter": "mini", "best_epoch": 1, "epochs": epochs, "text_alone": {"rag": 4.4}}}
+    text = render(results, [])
+    assert "K curve: METEOR over the past reviews shown" in text and text.count("rag, past reviews shown (K) 8:") == 3
+    assert "validation loss of mini" in text and "kept: epoch 2" in text and "one, epoch 1: 4.5000" in text
+    part = {"targets": 20, "users": 20, "differences": []}
+    values = {name: {"nll": {"value": 4.0 + i, "se_users": 0.1}} for i, name in enumerate(results["methods"])}
+    results["study"], results["groups"] = None, {
+        "parts": [{"name": "unique", "methods": values, **part}, {"name": "others", "methods": values, **part}], "between": [],
+    }  # fmt: skip
+    text = render(results, [])
+    assert "Unique users and the others" in text and "NLL/token of unique and others users" in text and "K curve" not in text

@@ -5,7 +5,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from depcli.evaluation.plots import Point, intervals, scale
+from depcli.evaluation.plots import Curve, Point, curves, intervals, scale
 
 
 @pytest.mark.parametrize(
@@ -45,3 +45,23 @@ def test_labels_are_text_and_long_ones_cut():
     said = ["".join(text.itertext()) for text in ElementTree.fromstring(svg).iter("text")]
     assert "<b>&\"'" in said and "x" * 23 + "…" in said
     assert not re.search("<b>", svg) and intervals([], title="") == ""
+
+
+def test_curves_have_their_points_where_the_axes_say():
+    svg = curves(
+        [
+            Curve("rag", [(0, 1.0, None, None), (4, 3.0, 2.5, 3.5), (8, 2.0, None, None)]),
+            Curve("<b>flat", [(0, 2.0, None, None), (8, 2.0, None, None)], 1, dashed=True),
+        ],
+        title="a title", across="K",
+    )  # fmt: skip
+    root = ElementTree.fromstring(svg)
+    name = "{http://www.w3.org/2000/svg}" if root.tag.startswith("{") else ""
+    first, second = root.findall(f"{name}g")
+    marks = [(float(c.get("cx")), float(c.get("cy"))) for c in first.findall(f"{name}circle")]
+    assert marks[1][0] == pytest.approx((marks[0][0] + marks[2][0]) / 2, abs=0.2)
+    assert marks[2][1] == pytest.approx((marks[0][1] + marks[1][1]) / 2, abs=0.2) and marks[1][1] < marks[0][1]
+    assert len([line for line in first.findall(f"{name}line") if line.get("class") == "whisker"]) == 1
+    assert "dashed" in second.get("class") and "".join(second.find(f"{name}text").itertext()) == "<b>flat"
+    assert curves([], title="t", across="x") == "" == curves([Curve("a", [])], title="t", across="x")
+    assert "<svg" in curves([Curve("a", [(1, 2.0, None, None)])], title="one point", across="x")

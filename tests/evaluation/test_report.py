@@ -41,7 +41,9 @@ def made(users: int = 40, seeds: int = 2, **shifts: float) -> dict:
         for name, x in values.items()
     }  # fmt: skip
     return {
-        "schema": 2, "created": "now", "settings": {"backbone": "tiny"}, "seeds": list(range(seeds)),
+        "schema": 3, "created": "2026-11-21T23:05:00+00:00", "study": None, "groups": None, "training": {},
+        "seconds": {"loading": 1.0, "writing": 80.0, "metrics": 9.0, "tests": 10.0},
+        "settings": {"backbone": "tiny"}, "seeds": list(range(seeds)),
         "targets": users, "requests": users * seeds,
         "users": users, "methods": methods, "differences": tests,
         "real": {"mean_words": 9.0, "distinct1": 0.5, "distinct2": 0.9, "alignment_chance": 0.1},
@@ -80,7 +82,7 @@ def test_of_many_methods_the_pairs_of_dep_are_shown_and_all_corrected_for():
     rows = report.differences(results)[1]
     assert len(rows) == 6 and all("dep" in row[0] for row in rows)
     notes = "\n".join(report.notes(results))
-    assert "all 12 comparisons" in notes and "6 comparisons between other methods are in results.json" in notes
+    assert "all 12 comparisons" in notes and "6 more comparisons are in results.json" in notes
 
 
 def test_standard_errors_say_what_they_are_over():
@@ -125,7 +127,7 @@ def test_notes_say_what_was_done():
         "left out for 4 reviews",
     ):
         assert any(said in line for line in notes), said
-    assert notes[-1] == "a note"
+    assert notes[-2:] == ["a note", "100 s: writing 80%, tests 10%, metrics 9%, loading 1%"]
 
 
 def test_costs_are_of_a_review_and_of_the_profile_behind_it():
@@ -139,3 +141,44 @@ def test_costs_are_of_a_review_and_of_the_profile_behind_it():
     assert rag == ["rag", "1", "1", "0.25", "-", "-", "-"] and drp == ["drp", "1", "1", "-", "9", "4,321", "800"]
     said = [line for line in report.notes(results) if line.startswith(("rag:", "drp:"))]
     assert said == ["drp: broken JSON: 2 answers; 1 questions without an answer"]
+
+
+def test_a_study_marks_what_is_better_and_worse_than_its_reference():
+    results = made(few=0.0, usual=0.3, many=0.6)
+    results["differences"] = [one for one in results["differences"] if "usual" in (one["method"], one["against"])]
+    for one in results["differences"]:
+        if one["against"] != "usual":  # the reference is what others are measured against
+            one["method"], one["against"] = one["against"], one["method"]
+    results["study"] = {
+        "name": "k", "about": "how many", "reference": "usual", "missing": {"dep, K=1": "dep train --history 1"},
+        "variants": {name: {"method": "rag", "adapter": None, "history": k} for k, name in enumerate(results["methods"])},
+    }  # fmt: skip
+    columns, rows = report.table(results)
+    marks = {row[0]: row[columns.index("METEOR")][-1] for row in rows}
+    assert (marks["few"], marks["many"]) == ("-", "+") and marks["usual"] == " "
+    notes = report.notes(results)
+    assert any("study k: how many" in note for note in notes) and any("than usual" in note for note in notes)
+    assert any("dep, K=1; it needs an adapter: dep train --history 1" in note for note in notes)
+    assert not any("*: better than every other" in note for note in notes)
+
+
+def test_what_was_spent_where_is_told_when_something_was_written():
+    results = made(nonperso=0.0, rag=0.3)
+    assert "100 s: writing 80%, tests 10%, metrics 9%, loading 1%" in report.notes(results)
+    results["seconds"]["writing"] = 0.01
+    assert not any(note.startswith("20 s") for note in report.notes(results))
+
+
+def test_groups_of_users_have_a_table_of_their_own():
+    results = made(nonperso=0.0, rag=0.3)
+    part = {"targets": 20, "users": 20, "differences": []}
+    values = {name: {"nll": {"value": 4.0 + i, "se_users": 0.1}} for i, name in enumerate(results["methods"])}
+    gain = {"metric": "nll", "method": "rag", "against": "nonperso", "difference": -0.01, "p": 0.01, "p_holm": 0.04}
+    results["groups"] = {
+        "parts": [{"name": "unique", "methods": values, **part}, {"name": "others", "methods": values, **part}],
+        "between": [{**gain, "significant": True}],
+    }  # fmt: skip
+    assert problems(results) == []
+    found = {columns[0]: (columns, rows) for columns, rows in report.tables(results)}
+    assert any(columns[1] == "users" and len(rows) == 4 for columns, rows in found.values())
+    assert found["gain"][0][2] == "unique minus others" and found["gain"][1][0][:3] == ["rag - nonperso", "NLL/token", "-0.0100"]

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from depcli import resumable
+from depcli.analysts.analyst import Analyst
 from depcli.backbones.sequence import encode
 from depcli.errors import Incompatible, NotFound
 from depcli.evaluation import predictions as files
@@ -20,6 +21,7 @@ from depcli.evaluation.run import evaluate, request_id
 from depcli.evaluation.significance import standard_error
 from depcli.evaluation.split import choose, leave_last_out
 from depcli.records import EmbedderIdentity, Sampling
+from tests.analysts.scripted import Scripted
 from tests.evaluation.world import USERS, D, make_store, make_writers, reviews
 
 SAMPLING = Sampling(max_new_tokens=10, seed=3)
@@ -65,7 +67,7 @@ def lines(out: Path, name: str = files.PREDICTIONS) -> list[dict]:
 
 def steady(results: dict) -> dict:
     """Without what may differ between two equal runs: when, and how long."""
-    kept = {key: value for key, value in results.items() if key != "created"}
+    kept = {key: value for key, value in results.items() if key not in ("created", "seconds")}
     kept["methods"] = {name: {k: v for k, v in found.items() if k != "generation"} for name, found in results["methods"].items()}
     return kept
 
@@ -92,7 +94,7 @@ def test_results_are_what_the_files_say(finished, snapshot):
     stored = json.loads((out / files.RESULTS).read_text())
     assert stored == results
     assert problems(stored) == [] and read_results(out) == stored
-    assert results["schema"] == 2 and results["requests"] == results["targets"] == results["users"] == len(USERS)
+    assert results["schema"] == 3 and results["requests"] == results["targets"] == results["users"] == len(USERS)
     assert results["seeds"] == [3]
     settings = results["settings"]
     assert settings["split_digest"] == leave_last_out(snapshot).digest and settings["store_commit"] == snapshot.commit.id
@@ -305,3 +307,31 @@ def test_nothing_to_evaluate_is_said(evaluation, engine, tmp_path):
     with pytest.raises(NotFound, match="nothing to evaluate"):
         evaluation(tmp_path / "out", snapshot=snapshot, split=split, targets=[])
     assert not (tmp_path / "out").exists()
+
+
+def test_a_judge_goes_on_where_it_stopped_and_another_one_starts_anew(evaluation, tmp_path):
+    def judge(name: str, answer) -> Analyst:
+        return Analyst(Scripted(answer), name, temperature=0, top_p=1)
+
+    def broken(prompt, sampling):
+        if len(asked.engine.asked) > 3:
+            raise KeyboardInterrupt
+        return '{"score": 8}'
+
+    asked = judge("one", broken)
+    with pytest.raises(KeyboardInterrupt):
+        evaluation(tmp_path, names=("nonperso", "rag"), asked=asked)
+    verdicts = (tmp_path / files.JUDGE).read_bytes()
+    assert len(verdicts.splitlines()) == 3
+    asked = judge("one", lambda prompt, _: '{"score": 8}' if "Loud" in prompt else "hm")
+    results = evaluation(tmp_path, names=("nonperso", "rag"), asked=asked)
+    assert (tmp_path / files.JUDGE).read_bytes().startswith(verdicts)
+    found = lines(tmp_path, files.JUDGE)
+    assert {(e["method"], e["id"]) for e in found} == {(e["method"], e["id"]) for e in lines(tmp_path)}
+    missing = sum(entry["score"] is None for entry in found)
+    assert missing and sum(m["metrics"]["judge"]["undefined"] for m in results["methods"].values()) == missing
+    assert results["methods"]["rag"]["metrics"]["judge"]["value"] == 8 and problems(results) == []
+    assert any("verdicts on rag could not be used" in note for note in results["notes"])
+    again = evaluation(tmp_path, names=("nonperso", "rag"), asked=judge("two", lambda *_: '{"score": 2}'))
+    assert again["methods"]["rag"]["metrics"]["judge"]["value"] == 2 and len(lines(tmp_path, files.JUDGE)) == 2 * len(found)
+    assert "judge" not in evaluation(tmp_path, names=("nonperso", "rag"))["methods"]["rag"]["metrics"]

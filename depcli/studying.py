@@ -1,0 +1,173 @@
+"""From the name of a study to what can be compared: which adapters there are, and how to train those that are missing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from depcli import backbones, methods
+from depcli.adapters import files
+from depcli.backbones.catalogue import MINI, Backbone
+from depcli.errors import DepError, Incompatible, NotFound
+from depcli.evaluation.splits import LEAVE_LAST_OUT
+from depcli.evaluation.studies import STUDIES, Study, Variant, plain
+from depcli.personal.choices import Choices
+from depcli.profiles import WritingParts, choose_adapter, compared_parts
+
+_CHOICES = tuple(asdict(Choices()))
+_SHARED = ("backbone", "embedder", "template", "store_commit", "split", "learning_rate", "max_input_tokens", "max_target_tokens")
+_TRAINED = ("epochs", "batch_size", "min_peers", "as_of", "targets_per_user", "select_by", "seed", "history", "reduction")
+
+
+@dataclass(frozen=True)
+class Found:
+    """`variants` that can be evaluated, the pairs (against, other) of their labels that are tested (None: all), and for those
+    that lack an adapter the command that trains it."""
+
+    variants: tuple[Variant, ...]
+    pairs: tuple[tuple[str, str], ...] | None
+    missing: Mapping[str, str]
+
+
+def prepare(
+    profiles: Path, name: str, method_names: Sequence[str], named: Sequence[str] = (), *, backbone: str | None = None,
+    engine: str | None = None,
+) -> tuple[WritingParts, dict[str, Path], list[str], Found]:  # fmt: skip
+    """What profiles.compared_parts gives for the methods that can be written with what is there, and what the study `name` finds
+    for all of them. Raises what these raise."""
+    needing = [method for method in method_names if methods.find(method).needs_adapter]
+    lacking = {method for method in needing if not _any_adapter(profiles, method, backbone)}
+    there = [method for method in method_names if method not in lacking]
+    parts, folders, reasons = compared_parts(profiles, there or ["nonperso"], named, backbone=backbone, engine=engine)
+    if STUDIES[name].levels:
+        folders = {
+            method: _base(profiles, name, method, newest, parts.backbone.name, named) for method, newest in folders.items()
+        }
+        return parts, folders, reasons, find(profiles, name, method_names, folders, _named(parts.backbone))
+    missing = {method: _command(profiles, method, None, _named(parts.backbone), {}) for method in needing if method in lacking}
+    return parts, folders, reasons, Found(tuple(plain(there, folders)), None, missing)
+
+
+def _named(backbone: Backbone) -> str:
+    """What --backbone is given for it."""
+    return str(backbone.weights) if backbone.is_local and backbone.weights != MINI else backbone.name
+
+
+def _any_adapter(profiles: Path, method: str, backbone: str | None) -> bool:
+    try:
+        return bool(choose_adapter(profiles, method, None, backbones.find(backbone).name if backbone else None))
+    except NotFound:
+        return False
+
+
+def find(profiles: Path, name: str, method_names: Sequence[str], adapters: Mapping[str, Path], backbone: str) -> Found:
+    """The variants of the study `name` for these methods. `adapters` (folders by method) say what is the same for all variants
+    of a method: an adapter belongs to the study when it differs from that one in the studied setting alone.
+
+    Raises NotFound, with the commands that train them, when none of the adapters is there that the study is about.
+    """
+    study = STUDIES[name]
+    variants, pairs, missing = [], [], {}
+    for method in method_names:
+        own, needs = [], methods.find(method).needs_adapter
+        if not _concerns(study, method):
+            raise Incompatible(
+                f"the study {name!r} means nothing to {method}: {study.about}", f"--methods {','.join(study.methods)}"
+            )
+        for level, settings in study.levels:
+            label = f"{method}, {level}" if len(method_names) > 1 else level
+            if not needs:
+                own.append((level, Variant(label, method, None, settings)))
+            elif settings.get("history") != 0:  # nothing could be learned
+                folder = _adapter(profiles, method, adapters.get(method), settings)
+                if folder:
+                    own.append((level, Variant(label, method, folder, settings)))
+                else:
+                    missing[label] = _command(profiles, method, adapters.get(method), backbone, settings)
+        variants += [variant for _, variant in own]
+        against = next((one for level, one in own if level == study.reference), own[0][1] if own else None)
+        pairs += [(against.label, variant.label) for _, variant in own if variant is not against]
+    if not pairs:
+        commands = "; ".join(missing.values()) or f"name methods with past reviews: --methods {','.join(study.methods)}"
+        raise NotFound(f"the study {name!r} has {len(variants)} of the variants that it compares", commands)
+    for method in study.beside:
+        pairs.append((pairs[0][0], method))
+        variants.append(Variant(method, method))
+    return Found(tuple(variants), tuple(pairs), missing)
+
+
+def _base(profiles: Path, name: str, method: str, newest: Path, backbone: str, named: Sequence[str]) -> Path:
+    """What the variants of a method are to be like but for what is studied: the adapter that was named; else the one with which
+    most variants are there, of several the one with the fewest settings of its own, then the newest."""
+    if newest.name in named:
+        return newest
+    found = []
+    for folder in _adapters(profiles, method):
+        config = files.read_config(folder)
+        if config["backbone"]["name"] == backbone:
+            there = sum(_adapter(profiles, method, folder, settings) is not None for _, settings in STUDIES[name].levels)
+            found.append(((there, -len(_own(_said(config))), (folder / files.CONFIG).stat().st_mtime), folder))
+    return max(found, default=(None, newest), key=lambda pair: pair[0])[1]
+
+
+def _adapters(profiles: Path, method: str) -> Iterator[Path]:
+    """The adapters of a method that can be read; `dep status` says what is wrong with others."""
+    for name in files.names(str(profiles)):
+        folder = files.folder_of(str(profiles), name)
+        try:
+            if files.read_config(folder)["type"] == method:
+                yield folder
+        except DepError:
+            continue
+
+
+def _concerns(study: Study, method: str) -> bool:
+    """Whether the settings of a study change what a method does."""
+    found = methods.find(method)
+    of_text = {"history", "retrieval"}
+    return bool(found.history) and (found.needs_adapter or of_text.issuperset(key for _, level in study.levels for key in level))
+
+
+def _adapter(profiles: Path, method: str, base: Path | None, settings: Mapping[str, object]) -> Path | None:
+    """The newest adapter with these settings that is otherwise like `base`."""
+    if base is None:
+        return None
+    wanted = {**_said(files.read_config(base)), **settings}
+    fitting = [folder for folder in _adapters(profiles, method) if _said(files.read_config(folder)) == wanted]
+    return max(fitting, key=lambda folder: (folder == base, (folder / files.CONFIG).stat().st_mtime), default=None)
+
+
+def _said(config: dict) -> dict:
+    """What an adapter was trained with, flat; what an older version did not record is as it was then."""
+    flat = {**{key: config.get(key) for key in (*_SHARED, *_TRAINED)}, **asdict(Choices(**config.get("choices", {})))}
+    return {**flat, "reduction": flat["reduction"] or "sae", "min_peers": flat["min_peers"] or 1}
+
+
+def _own(trained: dict) -> dict:
+    """What an adapter was trained with that `dep train` does not do unless told to."""
+    from depcli.training.options import TrainOptions
+
+    usual = {**asdict(TrainOptions()), **asdict(Choices())}
+    return {key: trained[key] for key in (*_TRAINED, *_CHOICES) if trained[key] not in (None, usual[key])}
+
+
+def _command(profiles: Path, method: str, base: Path | None, backbone: str, settings: Mapping[str, object]) -> str:
+    """How the adapter with these settings is trained, otherwise like `base`."""
+    config = files.read_config(base) if base else None
+    said = ["dep train", *([] if method == "dep" else [f"--method {method}"]), f"--backbone {backbone}"]
+    said += [_option(key, value) for key, value in {**(_own(_said(config)) if config else {}), **settings}.items()]
+    if config:
+        split = config["split"]["name"]
+        said += [f"--at {config['store_commit']}"] + ([] if split == LEAVE_LAST_OUT else [f"--split {split}"])
+    short = "-".join(str(value).lower().replace("true", "with").replace("false", "without") for value in settings.values())
+    stem = base.name if base else "-".join([backbone.rpartition("/")[2], *([] if method == "dep" else [method])])
+    name = "-".join([stem, *([next(iter(settings)).replace("_", "-"), short] if settings else [])])
+    return " ".join([*said, f"--adapter {name}", f"--profiles {profiles}"])
+
+
+def _option(name: str, value: object) -> str:
+    option = name.replace("_", "-")
+    if isinstance(value, bool):
+        return f"--{'' if value else 'no-'}{option}"
+    return f"--{option} {value}"

@@ -1,0 +1,116 @@
+"""`dep eval --study`: what is there is compared, and the command said for what is missing makes it."""
+
+from __future__ import annotations
+
+import json
+import shlex
+
+import pytest
+
+from depcli import studying
+from depcli.adapters import files
+from depcli.cli import main
+from depcli.embedders import minilm
+from depcli.errors import Incompatible, NotFound
+from depcli.evaluation.results import problems
+from depcli.evaluation.studies import STUDIES
+
+pytestmark = pytest.mark.skipif(not minilm.installed(), reason="the minilm extra is not installed")
+
+
+@pytest.fixture(scope="module")
+def tiny(compact_backbone):
+    return str(compact_backbone)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory, tiny):
+    """Four users with five reviews, and a DEP adapter with two past reviews."""
+    folder = tmp_path_factory.mktemp("studies")
+    reviews = [
+        {"user_id": user, "asin": f"i{n}", "text": f"{user} says {word} of number {n}.", "timestamp": 100 + n}
+        for user, word in (("ann", "good"), ("bea", "bad"), ("cy", "nothing"), ("di", "much")) for n in range(5)
+    ]  # fmt: skip
+    (folder / "reviews.jsonl").write_text("\n".join(map(json.dumps, reviews)))
+    profiles = str(folder / "profiles")
+    assert main(["ingest", str(folder / "reviews.jsonl"), "--embedder", "minilm", "--profiles", profiles, "--quiet"]) == 0
+    ask = ["train", "--backbone", tiny, "--epochs", "1", "--history", "2", "--seed", "5", "--adapter", "base", "--device", "cpu"]
+    assert main([*ask, "--profiles", profiles, "--quiet"]) == 0
+    return folder / "profiles"
+
+
+def found(place, tiny, study, methods, *named):
+    return studying.prepare(place, study, methods, named, backbone=tiny)[-1]
+
+
+def test_text_alone_needs_no_adapter(place, tiny):
+    k = found(place, tiny, "k", ["rag"])
+    assert [variant.label for variant in k.variants] == ["K=0", "K=1", "K=2", "K=4", "K=8"] and not k.missing
+    assert [variant.history for variant in k.variants] == [0, 1, 2, 4, 8]
+    assert k.pairs == tuple(("K=8", f"K={n}") for n in (0, 1, 2, 4))
+    retrieval = found(place, tiny, "retrieval", ["rag"])
+    assert [v.choices for v in retrieval.variants] == [{"retrieval": kind} for kind in ("recency", "bm25", "dense", "random")]
+
+
+def test_an_adapter_belongs_where_it_differs_in_the_studied_setting_alone(place, tiny):
+    k = found(place, tiny, "k", ["dep", "rag"])
+    assert [v.label for v in k.variants if v.method == "dep"] == ["dep, K=2"]
+    assert set(k.missing) == {"dep, K=1", "dep, K=4", "dep, K=8"}, "without a past review there is nothing to learn"
+    command = shlex.split(k.missing["dep, K=1"])
+    assert command[:2] == ["dep", "train"] and {"--seed", "--epochs", "--history", "--at"} <= set(command)
+    assert main([*command[1:], "--device", "cpu", "--quiet"]) == 0
+    again = found(place, tiny, "k", ["dep", "rag"])
+    assert [v.label for v in again.variants if v.method == "dep"] == ["dep, K=1", "dep, K=2"]
+    assert {v.adapter.name for v in again.variants if v.adapter} == {"base", "base-history-1"}
+    config = files.read_config(place / "adapters" / "base-history-1")
+    (place / "adapters" / "base-history-1" / files.CONFIG).write_text(json.dumps({**config, "seed": 6}))
+    try:
+        assert set(found(place, tiny, "k", ["dep", "rag"], "base").missing) == set(k.missing), "another seed is another adapter"
+    finally:
+        (place / "adapters" / "base-history-1" / files.CONFIG).write_text(json.dumps(config))
+
+
+@pytest.mark.parametrize("study", ["refinement", "guidance", "embeddings"])
+def test_a_study_without_its_adapters_says_how_to_train_them(place, tiny, study):
+    with pytest.raises(NotFound, match="has 1 of the variants") as error:
+        found(place, tiny, study, ["dep"], "base")
+    levels = [settings for _, settings in STUDIES[study].levels]
+    assert error.value.hint.count("dep train") == len(levels) - 1 and "--history 2" in error.value.hint
+
+
+@pytest.mark.parametrize(("study", "method"), [("k", "nonperso"), ("guidance", "rag"), ("refinement", "rag"), ("k", "pplug")])
+def test_a_study_that_means_nothing_to_a_method_is_refused(place, tiny, study, method):
+    with pytest.raises(Incompatible, match=f"means nothing to {method}"):
+        found(place, tiny, study, [method])
+
+
+def test_one_command_from_requests_to_a_table(place, tiny, tmp_path, capsys):
+    ask = ["eval", "--study", "k", "--methods", "rag", "--backbone", tiny, "--max-new-tokens", "4", "--profiles", str(place)]
+    page = tmp_path / "page.html"
+    capsys.readouterr()
+    assert main([*ask, "--out", str(tmp_path / "k"), "--report", str(page), "--json"]) == 0
+    results = json.loads(capsys.readouterr().out)
+    assert problems({k: v for k, v in results.items() if k != "out"}) == []
+    assert results["study"]["name"] == "k" and results["study"]["variants"]["K=2"]["history"] == 2
+    assert {name: found["mean_shown_reviews"] for name, found in results["methods"].items()} == {
+        "K=0": 0, "K=1": 1, "K=2": 2, "K=4": 4, "K=8": 4,
+    }  # fmt: skip
+    assert {(one["against"], one["method"]) for one in results["differences"]} == {("K=8", f"K={n}") for n in (0, 1, 2, 4)}
+    assert "K curve" in page.read_text(encoding="utf-8")
+    assert main([*ask, "--out", str(tmp_path / "k")]) == 0
+    assert "study k: how many past reviews are shown" in capsys.readouterr().out
+    assert main([*ask, "--history", "2"]) == 2 and "varies --history" in capsys.readouterr().err
+
+
+def test_unique_users_and_the_others(place, tiny, tmp_path, capsys):
+    ask = ["eval", "--study", "uniqueness", "--backbone", tiny, "--max-new-tokens", "4", "--profiles", str(place)]
+    capsys.readouterr()
+    assert main([*ask, "--out", str(tmp_path / "u"), "--methods", "nonperso,rag", "--json"]) == 0
+    results = json.loads(capsys.readouterr().out)
+    unique, others = results["groups"]["parts"]
+    assert (unique["name"], unique["users"], others["users"]) == ("unique", 2, 2)
+    nll = {name: found["nll"]["per_token"] for name, found in results["methods"].items()}
+    for name in ("nonperso", "rag"):
+        low, high = sorted(part["methods"][name]["nll"]["value"] for part in (unique, others))
+        assert low <= nll[name] <= high
+    assert {one["method"] for one in unique["differences"]} == {"rag"}
