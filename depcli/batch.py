@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
-from itertools import islice
 from pathlib import Path
 
 from depcli import resumable
 from depcli.analysts.choose import weights_state
+from depcli.answers import Answers
 from depcli.backbones.catalogue import Backbone
-from depcli.errors import BadInput, Incompatible, Unknown
+from depcli.errors import Incompatible
 from depcli.readers import RequestLine
-from depcli.records import Request, Sampling
-from depcli.writing import Writer, Written, find_request
+from depcli.records import Sampling
+from depcli.writing import Writer
 
-_WINDOW = 32  # lines that are read, and whose store look-ups are made, together
 _SHOWN = 5
 
 
@@ -63,12 +63,13 @@ def settings_of(writer: Writer, snapshot, backbone: Backbone, sampling: Sampling
 
 
 def write_all(
-    asked: Iterable[RequestLine], out: Path, writer: Writer, snapshot, sampling: Sampling, settings: dict, *,
+    asked: Generator[RequestLine], out: Path, writer: Writer, snapshot, sampling: Sampling, settings: dict, *,
     total: int | None = None, on_progress: Callable[[dict], None] = lambda event: None,
 ) -> BatchReport:  # fmt: skip
-    """Write the requests into `out`, a file of JSON lines, one for each: line, id if the request has one, user_id, asin, and
-    either text, finish, request_seed, prompt_tokens and generated_tokens, or `error` where it cannot be written (no request, a
-    user or item that nobody knows, a prompt that does not fit). `request` is the digest of the line that was answered.
+    """Write the requests, which are closed in the end, into `out`, a file of JSON lines, one for each: line, id if the request
+    has one, user_id, asin, and either text, finish, request_seed, prompt_tokens and generated_tokens, or `error` where it cannot
+    be written (no request, a user or item that nobody knows, a prompt that does not fit). `request` is the digest of the line
+    that was answered.
 
     What `out` has already is kept, so the same call goes on after a kill; `settings` (see `settings_of`) are kept beside it, and
     others raise Incompatible, as do other requests than those that were answered. Whatever stops all requests alike (an endpoint
@@ -77,87 +78,24 @@ def write_all(
     """
     report, started = BatchReport(), time.perf_counter()
     beside, lock = out.with_name(f"{out.name}.settings.json"), out.with_name(f".{out.name}.lock")
-    with resumable.claimed(out, settings, beside=beside, lock=lock):
+    with closing(asked), resumable.claimed(out, settings, beside=beside, lock=lock):
         resumable.cut_torn_line(out)
-        there, asked, batch = resumable.read_lines(out), iter(asked), _Batch(writer, snapshot, sampling)
-        while window := list(islice(asked, batch.window)):
-            done = list(islice(there, len(window)))
-            for line, entry in zip(window, done, strict=False):
-                _check_same(line, entry, out)
-                report.count(entry, kept=True)
-            for entry in resumable.append_lines(out, batch.answers(window, len(done))):
-                report.count(entry, kept=False)
-                report.seconds = round(time.perf_counter() - started, 3)
-                on_progress({
-                    "done_requests": report.requests, "total_requests": total, "failed_requests": report.failed,
-                    "generated_tokens": report.generated_tokens, "seconds": report.seconds,
-                })  # fmt: skip
-        if next(there, None) is not None:
-            raise _other_requests(out, f"{out} has more lines than there are requests")
+        answers, begun = Answers(writer, snapshot, sampling), []
+        for entry in resumable.read_lines(out):
+            line = next(asked, None)
+            if line is None:
+                raise _other_requests(out, f"{out} has more lines than there are requests")
+            _check_same(line, entry, out)
+            report.count(entry, kept=True)
+            begun = [*begun, line] if len(begun) + 1 < writer.engine.together else []
+        for entry in resumable.append_lines(out, answers.after(begun, asked)):
+            report.count(entry, kept=False)
+            report.seconds = round(time.perf_counter() - started, 3)
+            on_progress({
+                "done_requests": report.requests, "total_requests": total, "failed_requests": report.failed,
+                "generated_tokens": report.generated_tokens, "seconds": report.seconds,
+            })  # fmt: skip
     return report
-
-
-class _Batch:
-    """How one window of lines becomes as many entries."""
-
-    def __init__(self, writer: Writer, snapshot, sampling: Sampling):
-        self._writer, self._snapshot, self._sampling = writer, snapshot, sampling
-        self._together = writer.engine.together
-        self.window = self._together if self._together > 1 else _WINDOW
-
-    def answers(self, window: Sequence[RequestLine], done: int) -> Iterator[dict]:
-        """The entries of a window but the first `done`. Where an engine computes requests together, so that the rounding of
-        one depends on its neighbours, those are computed again with the rest: a run that was killed ends in the same file."""
-        if done == len(window):
-            return
-        if self._together == 1:
-            window, done = window[done:], 0
-        found = [self._find(line) for line in window]
-        written = self._write([request for request in found if isinstance(request, Request)])
-        entries = (
-            _entry(line, next(written) if isinstance(request, Request) else request)
-            for line, request in zip(window, found, strict=True)
-        )
-        yield from islice(entries, done, None)
-
-    def _find(self, line: RequestLine) -> Request | str:
-        """The request of a line, or why there is none."""
-        if line.problem:
-            return line.problem
-        try:
-            return find_request(self._snapshot, **line.asked)
-        except Unknown as error:
-            return f"{error.message}: {error.hint}".replace(
-                "--item-title and --item-description", "item_title and item_description"
-            )
-
-    def _write(self, requests: Sequence[Request]) -> Iterator[Written | str]:
-        """Each of the requests as it was written, or why it cannot be; from the first of these on, one by one."""
-        done = 0
-        try:
-            for written in self._writer.write(requests, self._sampling):
-                done += 1
-                yield written
-        except BadInput as error:
-            if len(requests) == 1:
-                yield error.message
-                return
-            for request in requests[done:]:
-                yield from self._write([request])
-
-
-def _entry(line: RequestLine, found: Written | str) -> dict:
-    entry = {
-        "line": line.number, **({} if line.id is None else {"id": line.id}),
-        **{key: line.asked[key] for key in ("user_id", "asin") if key in line.asked}, "request": line.digest,
-    }  # fmt: skip
-    if isinstance(found, str):
-        return {**entry, "error": found}
-    completion = found.completion
-    return {
-        **entry, "text": completion.text, "finish": completion.finish, "request_seed": found.seed,
-        "prompt_tokens": completion.prompt_tokens, "generated_tokens": completion.generated_tokens,
-    }  # fmt: skip
 
 
 def _check_same(line: RequestLine, entry: dict, out: Path) -> None:

@@ -26,6 +26,20 @@ from depcli.cli.preset import choose_preset, tell_preset
 from depcli.errors import DONE, FAILURE
 
 
+class Shard(click.ParamType):
+    """I/N: which of how many parts."""
+
+    name = "shard"
+
+    def convert(self, value, param, ctx):
+        if isinstance(value, tuple):
+            return value
+        part, slash, parts = value.partition("/")
+        if not (slash and part.isdecimal() and parts.isdecimal() and 1 <= int(part) <= int(parts)):
+            self.fail(f"{value!r} is not I/N with I from 1 to N, such as 1/4.", param, ctx)
+        return int(part), int(parts)
+
+
 @click.command("write")
 @click.option("--user", metavar="ID", help="Who writes: a user of the store.")
 @click.option("--item", metavar="ID", help="About what: an item of the store, or a new one that you describe.")
@@ -35,6 +49,10 @@ from depcli.errors import DONE, FAILURE
     "LaMP's questions; - for stdin.",
 )  # fmt: skip
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Where those go, as JSON lines.")
+@click.option(
+    "--shard", type=Shard(), metavar="I/N",
+    help="Only the I-th of N parts of --requests, for as many machines: their --out files, joined in order, are the whole.",
+)  # fmt: skip
 @click.option("--rating", type=Finite(0, 10), help="The rating that the review shall have.")
 @click.option("--title", help="The title that the review shall have.")
 @choose_preset()
@@ -59,8 +77,8 @@ from depcli.errors import DONE, FAILURE
 @may_download
 @every_command
 def command(
-    setting: Setting, user: str | None, item: str | None, requests: str | None, out: Path | None, rating: float | None,
-    title: str | None, method: str, engine: str | None, tensor_parallel: int,
+    setting: Setting, user: str | None, item: str | None, requests: str | None, out: Path | None, shard: tuple[int, int] | None,
+    rating: float | None, title: str | None, method: str, engine: str | None, tensor_parallel: int,
     adapter: str | None, backbone: str | None, seed: int, temperature: float, top_p: float, max_new_tokens: int | None,
     item_title: str | None, item_description: str | None, item_task: str | None, template: str | None, at: str | None,
     as_of: float | None,
@@ -84,6 +102,7 @@ def command(
       dep write --user U --item A --method drp --analyst llamacpp:qwen2.5-7b
       dep write --user U --item A --preset rag-paper --backbone mini
       dep write --requests wanted.jsonl --out reviews.jsonl
+      CUDA_VISIBLE_DEVICES=0 dep write --requests wanted.jsonl --shard 1/2 --out part1.jsonl --engine vllm
     """
     from dataclasses import replace
     from functools import partial
@@ -101,7 +120,7 @@ def command(
         "--user": user, "--item": item, "--rating": rating, "--title": title, "--item-title": item_title,
         "--item-description": item_description, "--item-task": item_task, "--show-prompt": show_prompt or None,
     }  # fmt: skip
-    _check_use(requests, out, of_one)
+    _check_use(requests, out, shard, of_one)
     sink = setting.sink
     store = Store.open(setting.profiles)
     snapshot = store.snapshot(at, as_of=as_of)
@@ -113,6 +132,10 @@ def command(
         )  # fmt: skip
     else:
         lines, total = readers.read_requests(requests), readers.count_requests(requests)
+        if shard:
+            if total is None:
+                raise click.UsageError("--shard counts the lines first: give --requests a file, not a pipe.")
+            lines, total = readers.shard_of(lines, total, shard)
     parts = writing_parts(setting.profiles, method=method, adapter=adapter, backbone=backbone, engine=engine)
     for reason in parts.reasons:
         sink.note(reason)
@@ -162,8 +185,10 @@ def command(
     return DONE
 
 
-def _check_use(requests: str | None, out: Path | None, of_one: dict) -> None:
+def _check_use(requests: str | None, out: Path | None, shard: tuple[int, int] | None, of_one: dict) -> None:
     """Options of one review do not go with those of many."""
+    if shard and requests is None:
+        raise click.UsageError("--shard is for --requests.")
     if requests is None and out is None:
         if missing := [option for option in ("--user", "--item") if of_one[option] is None]:
             raise click.UsageError(f"{' and '.join(missing)} missing: who writes about what, or --requests and --out.")

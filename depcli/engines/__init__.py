@@ -7,6 +7,7 @@ rounding of one depends on the others, 1 where each stands alone.
 
 from __future__ import annotations
 
+import warnings
 from importlib.util import find_spec
 
 from depcli.backbones.catalogue import Backbone
@@ -46,7 +47,8 @@ def load(
 
         prepare_environment()
         try:
-            from depcli.engines.vllm import VllmEngine
+            with warnings.catch_warnings(action="ignore"):  # of its own making
+                from depcli.engines.vllm import VllmEngine
         except (ImportError, OSError, RuntimeError) as error:  # the two latter: a wheel whose libraries this machine cannot load
             raise MissingDependency(
                 f"vLLM cannot be used: {error}", "install a vLLM for this machine, or use --engine transformers"

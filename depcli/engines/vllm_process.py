@@ -14,6 +14,7 @@ from depcli.errors import DepError, Incompatible, MissingDependency
 # Of the device memory. What soft prompts take beside vLLM's own tensors lies in the rest: see `room_beside`.
 _SHARE = 0.85
 _MOST_BESIDE = 4 << 30
+_QUIET = {"VLLM_LOGGING_LEVEL": "ERROR", "TORCH_CPP_LOG_LEVEL": "ERROR", "PYTHONWARNINGS": "ignore::FutureWarning"}
 # Waits for the end of its standard input, which our end brings about however we die; then ends those whom we could not.
 _GUARD = 'trap "" INT TERM HUP; cat >/dev/null; kill -TERM "$@" 2>/dev/null; sleep 5; kill -KILL "$@" 2>/dev/null; exit 0'
 
@@ -24,7 +25,8 @@ def prepare_environment() -> None:
     # A copy of a process with the store's threads would hang.
     os.environ["VLLM_WORKER_MULTIPROC_METHOD"] = "spawn"
     os.environ["VLLM_LOGGING_STREAM"] = "ext://sys.stderr"
-    os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
+    for name, value in _QUIET.items():
+        os.environ.setdefault(name, value)
 
 
 class VllmProcess:
@@ -57,7 +59,7 @@ class VllmProcess:
         except BaseException:
             self.end()
             raise
-        self._guard = _guarded(_children())
+        self._guard = guarded(_children())
         self.core = self._llm.llm_engine
         self.dtype = self._llm.model_config.dtype
         self.room_beside = _MOST_BESIDE if on_cpu else _room_beside(current_platform)
@@ -119,7 +121,7 @@ def _children() -> list[int]:
     return [child.pid for child in psutil.Process().children(recursive=True)]
 
 
-def _guarded(processes: list[int]) -> subprocess.Popen | None:
+def guarded(processes: list[int]) -> subprocess.Popen | None:
     """A shell that ends these processes when ours is gone without a chance to do so: killed, or out of memory."""
     if not processes:
         return None

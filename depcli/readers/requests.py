@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
+from itertools import islice
 
 from depcli.readers import fields, lamp
 from depcli.readers.entries import BadField
@@ -29,7 +31,7 @@ class RequestLine:
     problem: str = ""
 
 
-def read_requests(path: str | os.PathLike) -> Iterator[RequestLine]:
+def read_requests(path: str | os.PathLike) -> Generator[RequestLine]:
     """The lines of a file (plain or gzipped, JSON lines or an array), or of standard input for '-': user_id, asin and maybe
     rating, title, item_title, item_description, item_task, id. Other fields mean nothing, so that a file of reviews is one of
     requests. Questions of LaMP and rows of LongLaMP ask for what the store knows as their target.
@@ -37,6 +39,22 @@ def read_requests(path: str | os.PathLike) -> Iterator[RequestLine]:
     Raises BadInput for a file that cannot be read, at once, or while iterating when it breaks off: what came before it is good.
     """
     return _lines(open_source(path))
+
+
+def shard_of(
+    lines: Generator[RequestLine], total: int, shard: tuple[int, int]
+) -> tuple[Generator[RequestLine], int]:  # fmt: skip
+    """(the lines of one of several parts of a file of `total` lines, their number); `shard` is (which, from 1; of how many).
+
+    The parts follow each other and differ by one line at most: what is made of them, joined in order, is what is made of all."""
+    i, n = shard
+    start, stop = total * (i - 1) // n, total * i // n
+
+    def part() -> Generator[RequestLine]:
+        with closing(lines):
+            yield from islice(lines, start, stop)
+
+    return part(), stop - start
 
 
 def count_requests(path: str | os.PathLike) -> int | None:
@@ -50,7 +68,7 @@ def count_requests(path: str | os.PathLike) -> int | None:
         source.close()
 
 
-def _lines(source) -> Iterator[RequestLine]:
+def _lines(source) -> Generator[RequestLine]:
     rows = {"lamp": lamp.questions(), "longlamp": lamp.longlamp()}
     try:
         for number, text, reason in source.entries():

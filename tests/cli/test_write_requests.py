@@ -84,8 +84,45 @@ def test_files_that_cannot_be_read(ask, tmp_path, capsys):
         (["--requests", "a", "--out", "b", "--item", "i"], "--item is for one"), (["--requests", "a", "--out", "."], "directory"),
         (["--requests", "a", "--out", "b", "--rating", "3"], "--rating is for one"),
         (["--requests", "a", "--out", "b", "--show-prompt"], "--show-prompt is for one"),
+        (["--user", "u", "--item", "i", "--shard", "1/2"], "--shard is for --requests"),
+        (["--user", "u", "--item", "i", "--tensor-parallel", "2"], "--tensor-parallel is for --engine vllm"),
     ],
 )  # fmt: skip
 def test_options_of_one_review_and_of_many_exclude_each_other(options, said, capsys):
     assert main(["write", *options]) == 2
     assert said in capsys.readouterr().err
+
+
+def test_shards_joined_in_order_are_the_whole_and_go_on_as_one(ask, profiles, tmp_path, capsys):
+    command, out = ask
+    wanted = tmp_path / "wanted.jsonl"
+    wanted.write_text("".join([*lines_of(profiles, 4), "\n", "torn\n", *lines_of(profiles, 2)]))
+    assert main([*command, "--requests", str(wanted), "--json"]) == 1
+    whole = out.read_bytes()
+    parts = []
+    for i in (1, 2, 3):
+        parts.append(tmp_path / f"part{i}.jsonl")
+        code = main([*command, "--requests", str(wanted), "--out", str(parts[-1]), "--shard", f"{i}/3"])
+        assert code == (1 if b"error" in parts[-1].read_bytes() else 0)
+    assert [len(part.read_bytes().splitlines()) for part in parts] == [2, 2, 3]
+    assert b"".join(part.read_bytes() for part in parts) == whole
+    capsys.readouterr()
+    assert main([*command, "--requests", str(wanted), "--out", str(parts[1]), "--shard", "3/3"]) == 1
+    assert "was written for another request than line 6" in capsys.readouterr().err
+    joined = tmp_path / "joined.jsonl"
+    joined.write_bytes(b"".join(part.read_bytes() for part in parts[:2]))
+    (tmp_path / "joined.jsonl.settings.json").write_bytes((tmp_path / "part1.jsonl.settings.json").read_bytes())
+    assert main([*command, "--requests", str(wanted), "--out", str(joined)]) == 1
+    assert joined.read_bytes() == whole
+
+
+@pytest.mark.parametrize("shard", ["0/2", "3/2", "1", "a/b", "1/0", "-1/2", "1/2/3"])
+def test_shards_that_are_none(shard, capsys):
+    assert main(["write", "--requests", "a", "--out", "b", "--shard", shard]) == 2
+    assert "is not I/N" in capsys.readouterr().err
+
+
+def test_a_pipe_has_no_shards(ask, profiles, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO("".join(lines_of(profiles, 1)).encode())))
+    assert main([*ask[0], "--requests", "-", "--shard", "1/2"]) == 2
+    assert "not a pipe" in capsys.readouterr().err

@@ -1,0 +1,134 @@
+"""vLLM in processes of its own: whatever ends ours, none of them is left, and what was written is kept."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from depcli.cli import main
+from depcli.engines.vllm_process import guarded
+from tests.personal.conftest import few_people, made_store
+
+# Left by a killed process, so that this one is its parent then.
+GUARDED = """
+import subprocess, sys, time
+from depcli.engines.vllm_process import guarded
+child = subprocess.Popen(["sleep", "1000"])
+guard = guarded([child.pid])
+print(child.pid, guard.pid, flush=True)
+time.sleep(1000)
+"""
+DEP = (
+    "import signal, sys; from depcli.cli import main; signal.signal(signal.SIGINT, signal.default_int_handler); sys.exit(main())"
+)
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def gone(pids, seconds: float = 30) -> bool:
+    end = time.monotonic() + seconds
+    while any(map(alive, pids)) and time.monotonic() < end:
+        os.sched_yield()
+    return not any(map(alive, pids))
+
+
+def test_what_a_killed_process_leaves_is_ended():
+    with subprocess.Popen([sys.executable, "-c", GUARDED], stdout=subprocess.PIPE, text=True, env=environment()) as process:
+        left = [int(word) for word in process.stdout.readline().split()]
+        assert len(left) == 2 and all(map(alive, left))
+        process.send_signal(signal.SIGKILL)
+    assert gone(left)
+
+
+def test_nothing_to_guard():
+    assert guarded([]) is None
+
+
+@pytest.fixture(scope="module")
+def wanted(tmp_path_factory):
+    """(profiles, a file of sixty requests)"""
+    folder = tmp_path_factory.mktemp("profiles")
+    users = made_store(folder, *few_people(2)).snapshot().user_ids()
+    path = folder / "wanted.jsonl"
+    lines = [{"user_id": users[n % 2], "asin": f"new{n}", "item_title": f"Thing {n}"} for n in range(60)]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return folder, path
+
+
+def environment() -> dict[str, str]:
+    cpu = {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
+    return os.environ | cpu | {"PYTHONPATH": os.pathsep.join(sys.path)}
+
+
+def arguments(wanted, backbone, out) -> list[str]:
+    return [
+        "write", "--requests", str(wanted[1]), "--out", str(out), "--profiles", str(wanted[0]), "--backbone", str(backbone),
+        "--method", "rag", "--template", "compact", "--engine", "vllm", "--temperature", "0", "--max-new-tokens", "300",
+    ]  # fmt: skip
+
+
+def children(pid: int) -> list[int]:
+    import psutil
+
+    return [child.pid for child in psutil.Process(pid).children(recursive=True)]
+
+
+@pytest.mark.vllm
+@pytest.mark.parametrize("what", ["ctrl-c", "terminate", "engine dies"])
+def test_no_process_is_left_and_nothing_is_lost(wanted, wide_heads, tmp_path, what):
+    out = tmp_path / "reviews.jsonl"
+    command = [sys.executable, "-c", DEP, *arguments(wanted, wide_heads, out)]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(), start_new_session=True
+    ) as process:
+        while process.poll() is None and not (out.exists() and out.read_bytes().count(b"\n") >= 2):
+            os.sched_yield()
+        below = children(process.pid)
+        assert len(below) >= 2  # vLLM's, and the guard
+        if what == "ctrl-c":
+            os.killpg(process.pid, signal.SIGINT)  # a terminal tells every process
+        elif what == "terminate":
+            process.send_signal(signal.SIGTERM)
+        else:
+            import psutil
+
+            [worker] = [p for p in psutil.Process(process.pid).children() if "spawn_main" in " ".join(p.cmdline())]
+            worker.kill()
+        _, said = process.communicate(timeout=120)
+    assert gone(below)
+    code = {"ctrl-c": 130, "terminate": 128 + signal.SIGTERM, "engine dies": 1}[what]
+    assert process.returncode == code, said
+    if what == "engine dies":
+        assert "vLLM has died" in said and "run the same command again" in said
+    assert "bug in dep" not in said
+    kept = out.read_bytes().splitlines()
+    assert 2 <= len(kept) < 60 and all(json.loads(line)["text"] is not None for line in kept)
+
+
+@pytest.mark.vllm
+@pytest.mark.filterwarnings("default")
+def test_an_interrupted_batch_ends_as_the_whole_one(wanted, wide_heads, tmp_path, monkeypatch, capsys):
+    for name, value in environment().items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
+    out, expected = tmp_path / "cut.jsonl", tmp_path / "whole.jsonl"
+    assert main(arguments(wanted, wide_heads, expected)) == 0
+    (tmp_path / "cut.jsonl.settings.json").write_bytes((tmp_path / "whole.jsonl.settings.json").read_bytes())
+    out.write_bytes(expected.read_bytes()[:2500])
+    assert main(arguments(wanted, wide_heads, out)) == 0
+    assert out.read_bytes() == expected.read_bytes()
+    reference = [*arguments(wanted, wide_heads, tmp_path / "reference.jsonl"), "--engine", "transformers"]
+    assert main(reference) == 0
+    assert (tmp_path / "reference.jsonl").read_bytes() == expected.read_bytes()
