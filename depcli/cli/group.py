@@ -26,6 +26,7 @@ COMMANDS = {
     "eval": Entry("evaluate", "Compare methods on held-out reviews.", "predictions are kept: run the same command again"),
     "signal": Entry("signal", "Measure how well the vectors tell users apart."),
     "compare": Entry("compare", "Test finished evaluations against each other."),
+    "predictions": Entry("predictions", "Write an evaluation in the shape of LaMP's outputs."),
     "methods": Entry("methods", "List the methods with what each needs."),
     "show": Entry("show", "Show a user or an item."),
     "status": Entry("status", "Show what the store and its adapters hold."),

@@ -16,13 +16,13 @@ def _at_least(number: int, words: str) -> int:
 class Thresholds:
     """Numbers as in DPL's own script; 0 switches a rule off. `words` say what is dropped."""
 
-    text: int = _at_least(200, "text shorter than {} characters")
-    title: int = _at_least(1, "review title shorter than {} characters")
+    text: int = _at_least(200, "text under {} characters")
+    title: int = _at_least(1, "review title under {} characters")
     rated: int = _at_least(1, "without a rating")
     dated: int = _at_least(1, "without a time")
-    item_title: int = _at_least(1, "item title shorter than {} characters")
-    description: int = _at_least(100, "item description shorter than {} characters")
-    description_max: int = _at_least(2000, "item description longer than {} characters")
+    item_title: int = _at_least(1, "item title under {} characters")
+    description: int = _at_least(100, "item description under {} characters")
+    description_max: int = _at_least(2000, "item description over {} characters")
     reviewers: int = _at_least(8, "item with fewer than {} reviewers")
     reviews: int = _at_least(18, "user with fewer than {} reviews")
     reviews_max: int = _at_least(500, "user with more than {} reviews")
@@ -38,7 +38,7 @@ class Thresholds:
     def says(self, name: str) -> str:
         """The rule in words."""
         words = {each.name: each.metadata["words"] for each in fields(self)}[name]
-        return words.format(getattr(self, name), targets=self.targets)
+        return words.format(getattr(self, name), targets=self.targets).replace("under 1 characters", "missing")
 
 
 def thresholds(asked: Mapping[str, int]) -> Thresholds:

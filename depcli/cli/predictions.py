@@ -1,0 +1,45 @@
+"""`dep predictions`: what was written, as LaMP's evaluation reads it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from depcli.cli.options import Setting, every_command
+
+
+@click.command("predictions")
+@click.argument("run", type=click.Path(path_type=Path), metavar="RUN")
+@click.option("--task", required=True, metavar="NAME", help="What LaMP calls it: LaMP_4, LaMP_5, ...")
+@click.option("--method", metavar="NAME", help="Whose texts, where the evaluation has several.")
+@click.option("--seed", type=click.IntRange(min=0), help="The sampling seed, where it has several. [default: the first]")
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="[default: standard output]")
+@click.option("--replace", is_flag=True, help="Write over FILE if it is there.")
+@every_command
+def command(
+    setting: Setting, run: Path, task: str, method: str | None, seed: int | None, out: Path | None, replace: bool
+) -> None:  # fmt: skip
+    """Write what a run wrote for LaMP's questions in the shape of LaMP's outputs.
+
+    RUN is the folder of a `dep eval`, or the file of a `dep write --requests` (for questions whose answers nobody has).
+
+    \b
+    Examples:
+      dep ingest LaMP_4/dev_questions.json
+      dep eval --methods nonperso,rag --out headlines
+      dep predictions headlines --task LaMP_4 --method rag --out preds.json
+    """
+    import json
+
+    from depcli.evaluation.lamp import predictions
+    from depcli.store.export import whole_file
+
+    found, sink = predictions(run, task, method=method, seed=seed), setting.sink
+    if out is None:
+        sink.result(found, lambda: sink.piece(json.dumps(found, ensure_ascii=False) + "\n"))
+        return
+    with whole_file(out, replace=replace) as file:
+        file.write(json.dumps(found, ensure_ascii=False).encode() + b"\n")
+    said = {"out": str(out), "task": task, "texts": len(found["golds"])}
+    sink.result(said, lambda: sink.line(f"{out} holds {len(found['golds']):,} texts"))
