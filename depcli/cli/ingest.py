@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import asdict
 from functools import partial
+from pathlib import Path
+from typing import TextIO
 
 import click
 
@@ -54,13 +58,18 @@ class _Threshold(_Column):
     metavar="NAME",
     help="bge-m3, minilm, minilm+style, or a bge-m3 folder. [default: the store's, or what is at hand]",
 )
+@click.option(
+    "--bad-lines", type=click.Path(dir_okay=False, writable=True, path_type=Path), metavar="FILE",
+    help="Write every line that cannot be used here: file, line, reason and its beginning, as JSON lines.",
+)  # fmt: skip
 @click.option("--strict", is_flag=True, help="Stop at the first line that cannot be used.")
 @may_download
 @click.option("--no-wait", is_flag=True, help="Fail at once when another process writes to the store.")
 @every_command
 def command(
     setting: Setting, files: tuple[str, ...], items: str | None, form: str | None, columns: tuple[tuple[str, str], ...],
-    chosen: str | None, limits: tuple[tuple[str, int], ...], embedder: str | None, strict: bool, no_wait: bool,
+    chosen: str | None, limits: tuple[tuple[str, int], ...], embedder: str | None, bad_lines: Path | None, strict: bool,
+    no_wait: bool,
 ) -> None:  # fmt: skip
     """Put reviews into the store, and make the store if there is none.
 
@@ -98,6 +107,7 @@ def command(
 
         # Every file is opened before the store is touched: a typo in the last name shall not cost the work on the first.
         inputs = opened()
+        out = stack.enter_context(_for_bad_lines(bad_lines)) if bad_lines else None
         filtering = filter_all(sink, opened(), dict(limits)) if chosen else None
         store, model, reason = profiles.store_to_fill(setting.profiles, embedder, offline=setting.offline, ask=sink.ask)
         sink.note(f"embedder: {embedders.describe(model.identity)}: {reason}")
@@ -106,19 +116,44 @@ def command(
             sink.note(f"{file}: read as {reader.format}: {reader.reason}")
             with sink.progress("reading and embedding", "reviews" if reader.position is None else "kB") as update:
                 report = ingest(
-                    store, filtering.kept(reader) if filtering else reader, model, source=file, strict=strict, wait=not no_wait,
+                    store, _noted(out, file, filtering.kept(reader) if filtering else reader), model, source=file,
+                    strict=strict, wait=not no_wait,
                     on_progress=partial(_show_progress, update, reader),
                     on_wait=lambda holder: sink.note(f"waiting for process {holder}, which is writing to the store"),
                     in_use=in_use,
                 )  # fmt: skip
             for line in report.first_bad:
                 sink.note(f"{file}, line {line.line_number}: {line.reason}: {line.excerpt}")
+            if out is None and report.bad_lines > len(report.first_bad):
+                sink.note(
+                    f"{file}: {report.bad_lines - len(report.first_bad):,} more such lines; --bad-lines FILE has all of them"
+                )
             reports.append({"file": file, **asdict(report)})
     document = {
         "profiles": str(setting.profiles), "embedder": asdict(store.embedder), "store": store.snapshot().counts(),
         "files": reports, **({"filter": filtering.document()} if filtering else {}),
     }  # fmt: skip
     sink.result(document, lambda: _show(sink, document))
+
+
+def _for_bad_lines(path: Path) -> TextIO:
+    from depcli.errors import BadInput
+
+    try:
+        return open(path, "w", encoding="utf-8")
+    except OSError as error:
+        raise BadInput(f"{path} cannot be written: {error.strerror}", "name another file with --bad-lines") from None
+
+
+def _noted(out: TextIO | None, file: str, entries: Iterable) -> Iterator:
+    """The entries, and the bad lines among them in a file too."""
+    from depcli.readers import BadLine
+
+    for entry in entries:
+        if out and isinstance(entry, BadLine):
+            line = {"file": file, "line": entry.line_number, "reason": entry.reason, "beginning": entry.excerpt}
+            out.write(json.dumps(line, ensure_ascii=False) + "\n")
+        yield entry
 
 
 def _show_progress(update, reader, event: dict) -> None:

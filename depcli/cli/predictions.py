@@ -26,9 +26,9 @@ def command(
 
     \b
     Examples:
-      dep ingest LaMP_4/dev_questions.json
-      dep eval --methods nonperso,rag --out headlines
       dep predictions headlines --task LaMP_4 --method rag --out preds.json
+      dep predictions headlines --task LaMP_4 --method dep --seed 1
+      dep predictions written.jsonl --task LaMP_7
     """
     import json
 

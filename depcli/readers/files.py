@@ -11,6 +11,7 @@ import sys
 import zlib
 from collections.abc import Callable, Iterator
 from io import BufferedReader
+from pathlib import Path
 from typing import BinaryIO
 
 from depcli.errors import BadInput
@@ -155,7 +156,8 @@ def _open(path: str) -> BinaryIO:
     except FileNotFoundError:
         raise BadInput(f"there is no file {path}", "check the path; '-' reads standard input") from None
     except IsADirectoryError:
-        raise BadInput(f"{path} is a folder", f"name the files in it: {path}/*.jsonl.gz") from None
+        ending = next((found for found in (".parquet", ".csv", ".jsonl") if any(Path(path).glob(f"*{found}"))), ".jsonl.gz")
+        raise BadInput(f"{path} is a folder", f"name the files in it: {path}/*{ending}") from None
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         raise BadInput(f"{path} cannot be opened: {getattr(error, 'strerror', None) or error}") from None
 

@@ -1,0 +1,65 @@
+"""`dep ingest`: tables with names of their own, the filter and its table, and every bad line in a file."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from depcli.cli import main
+
+ROWS = [f'{u},{i},"person {u} on thing {i}, at length",4' for u in "abcd" for i in "xyz"]
+COLUMNS = ["--column", "user_id=who", "--column", "asin=what", "--column", "text=said"]
+
+
+@pytest.fixture
+def table(tmp_path):
+    """A CSV of 4 people x 3 things, a lonely review, and two lines that are no use."""
+    path = tmp_path / "reviews.csv"
+    path.write_text("\n".join(["who,what,said,stars", *ROWS, "e,w,alone,4", "e,w,,4", "short"]))
+    return path
+
+
+def told(capsys, *arguments):
+    assert main(["ingest", "--embedder", "minilm", "--offline", *map(str, arguments)]) == 0
+    return capsys.readouterr()
+
+
+def test_a_csv_whose_every_bad_line_is_noted(table, tmp_path, capsys):
+    said = told(capsys, table, *COLUMNS, "--bad-lines", tmp_path / "bad.jsonl", "--json")
+    (report,) = json.loads(said.out)["files"]
+    assert (report["reviews"], report["bad_lines"]) == (13, 2)
+    noted = [json.loads(line) for line in (tmp_path / "bad.jsonl").read_text().splitlines()]
+    assert [(line["file"], line["line"], line["reason"]) for line in noted] == [
+        (str(table), 15, "the text is blank"), (str(table), 16, "1 cells where the header has 4 columns"),
+    ]  # fmt: skip
+
+
+def test_the_filter_says_what_it_dropped_and_keeps_the_rest(table, capsys):
+    off = {"text": 5, "title": 0, "dated": 0, "rated": 0, "item_title": 0, "description": 0, "targets": 1, "profile": 2}
+    limits = [
+        f"--threshold={rule}={number}" for rule, number in (off | {"reviewers": 4, "reviews": 3, "profile_reviewers": 2}).items()
+    ]
+    said = told(capsys, table, *COLUMNS, "--filter", "dpl", *limits)
+    assert "item with fewer than 4 reviewers" in said.out and "the filter keeps 12 reviews by 4 users of 3 items" in said.out
+    document = json.loads(told(capsys, table, *COLUMNS, "--filter", "dpl", *limits, "--json").out)
+    assert document["store"] == {"reviews": 12, "users": 4, "items": 3} and document["filter"]["thresholds"]["reviewers"] == 4
+    assert sum(one["reviews"] for one in document["filter"]["dropped"]) == 1 and document["files"][0]["bad_lines"] == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["--threshold", "reviews=3"], 2, "--threshold is for --filter"),
+        ([*COLUMNS, "--filter", "dpl", "--threshold", "word=3"], 5, "no threshold 'word'"),
+        (["--filter", "dpl", "--threshold", "reviews=many"], 2, "not a valid integer"),
+        (["--column", "text"], 2, "is not FIELD=NAME"),
+        ([*COLUMNS[:-1], "text=nothing"], 5, "has no column 'nothing'"),
+        (["--format", "parquet"], 5, "is not parquet"),
+        (["--filter", "dpl", "-"], 2, "standard input cannot be"),
+        ([*COLUMNS, "--bad-lines", "/nowhere/bad"], 5, "cannot be written"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be(table, capsys, arguments, code, words):
+    assert main(["ingest", str(table), "--embedder", "minilm", "--offline", *arguments]) == code
+    assert words in " ".join(capsys.readouterr().err.split())
