@@ -10,7 +10,7 @@ import numpy as np
 from depcli.errors import DepError
 from depcli.records import Sampling
 
-_FIRST_CANDIDATES = 256
+_DEPTHS = (6.0, 10.0, np.inf)  # nats behind the likeliest token: how far down it is looked for a nucleus
 
 
 class Sampler:
@@ -47,16 +47,14 @@ def nucleus(logits: np.ndarray, temperature: float, top_p: float) -> tuple[np.nd
     """The smallest set of likeliest tokens whose probability reaches `top_p`: ids, likeliest first, and cumulated probability."""
     behind = logits.astype(np.float64) - float(logits.max())
     with np.errstate(over="ignore"):  # near temperature 0 all but the likeliest are infinitely far behind
-        weights = np.exp(behind / temperature)
-    probabilities = weights / weights.sum()
-    size = len(logits)
-    count = min(_FIRST_CANDIDATES, size)
-    while True:  # sorting a whole vocabulary of 150,000 costs more than a small model's step
-        ids = np.arange(size) if count == size else np.argpartition(-probabilities, count - 1)[:count]
-        ids = ids[np.lexsort((ids, -probabilities[ids]))]
-        mass = np.cumsum(probabilities[ids])
-        if mass[-1] >= top_p or count == size:
+        behind /= temperature
+    probabilities = np.exp(behind)
+    probabilities /= probabilities.sum()
+    for depth in _DEPTHS:  # sorting a whole vocabulary costs more than a small model's step
+        ids = np.flatnonzero(behind > -depth)
+        if probabilities[ids].sum() >= top_p:
             break
-        count = min(count * 16, size)
-    kept = min(int(np.searchsorted(mass, top_p)) + 1, size)
+    ids = ids[np.argsort(-probabilities[ids], kind="stable")]
+    mass = np.cumsum(probabilities[ids])
+    kept = min(int(np.searchsorted(mass, top_p)) + 1, len(ids))
     return ids[:kept], mass[:kept]

@@ -30,6 +30,13 @@ def test_nucleus_equals_the_definition(spread, top_p):
     assert mass[-1] >= top_p and (len(mass) == 1 or mass[-2] < top_p)
 
 
+def test_of_equals_those_with_lower_ids_are_kept():
+    ids, _ = nucleus(np.zeros(1000, np.float32), 1.0, 0.3)
+    assert ids.tolist() == list(range(300))
+    steps = np.repeat(np.float32([0, 3, 1]), 400)  # the edge of the nucleus lies among equals
+    assert nucleus(steps, 1.0, 0.9)[0].tolist() == slow_nucleus(steps, 1.0, 0.9)
+
+
 def test_top_p_one_keeps_everything_allowed():
     logits = np.array([0.0, -np.inf, 1.0], np.float32)
     ids, mass = nucleus(logits, 1.0, 1.0)
