@@ -13,6 +13,7 @@ from depcli import resumable
 from depcli.analysts.choose import weights_state
 from depcli.answers import Answers
 from depcli.backbones.catalogue import Backbone
+from depcli.engines.tuning import USUAL, Tuning
 from depcli.errors import Incompatible
 from depcli.readers import RequestLine
 from depcli.records import Sampling
@@ -49,7 +50,9 @@ class BatchReport:
                 self.first_errors.append({key: entry[key] for key in ("line", "error")})
 
 
-def settings_of(writer: Writer, snapshot, backbone: Backbone, sampling: Sampling, analyst=None) -> dict:
+def settings_of(
+    writer: Writer, snapshot, backbone: Backbone, sampling: Sampling, analyst=None, tuning: Tuning = USUAL
+) -> dict:  # fmt: skip
     """All that shapes a text beside the request: what a file is begun with, and has to go on with."""
     builder, config = writer.builder, writer.adapter_config
     return {
@@ -59,6 +62,7 @@ def settings_of(writer: Writer, snapshot, backbone: Backbone, sampling: Sampling
         "choices": asdict(builder.choices), "max_input_tokens": builder.max_input_tokens,
         "template": hashlib.sha256(builder.template.source.encode()).hexdigest(),
         "analyst": analyst.identity if builder.method.profile else None, "sampling": asdict(sampling),
+        **({"rounding": tuning.rounding()} if tuning.rounding() else {}),
     }  # fmt: skip
 
 

@@ -13,6 +13,7 @@ from depcli import backbones, embedders, engines
 from depcli.adapters import files
 from depcli.analysts.choose import analyst as asked_analyst
 from depcli.backbones.catalogue import Backbone
+from depcli.engines.tuning import USUAL, Tuning
 from depcli.errors import DepError, Incompatible, NotFound
 from depcli.evaluation import splits
 from depcli.evaluation.clock import Clock
@@ -60,7 +61,7 @@ class Plan:
 def evaluate_store(
     *, store, backbone: Backbone, variants: Sequence[Variant], out: Path, sampling: Sampling, plan: Plan | None = None,
     engine_name: str = "llamacpp", report: Path | None = None, analyst: str | None = None, embedder=None, offline: bool = False,
-    device: str = "auto", tensor_parallel: int = 1, on_event: Callable[[dict], None] = lambda event: None,
+    device: str = "auto", tuning: Tuning = USUAL, on_event: Callable[[dict], None] = lambda event: None,
 ) -> dict:  # fmt: skip
     """Write and score reviews by each of the `variants`, as `plan` says; see evaluation.run.evaluate. `report` is where a page
     (HTML) is to be written about it.
@@ -84,9 +85,7 @@ def evaluate_store(
                 on_event({"note": f"evaluating {commit}; the store has grown since"})
             split = _split(snapshot, trained, plan.split)
             targets = choose(split, plan.role, plan.limit, sampling.seed)
-            engine = held.enter_context(
-                engines.load(engine_name, backbone, offline=offline, device=device, tensor_parallel=tensor_parallel)
-            )
+            engine = held.enter_context(engines.load(engine_name, backbone, offline=offline, device=device, tuning=tuning))
             ask = partial(asked_analyst, engine=engine, backbone=backbone, offline=offline, device=device)
             asked = held.enter_context(ask(analyst, sampling=sampling))
             judge = held.enter_context(ask(plan.judge, sampling=Sampling(0, 1))) if plan.judge else None
@@ -115,6 +114,7 @@ def evaluate_store(
         settings = {
             "backbone": backbones.fingerprint(backbone, model) if model else engine.identity,
             "engine": engine_name,
+            **({"rounding": tuning.rounding()} if tuning.rounding() else {}),
             "role": plan.role,
             "history": shown,
             "as_of": as_of,

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from depcli.adapters import files, seen
 from depcli.analysts import cache
+from depcli.engines import kept_states
 from depcli.errors import DepError, NotFound
 from depcli.evaluation import predictions
 from depcli.profiles import ADAPTERS, EVALUATIONS
@@ -55,7 +56,8 @@ def plan(profiles: Path, users: Collection[str], items: Collection[str]) -> Plan
 def forget(profiles: Path, planned: Plan, wait: bool = True, on_wait: Callable[[str], None] | None = None) -> Erased:
     """Do it. Raises NotFound when what was planned is not there, unless an unfinished erasing was finished instead."""
     with Store.open(profiles).writer(wait, on_wait) as writer, cache.unchanging(profiles):
-        cache.forget(profiles, planned.users, planned.items)  # first: a profile can be made again
+        cache.forget(profiles, planned.users, planned.items)  # first: a profile can be made again, and so can a state
+        kept_states.forget(profiles)
         try:
             return erase.forget(writer.tables, planned.users, planned.items)
         except NotFound:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from depcli import backbones, embedders, methods
 from depcli.adapters import files as adapter_files
 from depcli.adapters import trained_for
+from depcli.analysts.cache import unchanging
 from depcli.backbones.catalogue import Backbone
 from depcli.engines import FORMS
 from depcli.engines.endpoint import find_endpoint, no_soft_tokens
+from depcli.engines.kept_states import FOLDER as STATES
+from depcli.engines.kept_states import KeptStates
 from depcli.errors import DepError, Incompatible, NotFound
-from depcli.store import Store, commits, erase
+from depcli.store import Snapshot, Store, commits, erase
 from depcli.store.schema import COMMITS, DATA_TABLES
 
 ADAPTERS, EVALUATIONS = "adapters", "evaluations"
@@ -33,6 +37,19 @@ def store_to_fill(
         return Store.create(profiles, chosen.identity), chosen, reason
     chosen = embedders.for_store(store.embedder, offline=offline, name=embedder, ask=ask)
     return store, chosen, "the store was made with it"
+
+
+def kept_states(store: Store, snapshot: Snapshot) -> KeptStates:
+    """The prompt states kept beside a store, for prompts made from a snapshot. None is kept once the snapshot's commit cannot be
+    read any more: somebody may have been forgotten."""
+    profiles = Path(store.path)
+
+    @contextmanager
+    def unforgotten() -> Iterator[bool]:
+        with unchanging(profiles):
+            yield snapshot.commit.id in {commit.id for commit in commits.readable(Store.open(profiles).log())}
+
+    return KeptStates(profiles / STATES, unforgotten)
 
 
 def overview(profiles: Path, at: str | None = None) -> dict:

@@ -7,27 +7,37 @@ from functools import wraps
 
 import click
 
-_OPTIONS = (
+_ENGINE = click.option(
+    "--engine", type=click.Choice(["llamacpp", "transformers", "vllm", "openai"]),
+    help="vllm: many at once on GPUs. openai: the endpoint at OPENAI_BASE_URL, without likelihoods. "
+    "[default: llamacpp where there is a GGUF]",
+)  # fmt: skip
+_TUNING = (
     click.option(
-        "--engine", type=click.Choice(["llamacpp", "transformers", "vllm", "openai"]),
-        help="vllm: many at once on GPUs. openai: the endpoint at OPENAI_BASE_URL, without likelihoods. "
-        "[default: llamacpp where there is a GGUF]",
+        "--parallel", type=click.IntRange(min=1), metavar="N",
+        help="llamacpp: texts side by side, of many; a word may depend on those beside. [default: 1]",
     ),
+    click.option("--threads", type=click.IntRange(min=1), metavar="N", help="llamacpp. [default: all, or OMP_NUM_THREADS]"),
+    click.option("--gpu-layers", type=click.IntRange(min=0), metavar="N", help="llamacpp: layers on the GPU. [default: all]"),
+    click.option("--kv-type", type=click.Choice(["f16", "f32", "q8_0"]), help="llamacpp: its memory. [default: f16]"),
     click.option(
         "--tensor-parallel", type=click.IntRange(min=1), metavar="N", help="vllm: GPUs that share one backbone. [default: 1]"
     ),
 )  # fmt: skip
+_NAMES = ("parallel", "threads", "gpu_layers", "kv_type", "tensor_parallel")
 
 
 def choose_engine(function: Callable) -> Callable:
-    """Add the options; the command gets `engine` (a name, or None) and `tensor_parallel` (a number)."""
+    """Add the options; the command gets `engine` (a name, or None) and `tuning` (engines.tuning.Tuning)."""
 
     @wraps(function)
-    def with_engine(*arguments, engine: str | None, tensor_parallel: int | None, **values):
-        if tensor_parallel and engine != "vllm":
-            raise click.UsageError("--tensor-parallel is for --engine vllm.")
-        return function(*arguments, engine=engine, tensor_parallel=tensor_parallel or 1, **values)
+    def with_engine(*arguments, **values):
+        from depcli.engines.tuning import Tuning
 
-    for option in reversed(_OPTIONS):
+        asked = {name: values.pop(name) for name in _NAMES}
+        tuning = Tuning(**{name: value for name, value in asked.items() if value is not None})
+        return function(*arguments, tuning=tuning, **values)
+
+    for option in reversed((_ENGINE, *_TUNING)):
         with_engine = option(with_engine)
     return with_engine

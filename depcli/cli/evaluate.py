@@ -95,7 +95,7 @@ class _Methods(click.ParamType):
 def command(
     setting: Setting, methods: tuple[str, ...], split: str | None, role: str, limit: int | None, seed: int, seeds: int,
     swap: bool, judge: str | None, study: str | None, report: Path | None, out: Path | None, adapters: tuple[str, ...],
-    backbone: str | None, engine: str | None, tensor_parallel: int, temperature: float, top_p: float, max_new_tokens: int,
+    backbone: str | None, engine: str | None, tuning, temperature: float, top_p: float, max_new_tokens: int,
     at: str | None, as_of: float | None, min_peers: int | None, history: int | None, analyst: str | None, choices: dict,
     preset: str | None,
 ) -> None:  # fmt: skip
@@ -180,7 +180,7 @@ def command(
         results = evaluate_store(
             store=store, backbone=parts.backbone, variants=variants, out=out, plan=plan, embedder=embedder,
             sampling=Sampling(temperature, top_p, max_new_tokens, seed), engine_name=parts.engine, report=report,
-            analyst=analyst, offline=setting.offline, tensor_parallel=tensor_parallel, on_event=show,
+            analyst=analyst, offline=setting.offline, tuning=tuning, on_event=show,
         )  # fmt: skip
     if report:
         sink.note(f"the page is {report}")

@@ -78,7 +78,7 @@ class Shard(click.ParamType):
 @every_command
 def command(
     setting: Setting, user: str | None, item: str | None, requests: str | None, out: Path | None, shard: tuple[int, int] | None,
-    rating: float | None, title: str | None, method: str, engine: str | None, tensor_parallel: int,
+    rating: float | None, title: str | None, method: str, engine: str | None, tuning,
     adapter: str | None, backbone: str | None, seed: int, temperature: float, top_p: float, max_new_tokens: int | None,
     item_title: str | None, item_description: str | None, item_task: str | None, template: str | None, at: str | None,
     as_of: float | None,
@@ -112,7 +112,7 @@ def command(
     from depcli.analysts.choose import analyst as asked_analyst
     from depcli.cli.written import document_of, show_batch, show_progress, tell_written
     from depcli.portraits import profile_document
-    from depcli.profiles import writing_parts
+    from depcli.profiles import kept_states, writing_parts
     from depcli.records import Sampling
     from depcli.store import Store
 
@@ -149,10 +149,9 @@ def command(
     trained = read_config(parts.adapter).get("choices", {}) if parts.adapter else {}
     embedder = query_embedder(setting, store, [method], {**trained, **choices}.get("retrieval"))
     drawing = Sampling(temperature, top_p, seed=seed)
+    kept = kept_states(store, snapshot) if requests is None and parts.engine == "llamacpp" else None
     with (
-        engines.load(
-            parts.engine, parts.backbone, offline=setting.offline, tensor_parallel=tensor_parallel
-        ) as loaded,  # fmt: skip
+        engines.load(parts.engine, parts.backbone, offline=setting.offline, tuning=tuning, kept=kept) as loaded,
         asked_analyst(analyst, loaded, parts.backbone, drawing, offline=setting.offline) as asked,
     ):
         writer = writing.make_writer(
@@ -165,7 +164,7 @@ def command(
         sampling = replace(drawing, max_new_tokens=room)
         if requests is not None:
             with sink.progress("writing", "reviews") as update:
-                settings = batch.settings_of(writer, snapshot, parts.backbone, sampling, asked)
+                settings = batch.settings_of(writer, snapshot, parts.backbone, sampling, asked, tuning)
                 report = batch.write_all(
                     lines, out, writer, snapshot, sampling, settings, total=total, on_progress=partial(show_progress, update)
                 )

@@ -9,9 +9,14 @@ from __future__ import annotations
 
 import warnings
 from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
 from depcli.backbones.catalogue import Backbone
+from depcli.engines.tuning import USUAL, Tuning
 from depcli.errors import MissingDependency, NotFound
+
+if TYPE_CHECKING:
+    from depcli.engines.kept_states import KeptStates
 
 # How each takes a backbone: as a GGUF, as weights, or not at all since it runs elsewhere.
 FORMS = {"llamacpp": "gguf", "transformers": "weights", "vllm": "weights", "openai": None}
@@ -19,15 +24,17 @@ NAMES = tuple(FORMS)
 
 
 def load(
-    name: str, backbone: Backbone, *, offline: bool = False, device: str = "auto", exact: bool = False, tensor_parallel: int = 1
+    name: str, backbone: Backbone, *, offline: bool = False, device: str = "auto", exact: bool = False,
+    tuning: Tuning = USUAL, kept: KeptStates | None = None,
 ):  # fmt: skip
     """The engine called `name` with `backbone` loaded. `exact` trades speed for float32 everywhere, for comparisons.
 
-    `device` and `exact` mean nothing to an endpoint, which is what OPENAI_BASE_URL and OPENAI_API_KEY say; `tensor_parallel`, the
-    number of GPUs that share the backbone, only something to vLLM.
+    `device` and `exact` mean nothing to an endpoint, which is what OPENAI_BASE_URL and OPENAI_API_KEY say. `kept` are prompt
+    states of earlier processes, which llamacpp goes on from.
 
     Raises NotFound, NeedsNetwork, MissingDependency, BadInput, Incompatible.
     """
+    tuning.check(name)
     if name == "transformers":
         from depcli.engines.transformers import TransformersEngine
 
@@ -39,7 +46,7 @@ def load(
             raise MissingDependency(
                 f"llama-cpp-python cannot be used: {error}", "pip install llama-cpp-python, or use --engine transformers"
             ) from error
-        return LlamaCppEngine(backbone, offline=offline, device=device, exact=exact)
+        return LlamaCppEngine(backbone, offline=offline, device=device, exact=exact, tuning=tuning, kept=kept)
     if name == "vllm":
         if find_spec("vllm") is None:
             raise MissingDependency("the engine vllm needs the package vllm", 'pip install "depcli[vllm]"')
@@ -53,7 +60,7 @@ def load(
             raise MissingDependency(
                 f"vLLM cannot be used: {error}", "install a vLLM for this machine, or use --engine transformers"
             ) from error
-        return VllmEngine(backbone, offline=offline, device=device, exact=exact, tensor_parallel=tensor_parallel)
+        return VllmEngine(backbone, offline=offline, device=device, exact=exact, tensor_parallel=tuning.tensor_parallel)
     if name == "openai":
         if find_spec("openai") is None:
             raise MissingDependency("the engine openai needs the package openai", 'pip install "depcli[openai]"')

@@ -1,281 +1,235 @@
-"""llama.cpp's C API as far as writing needs it: one GGUF, one sequence, tokens and embedding rows in turn.
+"""llama.cpp's memory of several sequences: prompts of tokens and embedding rows in, tokens appended, logits out.
 
 Hazards that shape this file: a batch longer than the context's n_batch aborts the whole process; a batch holds tokens or rows,
 never both; positions must follow on without gap; buffers that the library returns are reused by its next call; how a prompt is
-cut into batches shows in the last bits of its logits.
+cut into batches, and what stands beside a token in its batch, shows in the last bits of its logits.
 """
 
 from __future__ import annotations
 
 import ctypes
+import hashlib
 import os
-import warnings
-from collections import deque
-from collections.abc import Iterator, Sequence
-from functools import cached_property
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import takewhile
-from pathlib import Path
 
 import llama_cpp as lib
 import numpy as np
 
-from depcli.errors import BadInput, DepError, Incompatible, MissingDependency
+from depcli.engines.kept_states import KeptStates
+from depcli.engines.llama_model import LlamaModel, forget_messages, messages
+from depcli.engines.tuning import Tuning
+from depcli.errors import DepError
 
 _PIECE, _PIECE_ON_GPU = 128, 512  # positions that are evaluated at once; half as many cost `mini` 5 % of its speed
 _CONTEXT_STEP = 1024
-_WARN, _CONTINUE = 3, 5  # ggml_log_level
-_log: deque[str] = deque(maxlen=12)
+_KV_TYPES = {"f16": lib.GGML_TYPE_F16, "f32": lib.GGML_TYPE_F32, "q8_0": lib.GGML_TYPE_Q8_0}
 
 
-@lib.llama_log_callback
-def _keep_log(level, text, _user_data):  # lives as long as the module: the library keeps the pointer
-    if level >= _WARN and text.strip():
-        if level == _CONTINUE and not _log:
-            return
-        _log.append(text.decode("utf-8", "replace").strip())
+@dataclass(eq=False)
+class _Sequence:
+    """How many positions of a sequence are in the memory, and the pieces (digest, positions) of its prompt that are."""
 
-
-def _said() -> str:
-    return "; ".join(list(_log)[-3:])
+    position: int = 0
+    read: list[tuple[bytes, int]] = field(default_factory=list)
 
 
 class LlamaContext:
-    """A loaded GGUF and its key/value memory for one sequence. `read` takes a prompt, `feed` appends a token, `logits` are those
-    of the last position.
+    """The key/value memory of `tuning.parallel` texts that are written side by side. `read` takes a prompt, `feed` appends a
+    token to each of some sequences; both return the logits that follow.
 
-    `exact`: float32 key/value memory and no flash attention. The memory grows to what `read` asks for.
-    Raises BadInput for a damaged file, Incompatible for a model that cannot write from embedding rows, MissingDependency when
-    `device` is 'cuda' and the library cannot use it.
+    `exact`: float32 memory and no flash attention. The memory grows to what is asked for. `kept` are states that earlier
+    processes left, and `weights` tells those weights from others.
     """
 
-    def __init__(self, path: Path, *, device: str = "auto", exact: bool = False):
-        if device.startswith("cuda") and not lib.llama_supports_gpu_offload():
-            raise MissingDependency(
-                "this llama-cpp-python was built without GPU support", "use --device cpu or --engine transformers, or rebuild it"
-            )
-        lib.llama_log_set(_keep_log, ctypes.c_void_p(0))
-        lib.llama_backend_init()
-        _log.clear()
-        self.path, self.exact = path, exact
+    def __init__(
+        self, model: LlamaModel, tuning: Tuning, *, exact: bool = False, kept: KeptStates | None = None, weights: str = ""
+    ):  # fmt: skip
+        self.model, self._kept = model, kept
+        self._sequences = [_Sequence() for _ in range(tuning.parallel)]
+        self._threads = tuning.threads or threads()
+        self._kv_type = "f32" if exact else tuning.kv_type
         self._context = None
-        self._position = 0
-        self._read: list[tuple[int, bytes]] = []  # the pieces of the last prompt, as far as they are in the memory
-        params = lib.llama_model_default_params()
-        on_gpu = device != "cpu" and lib.llama_supports_gpu_offload()
-        params.n_gpu_layers = -1 if on_gpu else 0
-        self._piece = _PIECE_ON_GPU if on_gpu else _PIECE
-        self._flash = on_gpu and not exact  # on CPUs it costs more for each written token than it saves in reading a prompt
-        self._model = lib.llama_model_load_from_file(os.fsencode(path), params)
-        if not self._model:
-            raise BadInput(f"llama.cpp cannot load {path}: {_said()}", "fetch the file again, or make it anew")
-        self.width: int = lib.llama_model_n_embd_inp(self._model)
-        self.positions: int = lib.llama_model_n_ctx_train(self._model)
-        try:
-            self._refuse_what_cannot_write()
-        except DepError:
+        self._room = 0
+        self._piece = _PIECE_ON_GPU if model.on_gpu else _PIECE
+        # On CPUs it costs more for each written token than it saves in reading a prompt; a quantized memory cannot do without.
+        self._flash = (model.on_gpu and not exact) or self._kv_type == "q8_0"
+        self._unused = np.array(model.unused, np.int64)
+        # All that shows in the bits of a state beside the prompt.
+        library = lib.__version__, lib.llama_print_system_info()
+        self._numerics = repr((weights, library, tuning, self._threads, self._piece, self._flash, self._kv_type))
+
+    # -- prompts
+
+    def holds(self, positions: int) -> bool:
+        """Whether a sequence of so many positions fits as it is. Otherwise `reserve` makes room, and every sequence is lost."""
+        return self._context is not None and positions <= self._room
+
+    def reserve(self, positions: int) -> None:
+        """Make room for sequences of so many positions."""
+        if not self.holds(positions):
             self.close()
-            raise
+            self._context, self._room = self._new_context(positions)
 
-    @property
-    def _open_model(self):
-        if self._model is None:  # a freed pointer would bring the process down
-            raise RuntimeError("the engine is closed")
-        return self._model
+    def pieces(self, parts: Sequence[list[int] | np.ndarray]) -> list[np.ndarray]:
+        """A prompt of token ids and soft tokens (n, width) float32 as it is evaluated: cut at places that depend on nothing
+        before them, so that whatever beginning is used again, the numbers are those of an evaluation from scratch."""
+        return [piece for part in parts for piece in _pieces(part, self._piece)]
 
-    @property
-    def _vocabulary(self):
-        return lib.llama_model_get_vocab(self._open_model)
+    def likeliest(self, pieces: Sequence[np.ndarray], free: Sequence[int]) -> int:
+        """Of the sequences `free` the one whose prompt began most alike."""
+        digests = _digests(pieces, self._numerics)
+        return max(free, key=lambda number: _shared(digests, self._sequences[number].read))
 
-    def _refuse_what_cannot_write(self) -> None:
-        if lib.llama_model_rope_type(self._model) in (lib.LLAMA_ROPE_TYPE_MROPE, lib.LLAMA_ROPE_TYPE_IMROPE):
-            # Their embedding batches need four positions per row; with one, the output is silently wrong.
-            raise Incompatible(f"{self.path} is a vision model (M-RoPE)", "use the text model of the family")
-        if lib.llama_model_has_encoder(self._model) or not lib.llama_model_has_decoder(self._model):
-            raise Incompatible(f"{self.path} is not a decoder-only language model")
-
-    # -- the sequence
-
-    def read(self, parts: Sequence[list[int] | np.ndarray], room: int) -> int:
-        """Evaluate a prompt of token ids and soft tokens (n, width) float32 for `logits`, with room for as many positions after
-        it; what an earlier prompt left, even an interrupted one, is gone. Returns how many positions were not evaluated, since
-        the prompt before began alike.
-
-        A prompt is cut into pieces at places that depend on nothing before it, and only whole pieces are used again: the numbers
-        are those of an evaluation from scratch, to the last bit.
+    def read(self, pieces: Sequence[np.ndarray], sequence: int = 0) -> tuple[np.ndarray, int]:
+        """Evaluate a prompt: the logits (vocabulary,) of what follows, and how many positions were not evaluated, since the
+        prompt before in this sequence, or one whose state is kept, began alike. What an earlier prompt left, even an interrupted
+        one, is gone.
         """
-        pieces = [piece for part in parts for piece in _pieces(part, self._piece)]
-        self._make_room(sum(map(len, pieces)) + room)
-        keys = [(piece.ndim, piece.tobytes()) for piece in pieces]
-        pairs = zip(keys[:-1], self._read, strict=False)  # without the last piece, which makes the logits
-        shared = len(list(takewhile(lambda pair: pair[0] == pair[1], pairs)))
-        self._go_back(shared, sum(map(len, pieces[:shared])))
-        reused = self._position
-        for i in range(len(self._read), len(pieces)):
-            self._evaluate(pieces[i], last=i == len(pieces) - 1)
-            self._read.append(keys[i])
-        return reused
+        own, digests = self._sequences[sequence], _digests(pieces, self._numerics)
+        shared = _shared(digests, own.read)
+        if self._kept and (found := self._kept.find(digests, at_least=shared + 1)):
+            shared = self._restore(sequence, found.load(), digests[: found.shared], pieces)
+        self._go_back(sequence, shared)
+        reused = own.position
+        for i in range(len(own.read), len(pieces)):
+            self._evaluate(pieces[i], own, sequence, last=i == len(pieces) - 1)
+            own.read.append((digests[i], len(pieces[i])))
+        logits = self._logits(-1)
+        if self._kept and reused < own.position // 2:  # else a kept state holds most of it
+            self._kept.keep(digests, lambda: self._state(sequence))
+        return logits, reused
 
-    def _make_room(self, positions: int) -> None:
-        if self._context is None or lib.llama_n_ctx(self._context) < positions:
-            self._free_context()
-            self._context = self._new_context(positions)
+    def _restore(self, sequence: int, state: np.ndarray | None, digests: list[bytes], pieces: Sequence[np.ndarray]) -> int:
+        """Put a kept state into the memory; returns how many pieces of the prompt are there."""
+        self._forget(sequence)
+        own = self._sequences[sequence]
+        if state is None:
+            return 0
+        buffer = (ctypes.c_uint8 * len(state)).from_buffer(state)
+        if lib.llama_state_seq_set_data(self._context, buffer, len(state), sequence) != len(state):
+            self._forget(sequence)
+            return 0
+        own.read = [(digest, len(piece)) for digest, piece in zip(digests, pieces, strict=False)]
+        return len(digests)
 
-    def _go_back(self, pieces: int, positions: int) -> None:
-        """Keep the first so many pieces and positions of what the memory holds, where the model's memory can do that."""
-        memory = lib.llama_get_memory(self._context)
-        del self._read[pieces:]  # first: an interruption must leave nothing here that is not in the memory
-        whole = pieces and lib.llama_memory_seq_pos_min(memory, 0) == 0  # a sliding window may have lost its beginning
-        if whole and lib.llama_memory_seq_rm(memory, 0, positions, -1):
-            self._position = positions
+    def _state(self, sequence: int) -> np.ndarray:
+        """The memory of a sequence as bytes (n,) uint8."""
+        size = lib.llama_state_seq_get_size(self._context, sequence)
+        state = np.empty(size, np.uint8)
+        written = lib.llama_state_seq_get_data(self._context, (ctypes.c_uint8 * size).from_buffer(state), size, sequence)
+        return state[:written]
+
+    def _go_back(self, sequence: int, pieces: int) -> None:
+        """Keep the first so many pieces of what a sequence holds, where the model's memory can do that."""
+        own, memory = self._sequences[sequence], lib.llama_get_memory(self._context)
+        del own.read[pieces:]  # first: an interruption must leave nothing here that is not in the memory
+        positions = sum(length for _, length in own.read)
+        whole = pieces and lib.llama_memory_seq_pos_min(memory, sequence) == 0  # a sliding window may have lost its beginning
+        if whole and lib.llama_memory_seq_rm(memory, sequence, positions, -1):
+            own.position = positions
         else:
-            self.forget()
+            self._forget(sequence)
+
+    def _forget(self, sequence: int) -> None:
+        if self._context is not None:
+            lib.llama_memory_seq_rm(lib.llama_get_memory(self._context), sequence, -1, -1)
+        self._sequences[sequence].read.clear()
+        self._sequences[sequence].position = 0
 
     def forget(self) -> None:
-        """Empty the memory: the next prompt is evaluated from scratch."""
+        """Empty the memory: the next prompts are evaluated from scratch."""
         if self._context is not None:
             lib.llama_memory_clear(lib.llama_get_memory(self._context), True)
-        self._read.clear()
-        self._position = 0
+        for own in self._sequences:
+            own.read.clear()
+            own.position = 0
 
-    def _new_context(self, positions: int):
-        params = lib.llama_context_default_params()
-        params.n_ctx = -(-positions // _CONTEXT_STEP) * _CONTEXT_STEP
-        params.n_batch = params.n_ubatch = self._piece
-        params.n_seq_max = 1
-        params.n_threads = params.n_threads_batch = threads()
-        if not self._flash:
-            params.flash_attn_type = lib.LLAMA_FLASH_ATTN_TYPE_DISABLED
-        if self.exact:
-            params.type_k = params.type_v = lib.GGML_TYPE_F32
-        _log.clear()
-        context = lib.llama_init_from_model(self._open_model, params)
-        if not context:
-            hint = "ask for fewer: --max-new-tokens"
-            raise DepError(f"llama.cpp cannot make room for {params.n_ctx} positions: {_said()}", hint)
-        return context
+    # -- what follows a prompt
 
-    def feed(self, token: int) -> None:
-        """Append one token and make its logits."""
-        self._evaluate(np.array([token], np.int32), last=True)
+    def feed(self, tokens: Mapping[int, int]) -> dict[int, np.ndarray]:
+        """Append one token to each of these sequences; the logits (vocabulary,) that follow in each."""
+        self._decode(
+            np.array(list(tokens.values()), np.int32), [self._sequences[number].position for number in tokens], list(tokens),
+            wanted=range(len(tokens)),
+        )  # fmt: skip
+        for number in tokens:
+            self._sequences[number].position += 1
+        return {number: self._logits(i) for i, number in enumerate(tokens)}
 
-    def _evaluate(self, piece: np.ndarray, *, last: bool) -> None:
+    def _evaluate(self, piece: np.ndarray, own: _Sequence, sequence: int, *, last: bool) -> None:
         """Append token ids (n,) int32 or soft tokens (n, width) float32, no more than a batch takes."""
+        positions = range(own.position, own.position + len(piece))
+        self._decode(piece, positions, [sequence] * len(piece), wanted=[len(piece) - 1] if last else [])
+        own.position += len(piece)
+
+    def _decode(self, piece: np.ndarray, positions: Sequence[int], sequences: Sequence[int], wanted: Sequence[int]) -> None:
         count, rows = len(piece), piece.ndim == 2
-        batch = lib.llama_batch_init(count, self.width if rows else 0, 1)
+        batch = lib.llama_batch_init(count, self.model.width if rows else 0, 1)
         try:
             batch.n_tokens = count
             ctypes.memmove(batch.embd if rows else batch.token, piece.ctypes.data, piece.nbytes)
             for i in range(count):
-                batch.pos[i] = self._position + i
+                batch.pos[i] = positions[i]
                 batch.n_seq_id[i] = 1
-                batch.seq_id[i][0] = 0
-                batch.logits[i] = last and i == count - 1  # the library does not zero it
+                batch.seq_id[i][0] = sequences[i]
+                batch.logits[i] = i in wanted  # the library does not zero it
             code = lib.llama_decode(self._context, batch)
         finally:
             lib.llama_batch_free(batch)
         if code:
-            raise DepError(f"llama.cpp failed to evaluate position {self._position} (code {code}): {_said()}")
-        self._position += count
+            raise DepError(f"llama.cpp failed to evaluate position {positions[0]} (code {code}): {messages()}")
 
-    def logits(self) -> np.ndarray:
-        """(vocabulary,) float32 of the last position, -inf for ids that have no text."""
-        pointer = lib.llama_get_logits_ith(self._context, -1)
+    def _logits(self, row: int) -> np.ndarray:
+        """(vocabulary,) float32 of a row of the last batch, -inf for ids that have no text."""
+        pointer = lib.llama_get_logits_ith(self._context, row)
         if not pointer:
             raise RuntimeError("no logits were asked for")
-        logits = np.ctypeslib.as_array(pointer, shape=(self.vocabulary_size,)).copy()
+        logits = np.ctypeslib.as_array(pointer, shape=(self.model.vocabulary_size,)).copy()
         logits[self._unused] = -np.inf
         return logits
 
-    # -- the vocabulary
+    # -- the library's context
 
-    @cached_property
-    def vocabulary_size(self) -> int:
-        return lib.llama_vocab_n_tokens(self._vocabulary)
-
-    @cached_property
-    def _unused(self) -> np.ndarray:
-        return np.array(self._with_attribute(lib.LLAMA_TOKEN_ATTR_UNUSED), np.int64)
-
-    def _with_attribute(self, attribute: int) -> list[int]:
-        return [i for i in range(self.vocabulary_size) if lib.llama_vocab_get_attr(self._vocabulary, i) & attribute]
-
-    def special_texts(self) -> tuple[str, ...]:
-        """The strings that the tokenizer reads as one token wherever they stand: control and user-defined tokens."""
-        special = lib.LLAMA_TOKEN_ATTR_CONTROL | lib.LLAMA_TOKEN_ATTR_USER_DEFINED
-        return tuple(sorted(map(self.token_text, self._with_attribute(special))))
-
-    def token_text(self, token: int) -> str:
-        """A token as it stands in the vocabulary."""
-        return lib.llama_vocab_get_text(self._vocabulary, token).decode("utf-8", "replace")
-
-    def end_token(self) -> int:
-        """The end-of-turn token, -1 when there is none."""
-        return lib.llama_vocab_eos(self._vocabulary)
-
-    def ends(self, token: int) -> bool:
-        """Whether a token ends a text."""
-        return lib.llama_vocab_is_eog(self._vocabulary, token)
-
-    def tokenize(self, text: str) -> list[int]:
-        """Token ids; control tokens in the text are read, none is added."""
-        raw = text.encode("utf-8")
-        room = len(raw) + 8
-        while True:
-            ids = (lib.llama_token * room)()
-            count = lib.llama_tokenize(self._vocabulary, raw, len(raw), ids, room, False, True)
-            if count >= 0:
-                return ids[:count]
-            room = -count
-
-    def piece(self, token: int) -> bytes:
-        """The bytes a token stands for, which may be part of a character; none for a control token."""
-        room = 64
-        while True:
-            buffer = ctypes.create_string_buffer(room)
-            count = lib.llama_token_to_piece(self._vocabulary, token, buffer, room, 0, False)
-            if count >= 0:
-                return buffer.raw[:count]
-            room = -count
-
-    def grammar_tokenizer(self):
-        """The vocabulary as llguidance reads it. It points into the model: not to be used after `close`."""
-        from llguidance.llamacpp import lltokenizer_from_vocab
-
-        ends = [token for token in range(self.vocabulary_size) if self.ends(token)]
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # it asks llama_cpp for attributes by an older name
-            return lltokenizer_from_vocab(self._vocabulary, eos_token=ends)
-
-    # -- the file
-
-    def chat_template(self) -> str | None:
-        """The Jinja chat template that the file carries."""
-        template = lib.llama_model_chat_template(self._open_model, None)
-        return template.decode("utf-8") if template else None
-
-    def metadata(self, key: str) -> str | None:
-        """A metadata value as text, None when the file has none."""
-        room = 256
-        while True:
-            buffer = ctypes.create_string_buffer(room)
-            count = lib.llama_model_meta_val_str(self._open_model, key.encode(), buffer, room)
-            if count < room:
-                return buffer.value.decode("utf-8", "replace") if count >= 0 else None
-            room = count + 1
+    def _new_context(self, positions: int):
+        room = -(-positions // _CONTEXT_STEP) * _CONTEXT_STEP
+        params = lib.llama_context_default_params()
+        params.n_seq_max = len(self._sequences)
+        params.n_ctx = room * len(self._sequences)
+        params.n_batch = params.n_ubatch = self._piece
+        params.n_threads = params.n_threads_batch = self._threads
+        if not self._flash:
+            params.flash_attn_type = lib.LLAMA_FLASH_ATTN_TYPE_DISABLED
+        params.type_k = params.type_v = _KV_TYPES[self._kv_type]
+        forget_messages()
+        context = lib.llama_init_from_model(self.model.pointer, params)
+        if not context:
+            hint = "ask for fewer: --max-new-tokens" + (", --parallel" if len(self._sequences) > 1 else "")
+            raise DepError(f"llama.cpp cannot make room for {params.n_ctx} positions: {messages()}", hint)
+        return context, room
 
     def close(self) -> None:
-        """Free context and model. Twice is fine."""
-        self._free_context()
-        if self._model is not None:
-            lib.llama_model_free(self._model)
-            self._model = None
-
-    def _free_context(self) -> None:
+        """Free the memory, not the model. Twice is fine."""
         if self._context is not None:
             lib.llama_free(self._context)
             self._context = None
-        self._read.clear()
-        self._position = 0
+        self.forget()
+
+
+def _digests(pieces: Sequence[np.ndarray], numerics: str) -> list[bytes]:
+    """For each piece a digest of it and of all before it."""
+    digests, last = [], numerics.encode()
+    for piece in pieces:
+        last = hashlib.blake2b(last + bytes([piece.ndim]) + piece.tobytes(), digest_size=16).digest()
+        digests.append(last)
+    return digests
+
+
+def _shared(digests: Sequence[bytes], read: Sequence[tuple[bytes, int]]) -> int:
+    """How many pieces of a prompt a memory holds, the last one apart, which makes the logits."""
+    pairs = zip(digests[:-1], read, strict=False)
+    return len(list(takewhile(lambda pair: pair[0] == pair[1][0], pairs)))
 
 
 def _pieces(part: list[int] | np.ndarray, size: int) -> Iterator[np.ndarray]:

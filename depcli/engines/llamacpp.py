@@ -5,35 +5,51 @@ from __future__ import annotations
 import codecs
 import time
 import unicodedata
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
 
 from depcli.backbones.catalogue import Backbone
 from depcli.backbones.fetch import gguf_file
+from depcli.backbones.fingerprint import gguf_revision
 from depcli.engines.checks import check_room, check_width
+from depcli.engines.kept_states import KeptStates
 from depcli.engines.llama_context import LlamaContext
+from depcli.engines.llama_model import LlamaModel
 from depcli.engines.sampling import Sampler
+from depcli.engines.tuning import USUAL, Tuning
 from depcli.errors import DepError, Incompatible
 from depcli.personal.template import Chat
 from depcli.records import Completion, Sampling, SoftPrompt, Text
 
 # Tokenizers whose first step is Unicode composition (NFC), which llama.cpp leaves to its caller.
 _COMPOSED = frozenset({"qwen2"})
+_WAVES = 4  # times as many requests as are written side by side are computed together: a new one begins wherever another ends
 
 
 class LlamaCppEngine:
-    """Writes with llama.cpp, one request after the other. `exact` keeps keys and values in float32. `reused` is how many
-    positions of the last prompt were not evaluated, since the one before began alike."""
+    """Writes with llama.cpp, `tuning.parallel` requests side by side: one, and each text is what it is alone, to the bit; more,
+    and a batch of them is done sooner. `exact` keeps keys and values in float32. `kept` are prompt states of earlier
+    processes. `reused` is how many positions of the last prompt were not evaluated, since one before began alike."""
 
     name = "llamacpp"
-    together = 1
 
-    def __init__(self, backbone: Backbone, *, offline: bool = False, device: str = "auto", exact: bool = False):
+    def __init__(
+        self, backbone: Backbone, *, offline: bool = False, device: str = "auto", exact: bool = False,
+        tuning: Tuning = USUAL, kept: KeptStates | None = None,
+    ):  # fmt: skip
         self.backbone = backbone
-        self._llama = LlamaContext(gguf_file(backbone, offline=offline), device=device, exact=exact)
-        self.width, self.context = self._llama.width, self._llama.positions
+        self._parallel = tuning.parallel
+        self.together = 1 if self._parallel == 1 else self._parallel * _WAVES
+        self._model = LlamaModel(gguf_file(backbone, offline=offline), device=device, gpu_layers=tuning.gpu_layers)
+        self.width, self.context = self._model.width, self._model.positions
         self.reused = 0
         self._grammar = None  # made when a schema is asked for: it takes a second with a large vocabulary
-        self._composed = self._llama.metadata("tokenizer.ggml.pre") in _COMPOSED
+        self._composed = self._model.metadata("tokenizer.ggml.pre") in _COMPOSED
+        weights = gguf_revision(backbone) if kept else ""
+        self._llama = LlamaContext(self._model, tuning, exact=exact, kept=kept, weights=weights)
         try:
             self.chat = self._chat()
         except Incompatible:
@@ -41,58 +57,96 @@ class LlamaCppEngine:
             raise
 
     def _chat(self) -> Chat:
-        llama = self._llama
-        template, end = llama.chat_template(), llama.end_token()
+        model = self._model
+        template, end = model.chat_template(), model.end_token()
         if template is None or end < 0:
             absent = "chat template" if template is None else "end-of-turn token"
-            raise Incompatible(f"{llama.path} carries no {absent}", "use the GGUF of an instruct model")
+            raise Incompatible(f"{model.path} carries no {absent}", "use the GGUF of an instruct model")
         # Asked of the file: the library makes one up for files without.
-        bos = llama.metadata("tokenizer.ggml.bos_token_id")
-        return Chat(template, llama.token_text(end), llama.token_text(int(bos)) if bos else "", llama.special_texts())
+        bos = model.metadata("tokenizer.ggml.bos_token_id")
+        return Chat(template, model.token_text(end), model.token_text(int(bos)) if bos else "", model.special_texts())
 
     def count(self, text: str) -> int:
         """Tokens in a piece of prompt text."""
         return len(self._tokenize(text))
 
     def _tokenize(self, text: str) -> list[int]:
-        return self._llama.tokenize(unicodedata.normalize("NFC", text) if self._composed else text)
+        return self._model.tokenize(unicodedata.normalize("NFC", text) if self._composed else text)
 
     def generate(
         self, requests: Iterable[tuple[SoftPrompt, Sampling]], on_text: Callable[[str], None] | None = None
     ) -> Iterator[Completion]:
-        """Completions in the order of `requests`, each taken when the one before is done. `on_text` gets text as it comes.
+        """Completions in the order of `requests`, each taken when a place for it is free. `on_text` gets text as it comes, or
+        whole texts in that order when several are written side by side.
 
         Raises Incompatible, BadInput.
         """
-        for prompt, sampling in requests:
-            try:
-                completion = self._write(prompt, sampling, on_text)
-            except DepError:
-                self._llama.forget()  # what went wrong, not a number perhaps, must not reach the next request
-                raise
-            yield completion
+        live = on_text if self._parallel == 1 else None
+        try:
+            for completion in self._completions(iter(requests), live):
+                if on_text and not live:
+                    on_text(completion.text)
+                yield completion
+        except DepError:
+            self._llama.forget()  # what went wrong, not a number perhaps, must not reach the next request
+            raise
 
-    def _write(self, prompt: SoftPrompt, sampling: Sampling, on_text: Callable[[str], None] | None) -> Completion:
-        started = time.perf_counter()
-        length = self._read(prompt, sampling.max_new_tokens)
-        sampler, tokens, pieces, finish = self._sampler(prompt, sampling), [], [], "length"
-        characters = codecs.getincrementaldecoder("utf-8")("replace")
-        while len(tokens) < sampling.max_new_tokens:
-            token = sampler.pick(self._llama.logits())
-            if self._llama.ends(token):
-                finish = "stop"
-                break
-            sampler.take(token)
-            tokens.append(token)
-            pieces.append(characters.decode(self._llama.piece(token)))
-            if on_text and pieces[-1]:
-                on_text(pieces[-1])
-            if len(tokens) < sampling.max_new_tokens:
-                self._llama.feed(token)
-        pieces.append(characters.decode(b"", final=True))
-        if on_text and pieces[-1]:
-            on_text(pieces[-1])
-        return Completion("".join(pieces), finish, length, len(tokens), time.perf_counter() - started, tuple(tokens))
+    def _completions(
+        self, requests: Iterator[tuple[SoftPrompt, Sampling]], on_text: Callable[[str], None] | None
+    ) -> Iterator[Completion]:  # fmt: skip
+        in_order: deque[_Draft] = deque()
+        active: dict[int, _Draft] = {}
+        waiting, failure, more = None, None, True
+        while True:
+            while more and len(active) < self._parallel:
+                try:
+                    waiting = waiting or self._next_draft(requests, on_text)
+                    more = waiting is not None
+                    if not more or (active and not self._llama.holds(waiting.positions)):
+                        break  # room is made when nothing is being written
+                    sequence = self._begin(waiting, [i for i in range(self._parallel) if i not in active])
+                except DepError as error:
+                    failure, more = error, False  # what came before is still to be written
+                    break
+                in_order.append(waiting)
+                if waiting.finish is None:
+                    active[sequence] = waiting
+                waiting = None
+            if active:
+                for sequence, logits in self._llama.feed({i: draft.tokens[-1] for i, draft in active.items()}).items():
+                    active[sequence].take(logits, self._model)
+                active = {i: draft for i, draft in active.items() if draft.finish is None}
+            while in_order and in_order[0].finish:
+                yield in_order.popleft().completion()
+            if not active and not more:
+                if failure:
+                    raise failure
+                return
+
+    def _next_draft(
+        self, requests: Iterator[tuple[SoftPrompt, Sampling]], on_text: Callable[[str], None] | None
+    ) -> _Draft | None:  # fmt: skip
+        asked = next(requests, None)
+        if asked is None:
+            return None
+        prompt, sampling = asked
+        pieces = self._checked(prompt, sampling.max_new_tokens)
+        return _Draft(pieces, sampling.max_new_tokens, self._sampler(prompt, sampling), on_text)
+
+    def _begin(self, draft: _Draft, free: list[int]) -> int:
+        """Read the prompt of a draft and pick its first token; returns the sequence it is in."""
+        self._llama.reserve(draft.positions)
+        sequence = self._llama.likeliest(draft.pieces, free)
+        logits, self.reused = self._llama.read(draft.pieces, sequence)
+        draft.take(logits, self._model)
+        return sequence
+
+    def _checked(self, prompt: SoftPrompt, max_new_tokens: int) -> list[np.ndarray]:
+        """A prompt as it is evaluated, once it is known to fit."""
+        check_width(prompt, self.width, self.backbone.name)
+        parts = [self._tokenize(part.text) if isinstance(part, Text) else part.rows for part in prompt.parts]
+        check_room(sum(map(len, parts)), max_new_tokens, self.context, self.backbone.name)
+        return self._llama.pieces([part for part in parts if len(part)])
 
     def _sampler(self, prompt: SoftPrompt, sampling: Sampling) -> Sampler:
         if sampling.schema is None:
@@ -100,31 +154,73 @@ class LlamaCppEngine:
         from depcli.engines.constraint import Constraint, opens_thought
 
         if self._grammar is None:
-            self._grammar = self._llama.grammar_tokenizer()
+            self._grammar = self._model.grammar_tokenizer()
         return Sampler(sampling, Constraint(self._grammar, sampling.schema, thinking=opens_thought(prompt)))
 
-    def _read(self, prompt: SoftPrompt, max_new_tokens: int) -> int:
-        """Evaluate a prompt so that the next token can be picked; returns its length in positions."""
-        check_width(prompt, self.width, self.backbone.name)
-        parts = [self._tokenize(part.text) if isinstance(part, Text) else part.rows for part in prompt.parts]
-        parts = [part for part in parts if len(part)]
-        length = sum(map(len, parts))
-        check_room(length, max_new_tokens, self.context, self.backbone.name)
-        self.reused = self._llama.read(parts, max_new_tokens)
-        return length
-
-    def next_logits(self, prompt: SoftPrompt):
+    def next_logits(self, prompt: SoftPrompt) -> np.ndarray:
         """Logits (vocabulary,) float32 of the token that would follow `prompt`, to compare engines; -inf for unused ids."""
-        self._read(prompt, 1)
-        return self._llama.logits()
+        pieces = self._checked(prompt, 1)
+        self._llama.reserve(sum(map(len, pieces)) + 1)
+        logits, self.reused = self._llama.read(pieces)
+        return logits
 
     def close(self) -> None:
         """Free the model. Twice is fine."""
         self._grammar = None  # it points into the model's vocabulary
         self._llama.close()
+        self._model.close()
 
     def __enter__(self):
         return self
 
     def __exit__(self, *_):
         self.close()
+
+
+@dataclass(eq=False)
+class _Draft:
+    """One text on its way: its prompt in pieces, and the tokens so far."""
+
+    pieces: list[np.ndarray]
+    max_new_tokens: int
+    sampler: Sampler
+    on_text: Callable[[str], None] | None
+    tokens: list[int] = field(default_factory=list)
+    finish: str | None = None
+    started: float = field(default_factory=time.perf_counter)
+    seconds: float = 0.0
+    _texts: list[str] = field(default_factory=list)
+    _characters: codecs.IncrementalDecoder = field(default_factory=lambda: codecs.getincrementaldecoder("utf-8")("replace"))
+
+    @property
+    def length(self) -> int:
+        """Positions of the prompt."""
+        return sum(map(len, self.pieces))
+
+    @property
+    def positions(self) -> int:
+        """Positions that the prompt and the longest text may take."""
+        return self.length + self.max_new_tokens
+
+    def take(self, logits: np.ndarray, model: LlamaModel) -> None:
+        """Pick the next token; `finish` is set when it was the last."""
+        token = self.sampler.pick(logits)
+        if model.ends(token):
+            self.finish = "stop"
+        else:
+            self.sampler.take(token)
+            self.tokens.append(token)
+            self._say(self._characters.decode(model.piece(token)))
+            if len(self.tokens) == self.max_new_tokens:
+                self.finish = "length"
+        if self.finish:
+            self._say(self._characters.decode(b"", final=True))
+            self.seconds = time.perf_counter() - self.started
+
+    def _say(self, text: str) -> None:
+        self._texts.append(text)
+        if self.on_text and text:
+            self.on_text(text)
+
+    def completion(self) -> Completion:
+        return Completion("".join(self._texts), self.finish, self.length, len(self.tokens), self.seconds, tuple(self.tokens))

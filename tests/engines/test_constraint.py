@@ -49,7 +49,7 @@ def test_greedy_json_is_the_same_on_every_engine(reference, llama, soft):
 
 
 def test_masks_agree_step_by_step(reference, llama):
-    theirs = [Constraint(tokenizer, SCHEMA) for tokenizer in (reference._grammar, llama._llama.grammar_tokenizer())]
+    theirs = [Constraint(tokenizer, SCHEMA) for tokenizer in (reference._grammar, llama._model.grammar_tokenizer())]
     real, random = len(reference.tokenizer), np.random.default_rng(0)
     ends = {reference.tokenizer.eos_token_id, reference.tokenizer.pad_token_id}
     for _ in range(200):

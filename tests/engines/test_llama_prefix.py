@@ -84,18 +84,20 @@ def test_greedy_texts_are_those_of_an_engine_without_a_past(used, fresh):
 
 
 def test_the_shared_beginning_is_not_evaluated_again(used):
-    width, piece = used.width, used._llama._piece
-    first, second, third = prompts(width)[:3]
+    first, second, third = prompts(used.width)[:3]
     parts = [used._tokenize(part.text) if isinstance(part, Text) else part.rows for part in first.parts]
-    others = [used._tokenize(part.text) if isinstance(part, Text) else part.rows for part in second.parts]
-    changed = [used._tokenize(part.text) if isinstance(part, Text) else part.rows for part in third.parts]
+
+    def reused(prompt):
+        used.next_logits(prompt)
+        return used.reused
+
     used._llama.forget()
-    assert used._llama.read(parts, 1) == 0
-    assert used._llama.read(others, 1) == sum(map(len, parts[:-1]))
-    assert used._llama.read(changed, 1) == len(parts[0])  # one number of a soft token differs
-    used._llama.feed(int(np.argmax(used._llama.logits())))
-    length = len(changed[-1])
-    assert used._llama.read(changed, 1) == sum(map(len, changed)) - (length % piece or piece)  # all but the last piece
+    assert reused(first) == 0
+    assert reused(second) == sum(map(len, parts[:-1]))
+    assert reused(third) == len(parts[0])  # one number of a soft token differs
+    list(used.generate([(third, GREEDY)]))
+    pieces = used._llama.pieces(parts)
+    assert reused(third) == sum(map(len, pieces[:-1]))  # all but the last piece, and none of the text
 
 
 def test_a_template_with_the_item_last_shares_the_whole_history(used):
@@ -120,12 +122,12 @@ def test_an_interruption_anywhere_leaves_nothing_behind(used, fresh, monkeypatch
     for stop, after in itertools.product(range(4), (False, True)):
         left = stop
 
-        def interrupted(piece, *, last, after=after):
+        def interrupted(*piece, last, after=after):
             nonlocal left
             left -= 1
             if left < 0 and not after:
                 raise KeyboardInterrupt
-            evaluate(piece, last=last)
+            evaluate(*piece, last=last)
             if left < 0:
                 raise KeyboardInterrupt
 
