@@ -108,10 +108,11 @@ class LlamaCppEngine:
                 except DepError as error:
                     failure, more = error, False  # what came before is still to be written
                     break
-                in_order.append(waiting)
-                if waiting.finish is None:
-                    active[sequence] = waiting
-                waiting = None
+                draft, waiting = waiting, None
+                in_order.append(draft)
+                if draft.finish:
+                    break  # it is waited for
+                active[sequence] = draft
             if active:
                 for sequence, logits in self._llama.feed({i: draft.tokens[-1] for i, draft in active.items()}).items():
                     active[sequence].take(logits, self._model)

@@ -85,7 +85,6 @@ def test_files_that_cannot_be_read(ask, tmp_path, capsys):
         (["--requests", "a", "--out", "b", "--rating", "3"], "--rating is for one"),
         (["--requests", "a", "--out", "b", "--show-prompt"], "--show-prompt is for one"),
         (["--user", "u", "--item", "i", "--shard", "1/2"], "--shard is for --requests"),
-        (["--user", "u", "--item", "i", "--tensor-parallel", "2"], "--tensor-parallel is for --engine vllm"),
     ],
 )  # fmt: skip
 def test_options_of_one_review_and_of_many_exclude_each_other(options, said, capsys):
