@@ -1,4 +1,5 @@
-"""llama.cpp with soft prompts against llama-cpp-python's own completion, and the second review of a user against the first.
+"""llama.cpp with soft prompts against llama-cpp-python's own completion, several texts side by side against one by one, and the
+second review of a user against the first, by the same engine and by another one.
 
     python benchmarks/llamacpp.py [--backbone mini] [--profiles STORE] [--clock wall|processor] [--json OUT]
 
@@ -13,7 +14,10 @@ from __future__ import annotations
 import json
 import platform
 import statistics
+import tempfile
 import time
+from contextlib import ExitStack, contextmanager
+from itertools import cycle
 from pathlib import Path
 
 import click
@@ -22,11 +26,14 @@ import numpy as np
 
 from depcli import backbones, engines, profiles
 from depcli.backbones.fetch import gguf_file
+from depcli.engines.kept_states import KeptStates
 from depcli.engines.llama_context import threads
+from depcli.engines.tuning import Tuning
 from depcli.records import Item, Request, Sampling, SoftPrompt, Text, Vectors
 from depcli.store import Store
 from depcli.writing import make_writer
 
+SIDE_BY_SIDE = 8
 GROUPS, ROWS = 8, 6  # soft tokens as DEP has them: markers and two vectors after each of 8 reviews
 SENTENCE = "A quiet film that grows on you, scene by scene, although nobody in it says what they want. "
 
@@ -51,14 +58,22 @@ def main(backbone, prompt_tokens, new_tokens, rounds, folder, users, clock_name,
         result["speed"] = _speeds(engine, spec, prompt_tokens, new_tokens, rounds, clock)
         if folder:
             result["second"] = [
-                _second(engine, spec, folder, method, template, users, clock)
+                _second([engine], users, spec, folder, method, template, clock)
                 for method, template in (("dep", None), ("rag", "compact"), ("rag", "compact-user-first"))
             ]
+    result["parallel"] = _parallel(spec, prompt_tokens, new_tokens, rounds, clock)
+    if folder:
+        result["second_process"] = _second_process(spec, folder, users, clock)
     for row in result["speed"]:
         click.echo(
             f"{row['what']:12} ours {row['ours']:9,.1f} tokens/s   theirs {row['theirs']:9,.1f}   ratio {row['ratio']:.3f}"
         )
-    for row in result.get("second", ()):
+    row = result["parallel"]
+    click.echo(
+        f"{SIDE_BY_SIDE} at once {row['together']:6,.1f} tokens/s    by one {row['alone']:9,.1f}   ratio {row['ratio']:.3f}, "
+        f"prompts included {row['whole_ratio']:.3f}"
+    )
+    for row in (*result.get("second", ()), *([result["second_process"]] if folder else ())):
         click.echo(
             f"{row['method']:4} {row['template'] or 'its own':20} prompt {row['prompt_tokens']:5.0f} tokens, shared "
             f"{row['shared_tokens']:5.0f}, to the first token {row['first_ms']:6.1f} ms, second {row['second_ms']:6.1f} ms, "
@@ -123,13 +138,58 @@ def _soft(engine, length: int, word: str) -> SoftPrompt:
     return SoftPrompt(tuple(parts), engine.width)
 
 
-def _second(engine, spec, folder: Path, method: str, template: str | None, users: int, clock) -> dict:
-    """Time to the first token of a user's first and second review, each about an item of its own; medians over users."""
+def _parallel(spec, prompt_tokens: int, new_tokens: int, rounds: int, clock) -> dict:
+    """Texts side by side and one by one: written tokens/s without the reading of the prompts, which is measured apart."""
+    asked = [
+        Sampling(temperature=0.8, seed=seed, max_new_tokens=count) for seed in range(SIDE_BY_SIDE) for count in (1, new_tokens)
+    ]
+    taken = {1: [], SIDE_BY_SIDE: []}
+    with (
+        engines.load("llamacpp", spec, offline=True) as one,
+        engines.load("llamacpp", spec, offline=True, tuning=Tuning(parallel=SIDE_BY_SIDE)) as many,
+    ):
+        prompts = [_soft(one, prompt_tokens, word) for word in ("One", "Two", "Red", "Far", "Old", "New", "Hot", "Dry")]
+        for _ in range(rounds + 1):
+            for count, engine in ((1, one), (SIDE_BY_SIDE, many)):
+                seconds, tokens = [], 0
+                for part in (asked[::2], asked[1::2]):  # the first token alone, then the text: the difference is the writing
+                    engine._llama.forget()  # no prompt is known
+                    began = clock()
+                    tokens = sum(done.generated_tokens for done in engine.generate(zip(prompts, part, strict=True)))
+                    seconds.append(clock() - began)
+                taken[count].append((tokens / seconds[1], (tokens - SIDE_BY_SIDE) / (seconds[1] - seconds[0])))
+    whole, writing = (
+        [[pair[i] for pair in taken[count][1:]] for count in (1, SIDE_BY_SIDE)] for i in (0, 1)
+    )  # the first round warms up
+    return {
+        "alone": round(statistics.median(writing[0]), 1), "together": round(statistics.median(writing[1]), 1),
+        "ratio": round(statistics.median(b / a for a, b in zip(*writing, strict=True)), 3),
+        "whole_ratio": round(statistics.median(b / a for a, b in zip(*whole, strict=True)), 3),
+    }  # fmt: skip
+
+
+def _second_process(spec, folder: Path, users: int, clock) -> dict:
+    """As `_second`, the second review by another engine, which finds what the first has kept."""
+
+    @contextmanager
+    def always():
+        yield True
+
+    with tempfile.TemporaryDirectory() as place, ExitStack() as stack:
+        kept = KeptStates(Path(place) / "states", always)
+        opened = [stack.enter_context(engines.load("llamacpp", spec, offline=True, kept=kept)) for _ in range(2)]
+        return _second(opened, users, spec, folder, "rag", "compact-user-first", clock) | {"method": "kept"}
+
+
+def _second(opened: list, users: int, spec, folder: Path, method: str, template: str | None, clock) -> dict:
+    """Time to the first token of a user's first and second review, each about an item of its own; medians over users. The
+    engines take turns."""
     store = Store.open(folder)
     snapshot = store.snapshot()
     adapter = profiles.choose_adapter(folder, method, None, spec.name)[0] if method == "dep" else None
+    turns = cycle(opened)
     writer = make_writer(
-        store=store, snapshot=snapshot, method=method, backbone=spec, engine=engine, adapter_folder=adapter, template=template
+        store=store, snapshot=snapshot, method=method, backbone=spec, engine=opened[0], adapter_folder=adapter, template=template
     )
     long = [user for user, history in snapshot.histories(snapshot.user_ids()[: users * 20]).items() if len(history) >= 8][:users]
     first, second, ratios, shared, lengths = [], [], [], [], []
@@ -137,7 +197,7 @@ def _second(engine, spec, folder: Path, method: str, template: str | None, users
         requests = [Request(user, Item(word, f"{word} film", f"{word} people meet."), 3.0) for word in ("Some", "Few")]
         taken = []
         for prompt in list(writer.builder.build_all(requests)):
-            soft = writer.soft(prompt)
+            soft, engine = writer.soft(prompt), next(turns)
             began = clock()
             (done,) = engine.generate([(soft, Sampling(temperature=0, max_new_tokens=1))])
             taken.append(clock() - began)

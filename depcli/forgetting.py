@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
+from depcli import resumable
 from depcli.adapters import files, seen
 from depcli.analysts import cache
 from depcli.engines import kept_states
@@ -103,6 +104,6 @@ def _was_trained_on(adapter: Path, people: Collection[str]) -> bool | None:
 def _mentions(file: Path, people: Collection[str], items: Collection[str]) -> bool | None:
     """Whether a prediction is by one of these people or about one of these items; None when the file cannot be read."""
     try:
-        return any(line.get("user_id") in people or line.get("asin") in items for line in predictions.read_lines(file))
+        return any(line.get("user_id") in people or line.get("asin") in items for line in resumable.read_lines(file))
     except DepError:
         return None

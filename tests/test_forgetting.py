@@ -8,10 +8,12 @@ import shutil
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from depcli.adapters import seen
 from depcli.cli import main
+from depcli.profiles import kept_states
 from depcli.store import Store, erase
 from tests.store.made import IDENTITY, contents, some_reviews, upsert
 
@@ -60,6 +62,21 @@ def test_it_names_what_it_cannot_reach(place, capsys):
     document = forget(capsys, place, "--item", "item4")  # user0 and user9 reviewed it
     assert document["beyond_reach"]["adapters"] == ["of-others", "of-user1"]
     assert document["beyond_reach"]["evaluations"] == ["evaluations/about"]
+
+
+def test_states_of_prompts_go_with_anybody_and_none_comes_back(place, capsys):
+    """Whoever it was: their words may stand in anybody's prompt. A process that read its prompt before keeps nothing after."""
+    store = Store.open(place)
+    before = kept_states(store, store.snapshot())
+    before.keep([b"one", b"two"], lambda: np.ones(9, np.uint8))
+    assert before.find([b"one", b"other"], 1) is not None
+    forget(capsys, place, "--user", "user3")
+    assert not before.folder.exists()
+    before.keep([b"one", b"two"], lambda: np.ones(9, np.uint8))
+    assert not before.folder.exists()
+    after = kept_states(store, Store.open(place).snapshot())
+    after.keep([b"one", b"two"], lambda: np.ones(9, np.uint8))
+    assert after.find([b"one", b"other"], 1).load().tolist() == [1] * 9
 
 
 def test_several_users_and_items_are_counted_once(place, capsys):
