@@ -1,8 +1,9 @@
 """DPL's filter: read everything once and keep a few numbers per review; decide; read again and let through what stays.
 
 What a rule drops makes other rules drop more, so they go round until nothing changes. As in DPL's script all rules of a round see
-the reviews as the round began; a review that several would drop counts under the first. Two departures: equal times are ordered
-by item, as everywhere here, and texts that differ in white space alone are duplicates from the start.
+the reviews as the round began; a review that several would drop counts under the first. Departures: equal times are ordered by
+item, as everywhere here; texts that differ in white space alone are duplicates from the start; the categories and the number of
+ratings of an item, which that script wants to be there, are not looked at.
 """
 
 from __future__ import annotations

@@ -75,7 +75,12 @@ def clip(text: str, limit: int) -> str:
 
 
 class Template:
-    """A named or user-supplied template. Raises NotFound, or BadInput with the line of a Jinja error."""
+    """A named or user-supplied template. Raises NotFound, or BadInput with the line of a Jinja error.
+
+    Its variables: `item` (title, description, and `task`, '' where a review is to be written), `rating` (None where none is
+    asked for) and `title` of what is to be written, `history` (oldest first: item_title, item_description, task, rating, title,
+    text, slots), `profile`, `embeddings` (whether there are soft tokens), `guidance`. Filters: clip(characters), number.
+    """
 
     def __init__(self, name: str):
         self.bundled = re.fullmatch(r"[\w-]+", name) is not None
