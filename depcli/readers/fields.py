@@ -106,6 +106,16 @@ def day(value: object) -> float | None:
         return timestamp(value)
 
 
+def listed(value: object, what: str) -> list:
+    """A list of objects; also from an object of lists of one length, which is how some versions of `datasets` keep one."""
+    if isinstance(value, Mapping) and value and all(isinstance(column, list) for column in value.values()):
+        if len({len(column) for column in value.values()}) == 1:
+            return [dict(zip(value, row, strict=True)) for row in zip(*value.values(), strict=True)]
+    if not isinstance(value, list):
+        raise BadField(f"no {what}" if value is None else f"the {what} is not a list")
+    return value
+
+
 def hashes(value: object) -> tuple[bytes, ...]:
     """Hashes of versions as `dep export` writes them; anything else under that name means something else and is nothing to us."""
     if not isinstance(value, list) or not all(isinstance(one, str) and _HASH.fullmatch(one) for one in value):

@@ -90,7 +90,7 @@ def of_items(columns: Mapping[str, str]) -> dict[str, str]:
 
 def detect(record: Mapping) -> tuple[str, str] | None:
     """(format, reason) when this row is enough to tell."""
-    if isinstance(record.get("data"), Mapping) and isinstance(record.get("profile"), list):
+    if isinstance(record.get("data"), Mapping) and isinstance(record.get("profile"), (list, Mapping)):
         return "dpl", "its rows have user_id, profile and data"
     if found := lamp.detect(record):
         return found
@@ -113,9 +113,7 @@ def detect_items(record: Mapping) -> tuple[str, str] | None:
 
 def _of_row(record: Mapping, user: Mapping) -> Parsed:
     """The profile and the data of a row, each a review without its user."""
-    profile = record.get("profile")
-    if not isinstance(profile, list):
-        raise BadField("no profile" if profile is None else "the profile is not a list")
+    profile = fields.listed(record.get("profile"), "profile")
     named = [(f"review {number} of the profile", entry) for number, entry in enumerate(profile, 1)]
     for where, entry in [*named, ("the data", record.get("data"))]:
         try:

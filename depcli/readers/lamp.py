@@ -55,7 +55,7 @@ _LONGLAMP = (
 
 def detect(record: Mapping) -> tuple[str, str] | None:
     """(format, reason) when this row is enough to tell."""
-    if not isinstance(record.get("input"), str) or not isinstance(record.get("profile"), list):
+    if not isinstance(record.get("input"), str) or not isinstance(record.get("profile"), (list, Mapping)):
         return None
     if named := next((name for name in _USERS if name in record), None):
         return "longlamp", f"its rows have input, profile and {named}"
@@ -71,11 +71,10 @@ class Rows:
 
     def __call__(self, record: Mapping) -> Iterator[Review | Item | BadField]:
         """The items and reviews of a row, and what of it cannot be used. Raises BadField when that is all of it."""
-        asked, profile = record.get("input"), record.get("profile")
+        asked = record.get("input")
         if not isinstance(asked, str) or not asked.strip():
             raise BadField("no input")
-        if not isinstance(profile, list):
-            raise BadField("no profile" if profile is None else "the profile is not a list")
+        profile = fields.listed(record.get("profile"), "profile")
         user = self.user(record)
         kind = self._kind(asked, profile)
         task, target = _target(fields.whole(asked), kind, user + TARGET)

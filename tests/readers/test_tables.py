@@ -275,6 +275,7 @@ def test_rows_of_dpl_in_any_file(tmp_path):
     [
         ({"user_id": "u", "data": {}}, "no profile"),
         ({"user_id": "u", "profile": "text", "data": {}}, "the profile is not a list"),
+        ({"user_id": "u", "profile": {"asin": ["a"], "text": []}, "data": {}}, "the profile is not a list"),
         ({"profile": [], "data": {}}, "no user id"),
         ({"user_id": "u", "profile": [], "data": None}, "the data: not an object"),
         ({"user_id": "u", "profile": [[1]], "data": {**ROW}}, "review 1 of the profile: not an object"),
@@ -283,3 +284,13 @@ def test_rows_of_dpl_in_any_file(tmp_path):
 def test_rows_of_dpl_that_are_no_use(tmp_path, row, reason):
     (tmp_path / "a.jsonl").write_text(json.dumps(row))
     assert reason in [entry.reason for entry in open_reviews(tmp_path / "a.jsonl", "dpl") if isinstance(entry, BadLine)]
+
+
+def test_a_profile_kept_column_by_column(tmp_path):
+    row = {"user_id": "u", "profile": {"asin": ["a", "b"], "text": ["one", "two"]}, "data": {"asin": "c", "text": "three"}}
+    (tmp_path / "a.jsonl").write_text(json.dumps(row))
+    assert [(review.asin, review.text) for review in open_reviews(tmp_path / "a.jsonl")] == [
+        ("a", "one"),
+        ("b", "two"),
+        ("c", "three"),
+    ]
