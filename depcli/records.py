@@ -117,12 +117,13 @@ class Slot:
 
     `kind` names the projector or trained vector; `embedding` (d,) float32 is what is projected, None for slots that
     are pure parameters (boundary markers, task tokens). With a `history` the embedding is a query, and these vectors (d,) float32
-    are what is projected, weighed by it.
+    are what is projected, weighed by it. `age`: how many of the reviews shown are newer than the one that the slot belongs to.
     """
 
     kind: str
     embedding: Vector | None = None
     history: tuple[Vector, ...] = ()
+    age: int = 0
 
 
 @dataclass(frozen=True)

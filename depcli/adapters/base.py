@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import ClassVar, Self
 
@@ -33,6 +33,9 @@ class Adapter(nn.Module):
 
     def config(self) -> dict:
         return asdict(self.shape)
+
+    def fit(self, prompts: Iterable[Sequence[Slot]]) -> None:
+        """Take what no gradient finds from the slots of the training prompts, once, before the first step. Here nothing."""
 
     def forward(self, slots: Sequence[Slot]) -> tuple[torch.Tensor, dict]:
         """Soft tokens (S, H) in the order of the slots, and what penalty() needs of them."""

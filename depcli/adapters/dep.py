@@ -11,12 +11,10 @@ from torch import nn
 
 from depcli.adapters.base import Adapter
 from depcli.adapters.mlp import projector
+from depcli.adapters.person import PersonAdapter
 from depcli.adapters.sae import SparseAutoencoder, reconstruction_loss, sparsity_loss
+from depcli.adapters.shared import KINDS, MARKERS, SLOTS
 from depcli.records import Slot
-
-KINDS = ("his", "diff")
-MARKERS = ("his_start", "his_end", "diff_start", "diff_end")
-SLOTS = KINDS + MARKERS
 
 
 @dataclass(frozen=True)
@@ -55,8 +53,14 @@ class DepAdapter(Adapter):
         self.markers = nn.ParameterDict({name: nn.Parameter(torch.randn(shape.hidden) / shape.hidden**0.5) for name in MARKERS})
 
     @classmethod
-    def make(cls, options, *, d: int, hidden: int, token_norm: float) -> DepAdapter:
+    def make(cls, options, *, d: int, hidden: int, token_norm: float) -> Adapter:
+        if options.reduction == "pca":
+            return PersonAdapter.make(options, d=d, hidden=hidden, token_norm=token_norm)
         return cls(DepShape(d, options.latents or max(1, d // 2), hidden, token_norm, options.reduction))
+
+    @classmethod
+    def from_config(cls, shape: dict) -> Adapter:
+        return PersonAdapter.from_config(shape) if shape.get("reduction") == "pca" else super().from_config(shape)
 
     def forward(self, slots: Sequence[Slot]) -> tuple[torch.Tensor, dict[str, tuple[torch.Tensor, torch.Tensor, torch.Tensor]]]:
         """Soft tokens (S, H) in the order of the slots, and for each kind present (e (n, d), e_hat (n, d), z (n, d'))."""

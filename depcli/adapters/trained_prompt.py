@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import nn
 
 from depcli.adapters.base import Adapter
-from depcli.adapters.dep import SLOTS
+from depcli.adapters.shared import shared_vectors
 from depcli.records import Slot
 
 
@@ -29,9 +28,7 @@ class TrainedPromptAdapter(Adapter):
 
     def __init__(self, shape: TrainedPromptShape):
         super().__init__(shape)
-        names = [f"{kind}_{age}" for age in range(shape.reviews) for kind in SLOTS]
-        # Unit vectors times the norm of a token, as the markers of DEP.
-        self.vectors = nn.ParameterDict({name: nn.Parameter(torch.randn(shape.hidden) / shape.hidden**0.5) for name in names})
+        self.vectors = shared_vectors(shape.reviews, shape.hidden)
 
     @classmethod
     def make(cls, options, *, d: int, hidden: int, token_norm: float) -> TrainedPromptAdapter:

@@ -40,12 +40,15 @@ _AT_LEAST_1 = click.IntRange(min=1)
 @click.option("--learning-rate", type=Finite(min=0, min_open=True), help="[default: by the size of the backbone]")
 @click.option("--history", type=click.IntRange(min=0), metavar="K", help="Past reviews in a prompt at most. [default: 8]")
 @click.option("--max-input-tokens", type=_AT_LEAST_1, metavar="N", help="Longest prompt. [default: the backbone's]")
-@click.option("--template", metavar="NAME", help="full, compact, compact-user-first, or a .jinja file. [default: the backbone's]")
+@click.option(
+    "--template", metavar="NAME", help="full, compact[-user-first|-vectors], or a .jinja file. [default: the backbone's]"
+)
 @click.option("--min-peers", type=_AT_LEAST_1, metavar="N", help="A difference from fewer peers is not used. [default: 1]")
 @choose_parts
 @click.option(
-    "--reduction", type=click.Choice(["sae", "ae", "none"]),
-    help="Of DEP's embeddings: sparse autoencoder, autoencoder, or none. [default: sae]",
+    "--reduction", type=click.Choice(["pca", "sae", "ae", "none"]),
+    help="Of DEP's embeddings: principal components added to vectors that all share, or as in the paper a sparse autoencoder, an "
+    "autoencoder, none. [default: by the size of the backbone]",
 )  # fmt: skip
 @as_of_moment
 @click.option("--seed", type=click.IntRange(min=0), help="[default: 0]")

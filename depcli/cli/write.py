@@ -68,7 +68,7 @@ class Shard(click.ParamType):
 @click.option("--item-title", metavar="TEXT", help="Title of the item, instead of the store's.")
 @click.option("--item-description", metavar="TEXT", help="Description of the item, instead of the store's.")
 @click.option("--item-task", metavar="TEXT", help="What to write where it is no review, such as 'Generate a headline'.")
-@click.option("--template", metavar="NAME", help="full, compact, compact-user-first, or a .jinja file; an adapter has its own.")
+@click.option("--template", metavar="NAME", help="full, compact[-user-first|-vectors], or a .jinja file; an adapter has its own.")
 @at_commit
 @as_of_moment
 @as_trained

@@ -13,14 +13,15 @@ def slots(shown: Sequence[PastReview]) -> list[tuple[Slot, ...]]:
 
     Vector i belongs to shown review i. (The authors' release takes the vectors from other reviews than the text.)
     """
-    return [_of(past) for past in shown]
+    ages = range(len(shown) - 1, -1, -1)
+    return [_of(past, age) for age, past in zip(ages, shown, strict=True)]
 
 
-def _of(past: PastReview) -> tuple[Slot, ...]:
-    his = (Slot("his_start"), Slot("his", past.his), Slot("his_end"))
+def _of(past: PastReview, age: int) -> tuple[Slot, ...]:
+    his = (Slot("his_start", age=age), Slot("his", past.his, age=age), Slot("his_end", age=age))
     if past.diff is None:
         return his
-    return (*his, Slot("diff_start"), Slot("diff", past.diff), Slot("diff_end"))
+    return (*his, Slot("diff_start", age=age), Slot("diff", past.diff, age=age), Slot("diff_end", age=age))
 
 
 METHOD = Method(

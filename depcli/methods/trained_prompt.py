@@ -12,8 +12,7 @@ from depcli.records import PastReview, Slot
 
 def slots(shown: Sequence[PastReview]) -> list[tuple[Slot, ...]]:
     """As many for each review as DEP has, told apart by how many reviews are newer."""
-    ages = range(len(shown) - 1, -1, -1)
-    return [tuple(Slot(f"{slot.kind}_{age}") for slot in group) for age, group in zip(ages, dep.slots(shown), strict=True)]
+    return [tuple(Slot(f"{slot.kind}_{slot.age}") for slot in group) for group in dep.slots(shown)]
 
 
 METHOD = Method(

@@ -21,7 +21,7 @@ Trained by `dep train --method {method}`: {summary}. Its soft tokens are for the
 | embedder | {embedder} |
 | trained on | {train} reviews ({split}{moment}), {history} past reviews each at most |
 | differences | from {min_peers} peers or more{weighted} |
-| parameters | {parameters:,} |
+| parameters | {parameters:,}{reduced} |
 | best epoch | {best_epoch}, by {select_by} |
 | training time | {seconds:.0f} s |
 
@@ -58,6 +58,7 @@ def write_card(folder: Path, config: dict) -> None:
         min_peers=config["min_peers"],
         weighted=", weighted by distance" if config["choices"]["peer_weighting"] == "distance" else "",
         parameters=config["parameters"],
+        reduced=f", `--reduction {config['reduction']}`" if config["method"] == "dep" else "",
         best_epoch=config["best_epoch"] + 1,
         select_by=config["select_by"],
         seconds=config["seconds"],

@@ -12,6 +12,7 @@ from depcli.personal.choices import Choices
 
 PAPER_RATE, SMALL_RATE = 1e-5, 1e-2
 SMALL_HIDDEN = 1024
+REDUCTIONS = ("pca", "sae", "ae", "none")  # as in adapters.person; as in the paper; without sparsity; the embeddings as they are
 
 
 @dataclass(frozen=True)
@@ -30,9 +31,9 @@ class TrainOptions:
     max_input_tokens: int | None = None  # None: the backbone's
     template: str | None = None  # a bundled name or the path of a .jinja file; None: the backbone's
     max_target_tokens: int = 2048
-    latents: int | None = None  # None: half the embedding dimension, as 1024 -> 512 in the paper
+    latents: int | None = None  # None: half the embedding dimension, as 1024 -> 512 in the paper; of pca 16
     loss: DepLoss = DepLoss()
-    reduction: str = "sae"  # of the embeddings, by DEP: or "ae" (without sparsity), "none"
+    reduction: str | None = None  # of the embeddings, by DEP: one of REDUCTIONS; None: chosen from the size of the backbone
     choices: Choices = Choices()
     min_peers: int = 1  # a difference from fewer peers is not used
     as_of: float | None = None  # unix seconds: only the reviews up to then exist; None: all do
@@ -55,7 +56,7 @@ class TrainOptions:
                 ("min_peers", "1 or more", self.min_peers >= 1),
                 ("targets_per_user", "1 or more", self.targets_per_user >= 1),
                 ("validation_limit", "1 or more", self.validation_limit >= 1),
-                ("reduction", "sae, ae or none", self.reduction in ("sae", "ae", "none")),
+                ("reduction", " or ".join(REDUCTIONS), self.reduction in (None, *REDUCTIONS)),
                 ("embeddings", "his, diff or both (without any, rag is the same)", self.choices.embeddings != "none"),
                 ("select_by", "loss or meteor", self.select_by in ("loss", "meteor")),
             )
@@ -72,3 +73,11 @@ class TrainOptions:
         if hidden < SMALL_HIDDEN:
             return SMALL_RATE, f"the backbone is small (hidden size {hidden})"
         return PAPER_RATE, "the paper's"
+
+    def reduction_for(self, hidden: int) -> tuple[str, str]:
+        """(reduction, reason) for a backbone of this hidden size: the paper's, but where another was found to be better."""
+        if self.reduction is not None:
+            return self.reduction, "as named"
+        if hidden < SMALL_HIDDEN:
+            return "pca", f"the backbone is small (hidden size {hidden})"
+        return "sae", "the paper's"

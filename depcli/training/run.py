@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -68,6 +68,8 @@ def train(
     )  # fmt: skip
     run = _Run(store, backbone, options, commit, offline=offline, device=device, embedder=embedder)
     on_event({"note": f"learning rate {run.rate:g}: {run.rate_reason}"})
+    if options.method == "dep":
+        on_event({"note": f"reduction {run.options.reduction}: {run.reduction_reason}"})
 
     learned = run.learned()
     targets = choose(run.split, "validation", options.validation_limit)
@@ -80,7 +82,7 @@ def train(
     losses = {name: _per_token(*found) for name, found in text_alone.items()}
     on_event({"note": "validation loss of text alone: " + ", ".join(f"{name} {loss:.4f}" for name, loss in losses.items())})
 
-    adapter = run.new_adapter()
+    adapter = run.new_adapter(learned)
     loop = Loop(run.model, adapter, learned, options, rate=run.rate, micro_tokens=run.micro_tokens, validate=run.scorer(checked),
                 folder=folder, settings=run.settings, on_event=on_event)  # fmt: skip
     if resume:
@@ -122,7 +124,7 @@ class _Run:
     def __init__(
         self, store, backbone: Backbone, options: TrainOptions, commit: str | None, *, offline: bool, device: str, embedder
     ):  # fmt: skip
-        self.options, self.embedder = options, embedder
+        self.embedder = embedder
         self.snapshot = store.snapshot(at=commit, as_of=options.as_of)
         self.split = splits.make(self.snapshot, options.split, targets_per_user=options.targets_per_user)
         check_leakage(self.split)
@@ -138,6 +140,8 @@ class _Run:
             raise BadInput(message, f"--max-input-tokens {context // 2}")
         self.micro_tokens = options.micro_tokens or (32768 if self.model.device.type == "cuda" else 4096)
         self.rate, self.rate_reason = options.rate_for(self.model.config.hidden_size)
+        reduction, self.reduction_reason = options.reduction_for(self.model.config.hidden_size)
+        self.options = options = replace(options, reduction=reduction)
         self.settings = {
             "backbone": backbones.fingerprint(backbone, self.model), "embedder": asdict(store.embedder),
             "template": self.template.name if self.template.bundled else self.template.source,
@@ -176,11 +180,12 @@ class _Run:
         """(nats (n,), target tokens (n,)) of each example; `adapter` None for text alone."""
         return review_losses(self.model, adapter, examples, self.micro_tokens)
 
-    def new_adapter(self) -> torch.nn.Module:
-        """Untrained, the same for the same seed."""
+    def new_adapter(self, learned: Sequence[Example]) -> torch.nn.Module:
+        """Untrained, the same for the same seed and the same examples to learn from."""
         torch.manual_seed(self.options.seed)
         sizes = {"d": self.snapshot.embedder.dimension, "hidden": self.model.config.hidden_size}
         made = files.adapter_class(self.options.method).make(self.options, **sizes, token_norm=_token_norm(self.model))
+        made.fit(example.slots for example in learned)
         return made.to(self.model.device)
 
     def scorer(self, checked: Sequence[Example]) -> Callable[[torch.nn.Module], dict]:

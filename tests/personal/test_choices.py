@@ -122,5 +122,5 @@ def test_what_is_not_known_is_refused():
             Choices(**wrong)
     with pytest.raises(BadInput, match="rag is the same"):
         TrainOptions(choices=Choices(embeddings="none"))
-    with pytest.raises(BadInput, match="reduction must be sae, ae or none, not pca"):
-        TrainOptions(reduction="pca")
+    with pytest.raises(BadInput, match="reduction must be pca or sae or ae or none, not ica"):
+        TrainOptions(reduction="ica")

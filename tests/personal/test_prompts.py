@@ -138,7 +138,7 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize("text", HOSTILE)
-@pytest.mark.parametrize("name", ["full", "compact", "compact-user-first"])
+@pytest.mark.parametrize("name", ["full", "compact", "compact-user-first", "compact-vectors"])
 def test_user_text_is_data(name, text):
     past = PastReview(Review("u", "a", text, 4.0, text), Item("a", text, text), np.ones(3, np.float32), None, 0)
     parts = Template(name).parts(
@@ -150,6 +150,20 @@ def test_user_text_is_data(name, text):
     assert not set(rendered) & set("\x00\x1b\ufdd0\ufdd1\ud800")
     if text == HOSTILE[1]:
         assert text in rendered
+
+
+def test_vectors_alone_are_one_block_of_soft_tokens_before_the_rating(snapshot):
+    request = Request("user0", TARGET, 4.0)
+    prompts = [
+        PromptBuilder(snapshot, methods.find(name), Template("compact-vectors"), CHAT, count).build(request)
+        for name in ("dep", "rag", "nonperso")
+    ]
+    before, *slots, after = prompts[0].parts
+    assert before.text.endswith("[User's Past Reviews]\n") and after.text.startswith("\n[Output Review Rating] 4")
+    wanted = [slot for group in methods.find("dep").slots(prompts[0].shown) for slot in group]
+    assert [(slot.kind, slot.age) for slot in slots] == [(slot.kind, slot.age) for slot in wanted]
+    assert not any(past.review.text in part.text for past in prompts[0].shown for part in (before, after))
+    assert prompts[1].render() == prompts[2].render()  # without soft tokens nothing is known of the person
 
 
 def test_templates_can_be_replaced_by_a_file(tmp_path):
