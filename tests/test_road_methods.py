@@ -6,6 +6,7 @@ import json
 from dataclasses import asdict, replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -17,7 +18,7 @@ from depcli.evaluating import Plan, evaluate_store
 from depcli.evaluation.studies import plain
 from depcli.personal.choices import Choices
 from depcli.profiles import compared_adapters
-from depcli.records import Sampling, Slot
+from depcli.records import Sampling, Slot, Vectors
 from depcli.training.options import TrainOptions
 from depcli.training.run import train
 from depcli.writing import find_request, make_writer
@@ -168,6 +169,18 @@ def test_an_adapter_writes_with_the_parts_that_it_was_trained_with(store, backbo
         assert len(prompt.shown) == 2 and not any(past.review.text in prompt.render() for past in prompt.shown)
         with pytest.raises(Incompatible, match="trained with retrieval random, not recency"):
             writer(store, backbone, engine, "dep", report.folder, choices={"retrieval": "recency"})
+
+
+def test_a_person_is_learned_on_top_of_what_all_share(store, backbone, tmp_path):
+    options = replace(OPTIONS, epochs=1, reduction="pca", template="compact-vectors")
+    report = train(store=store, backbone=backbone, folder=tmp_path / "person", options=options)
+    assert "`--reduction pca`" in (report.folder / files.CARD).read_text()
+    with engines.load("transformers", backbone) as engine:
+        road = writer(store, backbone, engine, "dep", report.folder)
+        one, other = (road.soft(road.builder.build(request)) for request in requests(store, 2))
+    (rows,), (others,) = ([part.rows for part in soft.parts if isinstance(part, Vectors)] for soft in (one, other))
+    assert rows.shape == others.shape == (12, rows.shape[1])  # two reviews, in one block
+    assert [not np.array_equal(a, b) for a, b in zip(rows, others, strict=True)] == [False, True, False] * 4
 
 
 def test_another_number_of_past_reviews_than_in_training_is_refused(trained, store, backbone, tmp_path):

@@ -21,7 +21,6 @@ from depcli.adapters.shared import KINDS, shared_vectors
 from depcli.records import Slot
 
 COMPONENTS = 16
-_PACE = 0.3  # of the map's learning rate against the shared vectors'
 
 
 @dataclass(frozen=True)
@@ -79,7 +78,7 @@ class PersonAdapter(Adapter):
             at = [i for i, slot in enumerate(slots) if slot.kind == kind]
             if at:
                 e = torch.from_numpy(np.stack([slots[i].embedding for i in at])).to(rows.device)
-                person = self.maps[kind](self.components(kind, e)) * (_PACE / self.shape.hidden**0.5)
+                person = self.maps[kind](self.components(kind, e)) / self.shape.hidden**0.5
                 rows = rows.index_add(0, torch.tensor(at, device=rows.device), person)
         return rows * self.shape.token_norm, {}
 

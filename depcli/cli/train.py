@@ -48,7 +48,7 @@ _AT_LEAST_1 = click.IntRange(min=1)
 @click.option(
     "--reduction", type=click.Choice(["pca", "sae", "ae", "none"]),
     help="Of DEP's embeddings: principal components added to vectors that all share, or as in the paper a sparse autoencoder, an "
-    "autoencoder, none. [default: by the size of the backbone]",
+    "autoencoder, none. [default: sae]",
 )  # fmt: skip
 @as_of_moment
 @click.option("--seed", type=click.IntRange(min=0), help="[default: 0]")

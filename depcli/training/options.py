@@ -33,7 +33,7 @@ class TrainOptions:
     max_target_tokens: int = 2048
     latents: int | None = None  # None: half the embedding dimension, as 1024 -> 512 in the paper; of pca 16
     loss: DepLoss = DepLoss()
-    reduction: str | None = None  # of the embeddings, by DEP: one of REDUCTIONS; None: chosen from the size of the backbone
+    reduction: str = "sae"  # of the embeddings, by DEP: one of REDUCTIONS
     choices: Choices = Choices()
     min_peers: int = 1  # a difference from fewer peers is not used
     as_of: float | None = None  # unix seconds: only the reviews up to then exist; None: all do
@@ -56,7 +56,7 @@ class TrainOptions:
                 ("min_peers", "1 or more", self.min_peers >= 1),
                 ("targets_per_user", "1 or more", self.targets_per_user >= 1),
                 ("validation_limit", "1 or more", self.validation_limit >= 1),
-                ("reduction", " or ".join(REDUCTIONS), self.reduction in (None, *REDUCTIONS)),
+                ("reduction", " or ".join(REDUCTIONS), self.reduction in REDUCTIONS),
                 ("embeddings", "his, diff or both (without any, rag is the same)", self.choices.embeddings != "none"),
                 ("select_by", "loss or meteor", self.select_by in ("loss", "meteor")),
             )
@@ -73,11 +73,3 @@ class TrainOptions:
         if hidden < SMALL_HIDDEN:
             return SMALL_RATE, f"the backbone is small (hidden size {hidden})"
         return PAPER_RATE, "the paper's"
-
-    def reduction_for(self, hidden: int) -> tuple[str, str]:
-        """(reduction, reason) for a backbone of this hidden size: the paper's, but where another was found to be better."""
-        if self.reduction is not None:
-            return self.reduction, "as named"
-        if hidden < SMALL_HIDDEN:
-            return "pca", f"the backbone is small (hidden size {hidden})"
-        return "sae", "the paper's"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -68,8 +68,6 @@ def train(
     )  # fmt: skip
     run = _Run(store, backbone, options, commit, offline=offline, device=device, embedder=embedder)
     on_event({"note": f"learning rate {run.rate:g}: {run.rate_reason}"})
-    if options.method == "dep":
-        on_event({"note": f"reduction {run.options.reduction}: {run.reduction_reason}"})
 
     learned = run.learned()
     targets = choose(run.split, "validation", options.validation_limit)
@@ -124,7 +122,7 @@ class _Run:
     def __init__(
         self, store, backbone: Backbone, options: TrainOptions, commit: str | None, *, offline: bool, device: str, embedder
     ):  # fmt: skip
-        self.embedder = embedder
+        self.options, self.embedder = options, embedder
         self.snapshot = store.snapshot(at=commit, as_of=options.as_of)
         self.split = splits.make(self.snapshot, options.split, targets_per_user=options.targets_per_user)
         check_leakage(self.split)
@@ -140,8 +138,6 @@ class _Run:
             raise BadInput(message, f"--max-input-tokens {context // 2}")
         self.micro_tokens = options.micro_tokens or (32768 if self.model.device.type == "cuda" else 4096)
         self.rate, self.rate_reason = options.rate_for(self.model.config.hidden_size)
-        reduction, self.reduction_reason = options.reduction_for(self.model.config.hidden_size)
-        self.options = options = replace(options, reduction=reduction)
         self.settings = {
             "backbone": backbones.fingerprint(backbone, self.model), "embedder": asdict(store.embedder),
             "template": self.template.name if self.template.bundled else self.template.source,

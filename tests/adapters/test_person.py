@@ -64,7 +64,7 @@ def test_rows_follow_the_formula():
         if slot.embedding is not None:
             for axis in range(3):
                 component = sum((slot.embedding - w[f"centre_{slot.kind}"]) * w[f"axes_{slot.kind}"][:, axis])
-                expected = expected + 0.3 * component * w[f"maps.{slot.kind}.weight"][:, axis] / H**0.5
+                expected = expected + component * w[f"maps.{slot.kind}.weight"][:, axis] / H**0.5
         np.testing.assert_allclose(row.detach().numpy(), 2.0 * expected, rtol=1e-4, atol=1e-4)
         torch.testing.assert_close(adapter([slot])[0][0], row)
 
