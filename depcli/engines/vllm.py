@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 
 import torch
 from transformers import AutoConfig, GenerationConfig
@@ -35,7 +36,7 @@ class VllmEngine:
         more: dict | None = None,
     ):  # fmt: skip
         folder = weights_folder(backbone, offline=offline)
-        config = AutoConfig.from_pretrained(folder, local_files_only=True)
+        self.config = config = AutoConfig.from_pretrained(folder, local_files_only=True)
         self.tokenizer, self._name = load_tokenizer(backbone, offline=offline), backbone.name
         self.chat = chat_of(self.tokenizer)
         self.width: int = config.hidden_size
@@ -44,9 +45,11 @@ class VllmEngine:
         self._padding = range(len(self.tokenizer), config.vocab_size)  # ids without a text
         self._no_padding = dict.fromkeys(self._padding, float("-inf")) or None
         self._thinks = len(self.tokenizer(THINK, add_special_tokens=False)["input_ids"]) == 1
-        self._vllm = VllmProcess(
-            folder, context=self.context, device=device, exact=exact, tensor_parallel=tensor_parallel, more=more or {}
-        )
+        self._start = partial(
+            VllmProcess, folder, context=self.context, device=device, exact=exact, tensor_parallel=tensor_parallel,
+            more=more or {},
+        )  # fmt: skip
+        self._vllm = self._start()
 
     def count(self, text: str) -> int:
         """Tokens in a piece of prompt text."""
@@ -61,6 +64,8 @@ class VllmEngine:
         A request that cannot be written is raised (Incompatible, BadInput) when those before it are handed out. Raises DepError
         when vLLM has died.
         """
+        if self._vllm is None:
+            self._vllm = self._start()
         requests, flight = iter(requests), Flight(self._vllm.core, self._vllm.room_beside)
         failure, more = None, True
         try:
@@ -104,9 +109,15 @@ class VllmEngine:
             draft.params.logit_bias = self._no_padding
             flight.again(draft)
 
+    def rest(self) -> None:
+        """End vLLM with all its processes, so that the device is free. The next request starts it again."""
+        if self._vllm is not None:
+            self._vllm.end()
+        self._vllm = None
+
     def close(self) -> None:
         """End vLLM with all its processes. Twice is fine."""
-        self._vllm.end()
+        self.rest()
 
     def __enter__(self):
         return self

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import warnings
 from pathlib import Path
 
 from depcli.errors import DepError, Incompatible, MissingDependency
@@ -52,7 +53,8 @@ class VllmProcess:
         self._before_term = _end_properly_when_terminated()
         self._guard = None
         try:
-            self._llm = LLM(str(folder), **arguments)
+            with warnings.catch_warnings(action="ignore"):  # of its own making
+                self._llm = LLM(str(folder), **arguments)
         except (ValueError, RuntimeError, NotImplementedError, OSError) as error:
             self.end()
             raise _not_started(folder, error) from error

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import islice
 
 import numpy as np
@@ -27,6 +28,17 @@ class Scorer:
     max_answer_tokens: int = 2048
 
 
+class LateScorer:
+    """A Scorer whose backbone is loaded when the first likelihood is asked for: until then the device is the writer's."""
+
+    def __init__(self, load: Callable[[], object], tokenizer, max_answer_tokens: int):
+        self._load, self.tokenizer, self.max_answer_tokens = load, tokenizer, max_answer_tokens
+
+    @cached_property
+    def model(self):
+        return self._load()
+
+
 @dataclass(frozen=True)
 class Likelihood:
     """Of one real review: the sum of its tokens' negative log-likelihoods in nats, the number of those tokens (end of turn
@@ -37,7 +49,7 @@ class Likelihood:
     cut: bool
 
 
-def nll(scorer: Scorer, pairs: Iterable[tuple[SoftPrompt, str]], *, max_tokens: int = 4096) -> Iterator[Likelihood]:
+def nll(scorer: Scorer | LateScorer, pairs: Iterable[tuple[SoftPrompt, str]], *, max_tokens: int = 4096) -> Iterator[Likelihood]:
     """The likelihood of each text after its prompt, in the order of `pairs`, of which at most 64 are taken ahead.
 
     Batches are sorted by length and have at most `max_tokens` padded positions (a longer sequence goes alone). Raises
@@ -55,7 +67,7 @@ def nll(scorer: Scorer, pairs: Iterable[tuple[SoftPrompt, str]], *, max_tokens: 
         yield from results
 
 
-def _encode(scorer: Scorer, prompt: SoftPrompt, text: str) -> tuple[Encoded, bool]:
+def _encode(scorer: Scorer | LateScorer, prompt: SoftPrompt, text: str) -> tuple[Encoded, bool]:
     width, config = prompt.width, scorer.model.config
     if width is not None and width != config.hidden_size:
         raise Incompatible(

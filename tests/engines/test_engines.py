@@ -11,14 +11,12 @@ from depcli.backbones import find
 from depcli.engines import load
 from depcli.errors import BadInput, Incompatible, MissingDependency, NotFound
 from depcli.records import Sampling, SoftPrompt, Text, Vectors
+from tests.engines.marks import VLLM
 
 GREEDY = Sampling(temperature=0, max_new_tokens=24)
 
 
-VLLM = pytest.param("vllm", marks=[pytest.mark.vllm, pytest.mark.filterwarnings("default")])
-
-
-@pytest.fixture(params=["reference", "llama", VLLM])
+@pytest.fixture(params=["reference", "llama", pytest.param("vllm", marks=VLLM)])
 def engine(request):
     return request.getfixturevalue(request.param)
 

@@ -12,9 +12,10 @@ from depcli.backbones import find
 from depcli.engines import load
 from depcli.errors import BadInput, Incompatible, MissingDependency
 from depcli.records import Sampling, SoftPrompt, Text, Vectors
+from tests.engines.marks import VLLM
 from tests.engines.test_parity import CASES
 
-pytestmark = [pytest.mark.vllm, pytest.mark.filterwarnings("default")]
+pytestmark = VLLM
 
 GREEDY = Sampling(temperature=0, max_new_tokens=48)
 SCHEMA = json.dumps({
