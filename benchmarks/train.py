@@ -1,9 +1,11 @@
 """Training speed: this project's batches against the authors' layout, re-created, on one backbone, data and machine.
 
-    python benchmarks/train.py REVIEWS ITEMS [--backbone mini] [--samples 64] [--json OUT]
+    python benchmarks/train.py REVIEWS ITEMS [--backbone mini]        real reviews
+    python benchmarks/train.py --shape qwen2.5-7b [--precision fp8]   random weights, made-up samples of the paper's lengths
 
 The authors' layout: one review at a time, padded to a fixed 5,121 positions, logits at every position. Both sides see the
 same prompts, the same adapter and the same loss; both are warmed up, and run in turn so that a drift of the machine hits both.
+Rates are by wall clock; on a CPU also by processor time, which other work on the machine disturbs less.
 """
 
 from __future__ import annotations
@@ -17,99 +19,193 @@ import time
 import click
 import torch
 import torch.nn.functional as F
+from shapes import SHAPES, dep_shape, paper_samples, random_backbone
 
 from depcli import backbones, embedders, methods
 from depcli.adapters.dep import DepAdapter, DepLoss, DepShape, dep_losses
-from depcli.backbones.sequence import embed
+from depcli.backbones.fp8 import to_fp8
+from depcli.backbones.load import torch_device
+from depcli.backbones.passes import checkpoint_layers
+from depcli.backbones.sequence import embed, micro_batches
 from depcli.evaluation.split import leave_last_out, pairs_of
 from depcli.personal.prompts import PromptBuilder
 from depcli.personal.template import Template
 from depcli.readers import open_reviews
 from depcli.store import Store
 from depcli.store.ingest import ingest
+from depcli.training.estimate import Shape, estimate, matmul_rate
 from depcli.training.examples import Example, epoch_batches, make_examples
+from depcli.training.hardware import Hardware, mib
 from depcli.training.step import backward
 
-AUTHORS_LENGTH = 5121
+AUTHORS_LENGTH, BATCH, EPOCH = 5121, 16, 3996
 
 
-def authors_step(model, adapter, example: Example, weights: DepLoss) -> float:
-    """Gradients of one review, padded to a fixed length, logits of shape (1, 5121, vocabulary)."""
+def authors_step(model, adapter, example: Example, weights: DepLoss, length: int = AUTHORS_LENGTH) -> float:
+    """Gradients of one review, padded to a fixed length, logits of shape (1, length, vocabulary)."""
     rows, seen = adapter(example.slots)
     embeds = embed(model, [example.encoded], rows)
-    length = embeds.shape[1]
-    embeds = F.pad(embeds, (0, 0, 0, AUTHORS_LENGTH - length))
-    mask = torch.zeros(1, AUTHORS_LENGTH, dtype=torch.long, device=embeds.device)
-    mask[:, :length] = 1
-    labels = torch.full((1, AUTHORS_LENGTH), -100, device=embeds.device)
-    n = example.encoded.targets
-    labels[0, length - n : length] = torch.from_numpy(example.encoded.ids[-n:]).long()
-    logits = model(inputs_embeds=embeds, attention_mask=mask).logits.float()
+    real, targets = embeds.shape[1], example.encoded.targets
+    embeds = F.pad(embeds, (0, 0, 0, length - real))
+    mask = torch.zeros(1, length, dtype=torch.long, device=embeds.device)
+    mask[:, :real] = 1
+    labels = torch.full((1, length), -100, device=embeds.device)
+    labels[0, real - targets : real] = torch.from_numpy(example.encoded.ids[-targets:]).long()
+    logits = model(inputs_embeds=embeds, attention_mask=mask, use_cache=False).logits.float()
     loss = F.cross_entropy(logits[0, :-1], labels[0, 1:])
     (loss + dep_losses(seen, weights)["sae"]).backward()
     return loss.item()
 
 
+class Clock:
+    """Wall and processor seconds of a block; a GPU's queue is waited for."""
+
+    def __init__(self, device: torch.device):
+        self.device = device
+
+    def __enter__(self):
+        self._wait()
+        self.wall, self.cpu = time.monotonic(), time.process_time()
+        return self
+
+    def __exit__(self, *_):
+        self._wait()
+        self.wall, self.cpu = time.monotonic() - self.wall, time.process_time() - self.cpu
+
+    def _wait(self) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+
+
 @click.command()
-@click.argument("reviews")
-@click.argument("items")
-@click.option("--backbone", default="mini")
-@click.option("--samples", default=64, help="Reviews per measured run of this project's side.")
-@click.option("--authors-samples", default=3, help="Reviews per measured run of the authors' side.")
-@click.option("--rounds", default=3)
-@click.option("--json", "json_path", default=None)
-def main(reviews: str, items: str, backbone: str, samples: int, authors_samples: int, rounds: int, json_path: str | None):
-    spec = backbones.find(backbone)
-    model, tokenizer = backbones.load_model(spec, offline=True), backbones.load_tokenizer(spec, offline=True)
-    examples = _examples(spec, tokenizer, reviews, items, samples)
-    adapter = DepAdapter(DepShape(384, 192, model.config.hidden_size, 1.0)).to(model.device)
-    weights, lengths = DepLoss(), [len(example.encoded.ids) for example in examples]
-    micro_tokens = 32768 if model.device.type == "cuda" else 4096
+@click.argument("reviews", required=False)
+@click.argument("items", required=False)
+@click.option("--backbone", default="mini", show_default=True)
+@click.option("--shape", type=click.Choice(list(SHAPES)), help="Random weights of this shape, samples of the paper's lengths.")
+@click.option("--scale", default=1.0, show_default=True, help="Of the paper's lengths, with --shape; the authors' padding too.")
+@click.option("--samples", default=64, show_default=True, help="Reviews per measured run of this project's side.")
+@click.option("--authors-samples", default=3, show_default=True, help="Reviews per measured run of the authors' side.")
+@click.option("--rounds", default=3, show_default=True)
+@click.option("--precision", type=click.Choice(["fp8"]), help="Of this project's frozen backbone, with --shape.")
+@click.option("--checkpointing", is_flag=True)
+@click.option("--device", default="auto", show_default=True)
+@click.option("--json", "json_path", help="Write the figures to this file.")
+def main(reviews, items, backbone, shape, scale, samples, authors_samples, rounds, precision, checkpointing, device, json_path):
+    where = torch_device(device)
+    if shape:
+        theirs, model = random_backbone(shape, where), random_backbone(shape, where)
+        examples = paper_samples(samples, model.config.vocab_size, scale)
+        adapter = DepAdapter(dep_shape(model)).to(where)
+        if precision:
+            to_fp8(model, model.get_output_embeddings())
+    else:
+        spec = backbones.find(backbone)
+        theirs, model = (backbones.load_model(spec, device=device, offline=True) for _ in range(2))
+        examples = real_samples(spec, reviews, items, samples)
+        adapter = DepAdapter(DepShape(384, 192, model.config.hidden_size, 1.0)).to(where)
+    if checkpointing:
+        checkpoint_layers(model)
+    weights, lengths, padded = DepLoss(), [len(example.encoded.ids) for example in examples], int(AUTHORS_LENGTH * scale)
+    hardware = Hardware(device, precision, checkpointing)
+    told = estimate(model, adapter, examples, [], 1, 32768 if where.type == "cuda" else 4096, hardware)
+    batches = [[examples[i] for i in batch] for batch in epoch_batches(lengths, BATCH, seed=0, epoch=0)]
 
-    def ours() -> float:
-        began = time.monotonic()
-        for batch in epoch_batches(lengths, 16, seed=0, epoch=0):
-            backward(model, adapter, [examples[i] for i in batch], weights, micro_tokens)
-            adapter.zero_grad()
-        return len(examples) / (time.monotonic() - began)
+    def ours() -> Clock:
+        with Clock(where) as clock:
+            for batch in batches:
+                backward(model, adapter, batch, weights, told.micro_tokens)
+                adapter.zero_grad()
+        return clock
 
-    def authors() -> float:
-        began = time.monotonic()
-        for example in examples[:authors_samples]:
-            authors_step(model, adapter, example, weights)
-            adapter.zero_grad()
-        return authors_samples / (time.monotonic() - began)
+    def authors() -> Clock:
+        with Clock(where) as clock:
+            for example in examples[:authors_samples]:
+                authors_step(theirs, adapter, example, weights, padded)
+                adapter.zero_grad()
+        return clock
 
-    check = abs(
-        authors_step(model, adapter, examples[0], weights) - backward(model, adapter, examples[:1], weights, micro_tokens)["gen"]
-    )
+    slow = authors_step(theirs, adapter, examples[0], weights, padded)
+    quick = backward(model, adapter, examples[:1], weights, told.micro_tokens)["gen"]
     adapter.zero_grad()
     ours()
+    if where.type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
     pairs = [(ours(), authors()) for _ in range(rounds)]
+    seconds = statistics.median(a.wall for a, _ in pairs)
+    rate = matmul_rate(where, model.dtype, Shape.of(model), seconds=1.0)
+    work = sum(_work(Shape.of(model), example) for example in examples)
     result = {
-        "backbone": spec.name,
-        "device": str(model.device),
-        "machine": platform.processor() or platform.machine(),
-        "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
-        "mean_tokens": statistics.mean(lengths),
-        "loss_difference_of_the_two_layouts": check,
-        "ours_samples_per_second": statistics.median(a for a, _ in pairs),
-        "authors_samples_per_second": statistics.median(b for _, b in pairs),
-        "ratio_median": statistics.median(a / b for a, b in pairs),
-        "ratios": [a / b for a, b in pairs],
-    }
-    click.echo(f"{spec.name} on {result['device']}, {result['threads']} threads, {result['mean_tokens']:.0f} tokens per sample")
-    click.echo(f"  this project   {result['ours_samples_per_second']:8.2f} samples/s")
-    click.echo(f"  authors' layout{result['authors_samples_per_second']:8.2f} samples/s  (batch 1, {AUTHORS_LENGTH} positions)")
-    click.echo(f"  ratio          {result['ratio_median']:8.1f}  (runs: {', '.join(f'{r:.1f}' for r in result['ratios'])})")
+        "backbone": shape or backbone, "weights": "random" if shape else "real", "precision": precision or str(model.dtype),
+        "checkpointing": checkpointing, "device": str(where), "hardware": hardware_name(where),
+        "threads": torch.get_num_threads(), "torch": torch.__version__, "samples": len(examples),
+        "mean_tokens": statistics.mean(lengths), "padded_to": padded, "micro_tokens": told.micro_tokens,
+        "padding_share": padding(batches, told.micro_tokens), "loss_of_both_layouts": [slow, quick],
+        "ours_samples_per_second": len(examples) / seconds,
+        "ours_samples_per_cpu_second": statistics.median(len(examples) / a.cpu for a, _ in pairs),
+        "authors_samples_per_second": statistics.median(authors_samples / b.wall for _, b in pairs),
+        "authors_samples_per_cpu_second": statistics.median(authors_samples / b.cpu for _, b in pairs),
+        "ratios_by_wall": [len(examples) / a.wall / (authors_samples / b.wall) for a, b in pairs],
+        "ratios_by_cpu": [len(examples) / a.cpu / (authors_samples / b.cpu) for a, b in pairs],
+        "model_flops_per_second": work / seconds, "matmul_flops_per_second": rate, "model_flop_share": work / seconds / rate,
+        "epoch_of_3996_minutes": EPOCH * seconds / len(examples) / 60, "estimated_seconds": told.seconds,
+        "measured_seconds": seconds, "estimated_memory": told.memory,
+        "peak_memory": torch.cuda.max_memory_allocated() if where.type == "cuda" else None,
+    }  # fmt: skip
+    show(result)
     if json_path:
         with open(json_path, "w") as file:
             json.dump(result, file, indent=2)
+            file.write("\n")
 
 
-def _examples(spec, tokenizer, reviews: str, items: str, samples: int) -> list[Example]:
+def show(result: dict) -> None:
+    at = f"{result['hardware']}, {result['threads']} threads" if result["device"] == "cpu" else result["hardware"]
+    lines = (
+        f"{result['backbone']} ({result['weights']} weights, {result['precision']}) on {at}",
+        f"  tokens          {result['mean_tokens']:9.0f} a sample",
+        f"  this project    {result['ours_samples_per_second']:9.3f} samples/s, padding {result['padding_share']:.1%}",
+        f"  authors' layout {result['authors_samples_per_second']:9.3f} samples/s (batch 1, {result['padded_to']:,} positions)",
+        f"  ratio           {statistics.median(result['ratios_by_wall']):9.1f} by wall clock, "
+        f"{statistics.median(result['ratios_by_cpu']):.1f} by processor time",
+        f"  model FLOP/s    {result['model_flops_per_second'] / 1e12:9.4f} T, {result['model_flop_share']:.0%} of plain products "
+        f"({result['matmul_flops_per_second'] / 1e12:.4f} T)",
+        f"  an epoch of {EPOCH:,} {result['epoch_of_3996_minutes']:9.1f} min",
+        f"  estimated       {result['estimated_seconds']:9.1f} s, measured {result['measured_seconds']:.1f} s; "
+        f"{mib(result['estimated_memory'])} for training",
+    )
+    for line in lines:
+        click.echo(line)
+
+
+def padding(batches, micro_tokens: int) -> float:
+    """The share of positions that are padding: what packing instead of grouping by length could save."""
+    real = width = 0
+    for batch in batches:
+        lengths = [len(example.encoded.ids) for example in batch]
+        for positions in micro_batches(lengths, micro_tokens):
+            real += sum(lengths[i] for i in positions)
+            width += max(lengths[i] for i in positions) * len(positions)
+    return 1 - real / width
+
+
+def hardware_name(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    try:
+        with open("/proc/cpuinfo") as file:
+            return next(line.partition(":")[2].strip() for line in file if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def _work(shape: Shape, example: Example) -> float:
+    encoded = example.encoded
+    return shape.operations(len(encoded.ids), int(encoded.soft[0]), encoded.targets, backward=True)
+
+
+def real_samples(spec, reviews: str, items: str, samples: int) -> list[Example]:
     """Training examples of the users with the longest histories, vectors from the offline embedder."""
+    tokenizer = backbones.load_tokenizer(spec, offline=True)
     with tempfile.TemporaryDirectory() as folder:
         embedder = embedders.load("minilm", offline=True)
         store = Store.create(folder, embedder.identity)
@@ -119,24 +215,21 @@ def _examples(spec, tokenizer, reviews: str, items: str, samples: int) -> list[E
             if hasattr(entry, "user_id"):
                 users[entry.user_id] = users.get(entry.user_id, 0) + 1
         chosen = set(sorted(users, key=users.get, reverse=True)[:samples])
-        ingest(
-            store,
-            (e for e in entries if getattr(e, "user_id", None) in chosen or not hasattr(e, "user_id")),
-            embedder,
-            source=reviews,
-        )
-        snapshot = store.snapshot()
-        split = leave_last_out(snapshot)
-        builder = PromptBuilder(
-            snapshot,
-            methods.find("dep"),
-            Template(spec.template),
-            backbones.chat_of(tokenizer),
-            lambda text: len(tokenizer(text, add_special_tokens=False)["input_ids"]),
-            max_input_tokens=spec.max_input_tokens,
-            held_out=split.held_out,
-        )
-        return make_examples(builder, tokenizer, pairs_of(split.train, snapshot), 2048)
+        wanted = (entry for entry in entries if getattr(entry, "user_id", None) in chosen or not hasattr(entry, "user_id"))
+        ingest(store, wanted, embedder, source=reviews)
+        return samples_of(store, spec, tokenizer, samples)
+
+
+def samples_of(store: Store, spec, tokenizer, samples: int) -> list[Example]:
+    snapshot = store.snapshot()
+    split = leave_last_out(snapshot)
+    builder = PromptBuilder(
+        snapshot, methods.find("dep"), Template(spec.template), backbones.chat_of(tokenizer),
+        lambda text: len(tokenizer(text, add_special_tokens=False)["input_ids"]),
+        max_input_tokens=spec.max_input_tokens, held_out=split.held_out,
+    )  # fmt: skip
+    examples = make_examples(builder, tokenizer, pairs_of(split.train, snapshot), 2048)
+    return [example for example in examples if example.slots][:samples]
 
 
 if __name__ == "__main__":

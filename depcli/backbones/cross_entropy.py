@@ -1,4 +1,4 @@
-"""Cross-entropy over a large vocabulary, a few targets at a time: logits and their gradient never exist for all targets at once."""
+"""Cross-entropy over a large vocabulary, a few targets at a time: logits never exist for all targets at once."""
 
 from __future__ import annotations
 

@@ -34,11 +34,12 @@ def chat_of(tokenizer) -> Chat:
     return Chat(template, tokenizer.eos_token, tokenizer.bos_token or "", tuple(sorted(added)))
 
 
-def load_model(backbone: Backbone, *, device: str = "auto", dtype: str = "auto", offline: bool = False):
+def load_model(backbone: Backbone, *, device: str = "auto", dtype: str = "auto", offline: bool = False, quantization=None):
     """The model, frozen and in eval mode, on `device` ('auto' is cuda where there is one, else cpu).
 
-    `dtype` 'auto' is bfloat16 on cuda and float32 elsewhere. Raises NotFound, NeedsNetwork, MissingDependency when the device is
-    absent, BadInput when the weights are damaged or incomplete, Incompatible for an architecture that cannot be loaded.
+    `dtype` 'auto' is bfloat16 on cuda and float32 elsewhere; `quantization` is one of transformers' configurations. Raises
+    NotFound, NeedsNetwork, MissingDependency when the device is absent, BadInput when the weights are damaged or incomplete,
+    Incompatible for an architecture that cannot be loaded.
     """
     import torch
     from safetensors import SafetensorError
@@ -51,8 +52,9 @@ def load_model(backbone: Backbone, *, device: str = "auto", dtype: str = "auto",
     try:
         with without_progress_bars():
             model, report = AutoModelForCausalLM.from_pretrained(
-                folder, dtype=getattr(torch, dtype), attn_implementation="sdpa", local_files_only=True, output_loading_info=True
-            )
+                folder, dtype=getattr(torch, dtype), attn_implementation="sdpa", local_files_only=True, output_loading_info=True,
+                **({} if quantization is None else {"quantization_config": quantization, "device_map": {"": where}}),
+            )  # fmt: skip
     except (SafetensorError, RuntimeError, EOFError) as error:
         raise BadInput(f"the weights in {folder} cannot be read: {error}", "fetch or save the model again") from error
     except (ValueError, KeyError, OSError) as error:
@@ -60,7 +62,8 @@ def load_model(backbone: Backbone, *, device: str = "auto", dtype: str = "auto",
     if report["missing_keys"]:  # these would be random numbers
         some = ", ".join(sorted(report["missing_keys"])[:3])
         raise BadInput(f"{folder} lacks weights: {some}", "fetch or save the model again")
-    return model.to(where).eval().requires_grad_(False)
+    model = model if quantization else model.to(where)  # quantized weights are where they belong
+    return model.eval().requires_grad_(False)
 
 
 def torch_device(name: str = "auto"):

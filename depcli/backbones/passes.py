@@ -56,7 +56,9 @@ def _start(model, embeds: torch.Tensor) -> DynamicCache | None:
     """Keys and values of the beginning; None for architectures whose attention is not plainly causal in every layer."""
     if model.config._attn_implementation != "sdpa":
         return None
-    cache = model.base_model(inputs_embeds=embeds, use_cache=True).past_key_values
+    nowhere = torch.zeros(0, dtype=torch.long, device=embeds.device)
+    with _last_layer_only_at(model, (nowhere, nowhere)):
+        cache = model.base_model(inputs_embeds=embeds, use_cache=True).past_key_values
     if not all(type(layer) is DynamicLayer for layer in getattr(cache, "layers", [None])):
         return None
     for i, layer in enumerate(cache.layers):
@@ -111,9 +113,9 @@ def _last_layer_only_at(model, at: tuple[torch.Tensor, torch.Tensor]) -> Iterato
 
 
 def checkpoint_layers(model) -> None:
-    """Keep only each layer's input for the backward pass and compute the layer again there: much less memory, a third more time.
+    """Keep only each layer's input for the backward pass and compute the layer again there: much less memory, half more work.
 
-    The last layer keeps what it made: it is the first to be needed again. Raises Incompatible where the layers are not to be found.
+    The last layer keeps what it made: it is the first to be needed again. Raises Incompatible where layers cannot be found.
     """
     layers = layers_of(model)
     if layers[-1] is None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace as replaced
+
 import click
 
 from depcli.cli.choices import choose_parts
@@ -19,6 +21,7 @@ from depcli.cli.options import (
     query_embedder,
 )
 from depcli.cli.preset import choose_preset, tell_preset
+from depcli.cli.sink import Sink
 from depcli.cli.split import choose_split
 
 _NO_LOSS = {"step", "steps", "epoch", "seconds", "tokens_per_second", "grad_norm", "learning_rate"}
@@ -53,12 +56,19 @@ _AT_LEAST_1 = click.IntRange(min=1)
 @as_of_moment
 @click.option("--seed", type=click.IntRange(min=0), help="[default: 0]")
 @click.option("--device", default="auto", show_default=True, metavar="NAME", help="auto, cpu or cuda.")
+@click.option(
+    "--backbone-precision",
+    "precision",
+    type=click.Choice(["bf16", "fp8", "int8", "int4"]),
+    help="Of the frozen weights. int8 and int4 need bitsandbytes. [default: bf16 on a GPU, else float32]",
+)
+@click.option("--checkpointing", is_flag=True, help="Much less memory for half more work.")
 @at_commit
 @may_download
 @every_command
 def command(
-    setting: Setting, method: str, backbone: str, adapter: str | None, resume: bool, replace: bool, device: str, at: str | None,
-    choices: dict, preset: str | None, **values,
+    setting: Setting, method: str, backbone: str, adapter: str | None, resume: bool, replace: bool, device: str,
+    precision: str | None, checkpointing: bool, at: str | None, choices: dict, preset: str | None, **values,
 ) -> None:  # fmt: skip
     """Train an adapter on the reviews in the store. The backbone stays as it is.
 
@@ -75,14 +85,19 @@ def command(
       dep train --split unseen-users --adapter unseen
       dep train --adapter his-only --embeddings his
       dep train --preset dep-paper --backbone qwen2.5-1.5b
+      torchrun --nproc-per-node 2 -m depcli train --backbone qwen2.5-7b
     """
     from depcli import backbones
     from depcli.adapters.files import folder_of
     from depcli.personal.choices import Choices
     from depcli.store import Store
+    from depcli.training.hardware import Hardware
     from depcli.training.options import TrainOptions
     from depcli.training.run import train
+    from depcli.training.workers import launched_rank
 
+    speaks = launched_rank() == 0  # torchrun: the others work in silence
+    setting = setting if speaks else replaced(setting, offline=True, sink=Sink(quiet=True))
     sink = setting.sink
     store, found = Store.open(setting.profiles), backbones.find(backbone)
     default = found.name.rpartition("/")[2] + ("" if method == "dep" else f"-{method}")
@@ -91,21 +106,24 @@ def command(
         method=method, choices=Choices(**choices), **{name: value for name, value in values.items() if value is not None}
     )
     told = tell_preset(sink, preset, store=store, backbone=found)
-    agree_to_download(setting, found, "weights")
-    embedder = query_embedder(setting, store, [method], options.choices.retrieval)
+    if speaks:
+        agree_to_download(setting, found, "weights")
+    embedder = query_embedder(setting, store, [method], options.choices.retrieval) if speaks else None
     sink.note(f"adapter {folder.name} of {method} for the backbone {found.name}, in {folder}")
     tell_moment(sink, options.as_of)
     with sink.progress("training", "steps") as update:
         report = train(
             store=store, backbone=found, folder=folder, options=options, resume=resume, replace=replace, offline=setting.offline,
-            device=device, at=at, embedder=embedder, on_event=lambda event: show_event(sink, update, event),
+            hardware=Hardware(device, precision, checkpointing), at=at, embedder=embedder,
+            on_event=lambda event: show_event(sink, update, event),
         )  # fmt: skip
     document = {
         "adapter": folder.name, "method": method, "folder": str(folder), "train_reviews": report.train_reviews,
         "validation_reviews": report.validation_reviews, "parameters": report.parameters, "best_epoch": report.best_epoch,
         "validation_losses": report.losses, "seconds": report.seconds, "config": report.config, **told,
     }  # fmt: skip
-    sink.result(document, lambda: _show(sink, document))
+    if speaks:
+        sink.result(document, lambda: _show(sink, document))
 
 
 def show_event(sink, update, event: dict) -> None:

@@ -63,13 +63,12 @@ def restore(folder: Path, settings: dict, adapter, optimizer) -> tuple[Progress,
         )
     adapter.load_state_dict(state["adapter"])
     optimizer.load_state_dict(state["optimizer"])
-    progress = Progress(**state["progress"])
-    _keep_metrics(folder / METRICS, progress)
-    return progress, state["best"]
+    return Progress(**state["progress"]), state["best"]
 
 
-def _keep_metrics(path: Path, progress: Progress) -> None:
+def keep_metrics(folder: Path, progress: Progress) -> None:
     """Keep the lines up to the checkpoint; steps and validations after it will be made again."""
+    path = folder / METRICS
     lines = path.read_text().splitlines() if path.exists() else []
     kept = []
     for line in lines:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -10,24 +11,32 @@ from pathlib import Path
 import torch
 
 from depcli.adapters.files import METRICS
+from depcli.errors import DepError
 from depcli.interrupts import uninterrupted
 from depcli.training import checkpoints
+from depcli.training.budget import Budget
 from depcli.training.checkpoints import Progress
 from depcli.training.examples import Example, epoch_batches
 from depcli.training.options import TrainOptions
 from depcli.training.step import backward
+from depcli.training.workers import Workers
 
 _CHECKPOINT_SECONDS = 60.0
 
 
 class Loop:
-    """Trains `adapter` on `examples`. `validate(adapter)` returns {"score": higher is better, ...} once per epoch."""
+    """Trains `adapter` on `examples`. `validate(adapter)` returns {"score": higher is better, ...} once per epoch. Of several
+    workers, all run this; the first one writes."""
 
-    def __init__(self, model, adapter, examples: Sequence[Example], options: TrainOptions, *, rate: float, micro_tokens: int,
-                 validate: Callable[[object], dict], folder: Path, settings: dict, on_event: Callable[[dict], None]):  # fmt: skip
+    def __init__(
+        self, model, adapter, examples: Sequence[Example], options: TrainOptions, *, rate: float, budget: Budget,
+        validate: Callable[[object], dict], folder: Path, settings: dict, on_event: Callable[[dict], None],
+        workers: Workers | None = None,
+    ):  # fmt: skip
         self.model, self.adapter, self.examples, self.options = model, adapter, examples, options
-        self.rate, self.micro_tokens, self.validate = rate, micro_tokens, validate
+        self.rate, self.budget, self.validate = rate, budget, validate
         self.folder, self.settings, self.on_event = folder, settings, on_event
+        self.workers = workers or Workers()
         self.lengths = [len(example.encoded.ids) for example in examples]
         self.steps_per_epoch = -(-len(examples) // options.batch_size)
         self.total_steps = options.epochs * self.steps_per_epoch
@@ -36,16 +45,20 @@ class Loop:
 
     def resume(self) -> None:
         self.progress, self.best = checkpoints.restore(self.folder, self.settings, self.adapter, self.optimizer)
+        if self.workers.is_first:
+            checkpoints.keep_metrics(self.folder, self.progress)
+        self.workers.wait()  # before the first one writes again what the others read
 
     def run(self) -> Progress:
         """Train to the last epoch or until validation stops improving; the adapter then holds the best weights.
 
-        Interrupted by Ctrl-C it saves where it stands first; killed, it goes on from the last checkpoint.
+        Interrupted by Ctrl-C, out of memory or left alone by another worker, it saves where it stands first; killed, it goes on
+        from the last checkpoint.
         """
         progress, started, spent = self.progress, time.monotonic(), self.progress.seconds
         saved = started
         self.folder.mkdir(parents=True, exist_ok=True)
-        with open(self.folder / METRICS, "a", encoding="utf-8") as metrics:
+        with open(self.folder / METRICS if self.workers.is_first else os.devnull, "a", encoding="utf-8") as metrics:
 
             def record(event: dict) -> None:
                 metrics.write(json.dumps(event) + "\n")
@@ -73,8 +86,9 @@ class Loop:
                             saved = time.monotonic()
                     record({"step": progress.step, "epoch": progress.epoch, **self._validate()})  # the epoch that ended
                     self._save()
-            except KeyboardInterrupt:
-                self._save()
+            except (KeyboardInterrupt, DepError):  # whichever step was under way has changed nothing
+                with uninterrupted():
+                    self._save()
                 raise
         self.adapter.load_state_dict(self.best)
         return progress
@@ -84,13 +98,16 @@ class Loop:
         rate = self.rate * self._schedule(self.progress.step)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        terms = backward(self.model, self.adapter, batch, self.options.loss, self.micro_tokens)
+        terms = self.budget.spend(lambda tokens: self._backward(batch, tokens), batch)
         norm = torch.nn.utils.clip_grad_norm_(self.adapter.parameters(), self.options.max_grad_norm).item()
         self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
         self.progress.step += 1
         tokens = sum(len(example.encoded.ids) for example in batch)
         return {**terms, "grad_norm": norm, "learning_rate": rate, "tokens_per_second": tokens / (time.monotonic() - began)}
+
+    def _backward(self, batch: list[Example], micro_tokens: int) -> dict[str, float]:
+        self.optimizer.zero_grad(set_to_none=True)
+        return backward(self.model, self.adapter, batch, self.options.loss, micro_tokens, self.workers)
 
     def _schedule(self, step: int) -> float:
         """Linear warm-up over `warmup_ratio` of all steps, then linear decay to zero."""
@@ -119,4 +136,5 @@ class Loop:
         return self.progress.epoch - 1 - self.progress.best_epoch >= self.options.patience
 
     def _save(self) -> None:
-        checkpoints.save(self.folder, self.settings, self.progress, self.adapter, self.optimizer, self.best)
+        if self.workers.is_first:
+            checkpoints.save(self.folder, self.settings, self.progress, self.adapter, self.optimizer, self.best)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -15,6 +16,7 @@ from depcli.adapters import files, seen, trained_for
 from depcli.adapters.project import project
 from depcli.atomic import write_atomically
 from depcli.backbones.catalogue import Backbone
+from depcli.backbones.passes import checkpoint_layers
 from depcli.engines.transformers import TransformersEngine
 from depcli.errors import BadInput, DepError
 from depcli.evaluation import splits
@@ -26,11 +28,15 @@ from depcli.personal.prompts import PromptBuilder
 from depcli.personal.template import Template
 from depcli.records import Sampling
 from depcli.training import checkpoints
+from depcli.training.budget import Budget
 from depcli.training.card import write_card
+from depcli.training.estimate import estimate
 from depcli.training.examples import Example, make_examples
+from depcli.training.hardware import HERE, Hardware
 from depcli.training.loop import Loop
 from depcli.training.options import TrainOptions
-from depcli.training.step import mean_loss, review_losses
+from depcli.training.step import review_losses
+from depcli.training.workers import Workers, join
 
 # options whose chosen value is recorded instead
 _RESOLVED = {"learning_rate", "max_input_tokens", "max_target_tokens", "micro_tokens", "split", "template"}
@@ -52,21 +58,29 @@ class TrainReport:
 
 def train(
     *, store, backbone: Backbone, folder: Path, options: TrainOptions, resume: bool = False, replace: bool = False,
-    offline: bool = False, device: str = "auto", at: str | None = None, embedder=None,
+    offline: bool = False, hardware: Hardware = HERE, at: str | None = None, embedder=None,
     on_event: Callable[[dict], None] = lambda event: None,
 ) -> TrainReport:  # fmt: skip
     """Train an adapter into `folder`, on the newest commit or on the one that `at` names (id or number). Events are plain dicts:
-    {"note": text} or one step or validation. `embedder` is the store's, loaded if the method needs it.
+    {"note": text} or one step or validation. `embedder` is the store's, loaded if the method needs it. Started by torchrun, the
+    processes train together; the first one writes and has the events.
 
     Raises DepError when the folder is taken, Incompatible when a resumed run was started otherwise, BadInput when the
-    store has nothing to learn from.
+    store has nothing to learn from, OutOfMemory, WorkerLost.
     """
+    workers, device = join(hardware.device)
+    hardware = dataclasses.replace(hardware, device=device)
+    on_event = on_event if workers.is_first else lambda event: None
     _claim(folder, resume, replace)
     commit = at or (checkpoints.settings_of(folder)["store_commit"] if resume else None)
+    if workers.is_first:
+        backbones.weights_folder(backbone, offline=offline)  # what has to be fetched, one fetches
+    workers.wait()
     embedder = embedder or embedders.for_queries(
         [options.method], store, retrieval=options.choices.retrieval, offline=offline
     )  # fmt: skip
-    run = _Run(store, backbone, options, commit, offline=offline, device=device, embedder=embedder)
+    run = _Run(store, backbone, options, commit, offline=offline, hardware=hardware, workers=workers, on_event=on_event,
+               embedder=embedder)  # fmt: skip
     on_event({"note": f"learning rate {run.rate:g}: {run.rate_reason}"})
 
     learned = run.learned()
@@ -81,12 +95,14 @@ def train(
     on_event({"note": "validation loss of text alone: " + ", ".join(f"{name} {loss:.4f}" for name, loss in losses.items())})
 
     adapter = run.new_adapter(learned)
-    loop = Loop(run.model, adapter, learned, options, rate=run.rate, micro_tokens=run.micro_tokens, validate=run.scorer(checked),
-                folder=folder, settings=run.settings, on_event=on_event)  # fmt: skip
+    for note in run.plan(adapter, learned, checked):
+        on_event({"note": note})
+    loop = Loop(run.model, adapter, learned, options, rate=run.rate, budget=run.budget, validate=run.scorer(checked),
+                folder=folder, settings=run.settings, on_event=on_event, workers=workers)  # fmt: skip
     if resume:
         loop.resume()
         on_event({"note": f"going on after step {loop.progress.step} of {loop.total_steps}"})
-    else:
+    elif workers.is_first:
         shutil.rmtree(folder / files.CHECKPOINTS, ignore_errors=True)
         (folder / files.METRICS).unlink(missing_ok=True)
     progress = loop.run()
@@ -107,7 +123,8 @@ def train(
         "seconds": round(progress.seconds, 1),
         seen.KEY: seen.record(target.user_id for target in (*run.split.train, *targets)),
     }  # fmt: skip
-    _save(folder, run.template, adapter, config)
+    if workers.is_first:
+        _save(folder, run.template, adapter, config)
     return TrainReport(
         folder, len(learned), len(checked), config["parameters"], progress.best_epoch, losses, progress.seconds, config
     )
@@ -120,13 +137,16 @@ class _Run:
     """
 
     def __init__(
-        self, store, backbone: Backbone, options: TrainOptions, commit: str | None, *, offline: bool, device: str, embedder
+        self, store, backbone: Backbone, options: TrainOptions, commit: str | None, *, offline: bool, hardware: Hardware,
+        workers: Workers, on_event: Callable[[dict], None], embedder,
     ):  # fmt: skip
-        self.options, self.embedder = options, embedder
+        self.options, self.embedder, self.hardware, self.workers = options, embedder, hardware, workers
         self.snapshot = store.snapshot(at=commit, as_of=options.as_of)
         self.split = splits.make(self.snapshot, options.split, targets_per_user=options.targets_per_user)
         check_leakage(self.split)
-        self.model = backbones.load_model(backbone, device=device, offline=offline)
+        self.model = backbones.load_in(backbone, hardware.precision, device=hardware.device, offline=offline)
+        if hardware.checkpointing:
+            checkpoint_layers(self.model)
         self.tokenizer = backbones.load_tokenizer(backbone, offline=offline)
         self.weights_sha256 = backbones.weights_digest(self.model)
         self.template = Template(options.template or backbone.template)
@@ -136,7 +156,8 @@ class _Run:
         if self.max_target_tokens < 1:
             message = f"prompts of {self.max_input_tokens:,} tokens leave no room for a review: {backbone.name} holds {context:,}"
             raise BadInput(message, f"--max-input-tokens {context // 2}")
-        self.micro_tokens = options.micro_tokens or (32768 if self.model.device.type == "cuda" else 4096)
+        micro_tokens = options.micro_tokens or (32768 if self.model.device.type == "cuda" else 4096)
+        self.budget = Budget(micro_tokens, hardware, on_event)
         self.rate, self.rate_reason = options.rate_for(self.model.config.hidden_size)
         self.settings = {
             "backbone": backbones.fingerprint(backbone, self.model), "embedder": asdict(store.embedder),
@@ -144,6 +165,7 @@ class _Run:
             "store_commit": self.snapshot.commit.id, "split": _describe(self.split), "learning_rate": self.rate,
             "max_input_tokens": self.max_input_tokens, "max_target_tokens": self.max_target_tokens,
             **{key: value for key, value in asdict(options).items() if key not in _RESOLVED},
+            **({"backbone_precision": hardware.precision} if hardware.precision else {}),
         }  # fmt: skip
 
     def learned(self) -> list[Example]:
@@ -174,7 +196,7 @@ class _Run:
 
     def losses(self, adapter, examples: Sequence[Example]) -> tuple[np.ndarray, np.ndarray]:
         """(nats (n,), target tokens (n,)) of each example; `adapter` None for text alone."""
-        return review_losses(self.model, adapter, examples, self.micro_tokens)
+        return self.budget.spend(lambda tokens: review_losses(self.model, adapter, examples, tokens, self.workers), examples)
 
     def new_adapter(self, learned: Sequence[Example]) -> torch.nn.Module:
         """Untrained, the same for the same seed and the same examples to learn from."""
@@ -184,6 +206,12 @@ class _Run:
         made.fit(example.slots for example in learned)
         return made.to(self.model.device)
 
+    def plan(self, adapter, learned: Sequence[Example], checked: Sequence[Example]) -> list[str]:
+        """What the training will take, as one reads it; its passes are made small enough to fit."""
+        share = estimate(self.model, adapter, learned, checked, self.options.epochs, self.budget.micro_tokens, self.hardware)
+        self.budget.micro_tokens = share.micro_tokens
+        return share.notes(self.hardware, self.workers.count)
+
     def scorer(self, checked: Sequence[Example]) -> Callable[[torch.nn.Module], dict]:
         """What is measured after each epoch, on the validation examples: the loss, and METEOR when it decides."""
         if self.options.select_by == "loss":
@@ -192,18 +220,18 @@ class _Run:
         return lambda adapter: self._score_by_meteor(adapter, checked)
 
     def _score_by_loss(self, adapter, checked: Sequence[Example]) -> dict:
-        loss = mean_loss(self.model, adapter, checked, self.micro_tokens)
+        loss = _per_token(*self.losses(adapter, checked))
         return {"score": -loss, "loss": loss}
 
     def _score_by_meteor(self, adapter, checked: Sequence[Example]) -> dict:
         engine = TransformersEngine(self.model, self.tokenizer, "the backbone")
         longest = max(len(example.encoded.ids) - example.encoded.targets for example in checked)
         room = min(self.max_target_tokens, engine.context - longest)
-        requests = (
-            (project(adapter, example.prompt), Sampling(max_new_tokens=room, seed=i)) for i, example in enumerate(checked)
-        )
+        mine = self.workers.share([len(example.encoded.ids) for example in checked])
+        requests = ((project(adapter, checked[i].prompt), Sampling(max_new_tokens=room, seed=i)) for i in mine)
         texts = [completion.text for completion in engine.generate(requests)]
-        score = meteor_mean(texts, [example.answer for example in checked])
+        written = dict(self.workers.gather(list(zip(mine, texts, strict=True))))
+        score = meteor_mean([written[i] for i in range(len(checked))], [example.answer for example in checked])
         return {**self._score_by_loss(adapter, checked), "score": score, "meteor": score}
 
 

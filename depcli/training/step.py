@@ -10,16 +10,21 @@ import torch
 from depcli.adapters.dep import DepLoss
 from depcli.backbones.sequence import micro_batches, target_losses
 from depcli.training.examples import Example
+from depcli.training.workers import Workers
 
 
-def backward(model, adapter, batch: Sequence[Example], weights: DepLoss, micro_tokens: int) -> dict[str, float]:
+def backward(
+    model, adapter, batch: Sequence[Example], weights: DepLoss, micro_tokens: int, workers: Workers | None = None
+) -> dict[str, float]:
     """Add the gradients of L_gen and of the adapter's penalty (for DEP lambda * (L_recon + gamma * L_sparse)) over `batch` to the
     adapter; return the terms.
 
     L_gen is the mean over all target tokens of the batch. The adapter runs once for the whole batch, so the mean
     activations of the sparsity term are those of the batch too; the backbone runs in passes of `micro_tokens` that each
-    add to the gradient of the soft tokens. How the batch is cut into passes therefore changes nothing but memory.
+    add to the gradient of the soft tokens. How the batch is cut into passes, and who of the workers does which, therefore
+    changes nothing but memory and time.
     """
+    workers = workers or Workers()
     slots = [slot for example in batch for slot in example.slots]
     rows, seen = adapter(slots)
     soft = rows.detach().requires_grad_()
@@ -27,13 +32,17 @@ def backward(model, adapter, batch: Sequence[Example], weights: DepLoss, micro_t
     for example in batch:
         starts.append(starts[-1] + len(example.slots))
     targets = sum(example.encoded.targets for example in batch)
+    soft.grad = torch.zeros_like(soft)
     generation = 0.0
-    for positions in micro_batches([len(example.encoded.ids) for example in batch], micro_tokens):
+    lengths = [len(example.encoded.ids) for example in batch]
+    for positions in shared_passes(lengths, micro_tokens, workers):
         part = torch.cat([soft[starts[i] : starts[i + 1]] for i in positions])
         loss = target_losses(model, [batch[i].encoded for i in positions], part).sum() / targets
         if part.numel():
             loss.backward()
         generation += loss.item()
+    workers.add_up(soft.grad)
+    generation = sum(workers.gather([generation]))
     penalty, terms = adapter.penalty(seen, weights)
     added = [] if penalty is None else [penalty]
     torch.autograd.backward([rows, *added], [soft.grad, *(None for _ in added)])
@@ -42,20 +51,30 @@ def backward(model, adapter, batch: Sequence[Example], weights: DepLoss, micro_t
 
 
 @torch.no_grad()
-def review_losses(model, adapter, examples: Sequence[Example], micro_tokens: int) -> tuple[np.ndarray, np.ndarray]:
+def review_losses(
+    model, adapter, examples: Sequence[Example], micro_tokens: int, workers: Workers | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Summed cross-entropy (n,) in nats and number of target tokens (n,) of each example; `adapter` None for text alone."""
+    workers = workers or Workers()
     nats = np.zeros(len(examples))
-    for positions in micro_batches([len(example.encoded.ids) for example in examples], micro_tokens):
+    for positions in shared_passes([len(example.encoded.ids) for example in examples], micro_tokens, workers):
         chosen = [examples[i] for i in positions]
         slots = [slot for example in chosen for slot in example.slots]
         rows = adapter(slots)[0] if slots else None
         losses = target_losses(model, [example.encoded for example in chosen], rows)
         pieces = losses.split([example.encoded.targets for example in chosen])
         nats[positions] = [piece.sum().item() for piece in pieces]
+    nats = sum(workers.gather([nats]))  # each has zeros where another was at work
     return nats, np.array([example.encoded.targets for example in examples])
 
 
-def mean_loss(model, adapter, examples: Sequence[Example], micro_tokens: int) -> float:
+def shared_passes(lengths: Sequence[int], micro_tokens: int, workers: Workers) -> list[list[int]]:
+    """Positions of this worker's share, in passes of `micro_tokens` padded tokens."""
+    mine = workers.share(lengths)
+    return [[mine[i] for i in positions] for positions in micro_batches([lengths[i] for i in mine], micro_tokens)]
+
+
+def mean_loss(model, adapter, examples: Sequence[Example], micro_tokens: int, workers: Workers | None = None) -> float:
     """Mean cross-entropy per target token over `examples`, in nats."""
-    nats, tokens = review_losses(model, adapter, examples, micro_tokens)
+    nats, tokens = review_losses(model, adapter, examples, micro_tokens, workers)
     return float(nats.sum() / tokens.sum())

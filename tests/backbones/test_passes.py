@@ -13,8 +13,10 @@ from depcli.backbones.sequence import Encoded, target_losses
 from depcli.errors import Incompatible
 
 V, H = 97, 32
-SIZES = {"vocab_size": V, "hidden_size": H, "intermediate_size": 48, "num_hidden_layers": 3, "num_attention_heads": 4,
-         "num_key_value_heads": 2, "max_position_embeddings": 256, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}  # fmt: skip
+SIZES = {
+    "vocab_size": V, "hidden_size": H, "intermediate_size": 48, "num_hidden_layers": 3, "num_attention_heads": 4,
+    "num_key_value_heads": 2, "max_position_embeddings": 256, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2,
+}  # fmt: skip
 ARCHITECTURES = {
     "qwen2": {},
     "llama": {"tie_word_embeddings": True},

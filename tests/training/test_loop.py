@@ -7,6 +7,7 @@ import torch
 
 from depcli.errors import Incompatible
 from depcli.training import checkpoints
+from depcli.training.budget import Budget
 from depcli.training.loop import Loop
 from depcli.training.options import TrainOptions
 from depcli.training.step import mean_loss
@@ -28,6 +29,7 @@ def run(
     resume=False,
     options=OPTIONS,
     validate=None,
+    budget=None,
 ):
     model, tokenizer = parts
     examples, adapter, steps = make_examples(tokenizer), new_adapter(), 0
@@ -42,8 +44,8 @@ def run(
         value = mean_loss(model, adapter, examples, 500)
         return {"score": -value, "loss": value}
 
-    loop = Loop(model, adapter, examples, options, rate=1e-2, micro_tokens=500, validate=validate or loss, folder=folder,
-                settings={"epochs": options.epochs, "seed": options.seed}, on_event=on_event)  # fmt: skip
+    loop = Loop(model, adapter, examples, options, rate=1e-2, budget=budget or Budget(500), validate=validate or loss,
+                folder=folder, settings={"epochs": options.epochs, "seed": options.seed}, on_event=on_event)  # fmt: skip
     if resume:
         loop.resume()
     return loop.run(), adapter

@@ -1,0 +1,52 @@
+"""A frozen backbone in fewer bits than its file has."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+from depcli.backbones.catalogue import Backbone
+from depcli.backbones.load import load_model, torch_device
+from depcli.errors import MissingDependency
+
+PRECISIONS = ("bf16", "fp8", "int8", "int4")
+_FP8_SINCE = (8, 9)  # compute capability: Ada and Hopper
+
+
+def load_in(backbone: Backbone, precision: str | None, *, device: str = "auto", offline: bool = False):
+    """The model as `load_model` gives it (`precision` None), or with the weights of its layers in bf16, fp8, int8 or int4; the
+    embeddings and the head stay in 16 bits. int8 and int4 (nf4) are those of bitsandbytes.
+
+    Raises MissingDependency where the package or the units are missing, and what load_model raises.
+    """
+    if precision is None:
+        return load_model(backbone, device=device, offline=offline)
+    where = torch_device(device)
+    if precision in ("int8", "int4"):
+        return load_model(backbone, device=device, dtype="bfloat16", offline=offline, quantization=_bitsandbytes(precision))
+    if precision == "fp8":
+        _check_fp8(where)
+    model = load_model(backbone, device=device, dtype="bfloat16", offline=offline)
+    if precision == "fp8":
+        from depcli.backbones.fp8 import to_fp8
+
+        to_fp8(model, model.get_output_embeddings())
+    return model
+
+
+def _check_fp8(where) -> None:
+    import torch
+
+    if where.type == "cuda" and torch.cuda.get_device_capability(where) < _FP8_SINCE:
+        name = torch.cuda.get_device_name(where)
+        raise MissingDependency(f"{name} has no 8-bit floating point", "--backbone-precision int8 (less memory) or bf16")
+
+
+def _bitsandbytes(precision: str):
+    if find_spec("bitsandbytes") is None:
+        raise MissingDependency(f"{precision} weights need bitsandbytes", "pip install bitsandbytes")
+    import torch
+    from transformers import BitsAndBytesConfig
+
+    if precision == "int8":
+        return BitsAndBytesConfig(load_in_8bit=True)
+    return BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.bfloat16)

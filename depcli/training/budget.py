@@ -1,0 +1,38 @@
+"""How much goes through the backbone at once, and what happens when that is too much."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+import torch
+
+from depcli.training.examples import Example
+from depcli.training.hardware import HERE, Hardware, OutOfMemory, is_out_of_memory
+
+T = TypeVar("T")
+
+
+class Budget:
+    """`micro_tokens` padded tokens in one pass. Out of memory, they are halved and the work is done again: the same numbers."""
+
+    def __init__(
+        self, micro_tokens: int, hardware: Hardware = HERE, on_event: Callable[[dict], None] = lambda event: None
+    ):  # fmt: skip
+        self.micro_tokens, self.hardware, self.on_event = micro_tokens, hardware, on_event
+
+    def spend(self, work: Callable[[int], T], examples: Sequence[Example]) -> T:
+        """What `work(micro_tokens)` makes of these examples. Raises OutOfMemory when one of them alone is too much."""
+        longest = max(len(example.encoded.ids) for example in examples)
+        while True:
+            try:
+                return work(self.micro_tokens)
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                if self.micro_tokens <= longest:
+                    raise OutOfMemory(self.hardware, longest) from error
+            self.micro_tokens = max(longest, self.micro_tokens // 2)
+            self.on_event({"note": f"out of memory: going on with {self.micro_tokens:,} tokens at a time"})
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()

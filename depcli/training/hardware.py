@@ -1,0 +1,63 @@
+"""What a training runs on, and how it spends memory there. None of it but `precision` changes what comes out."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+import torch
+
+from depcli.errors import DepError
+
+_MIB = 1 << 20
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """`precision` of the frozen backbone: see backbones.precision; None: bfloat16 on a GPU, float32 elsewhere."""
+
+    device: str = "auto"
+    precision: str | None = None
+    checkpointing: bool = False
+
+    def what_needs_less(self) -> str:
+        """Options that lower the need for memory and are not in use yet."""
+        less = [] if self.checkpointing else ["--checkpointing (half more work)"]
+        if self.precision not in ("int8", "int4"):
+            less.append("--backbone-precision int8 or int4")
+        return " or ".join([*less, "a lower --max-input-tokens or --history, in a new training"])
+
+
+HERE = Hardware()
+
+
+class OutOfMemory(DepError):
+    """A pass through the backbone does not fit, even with one review in it."""
+
+    def __init__(self, hardware: Hardware, tokens: int):
+        super().__init__(
+            f"out of memory with one review of {tokens:,} tokens at a time; the checkpoint holds every step before it",
+            f"go on with --resume and {hardware.what_needs_less()}",
+        )
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an allocation failed, on a GPU or on a CPU (for which torch has no class of its own)."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
+
+
+def free_memory(device: torch.device) -> int | None:
+    """Bytes that this process may still take on the device; workers of one machine share its memory. None: not known."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    try:
+        with open("/proc/meminfo") as file:
+            available = next(int(line.split()[1]) * 1024 for line in file if line.startswith("MemAvailable:"))
+    except (OSError, StopIteration):
+        return None
+    return available // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+
+
+def mib(size: float) -> str:
+    """A size as one reads it."""
+    return f"{size / _MIB:,.0f} MiB" if size < 10 * 1024 * _MIB else f"{size / _MIB / 1024:,.1f} GiB"
