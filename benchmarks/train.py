@@ -1,6 +1,6 @@
 """Training speed: this project's batches against the authors' layout, re-created, on one backbone, data and machine.
 
-    python benchmarks/train.py REVIEWS ITEMS [--backbone mini]        real reviews
+    python benchmarks/train.py REVIEWS ITEMS [--backbone mini]        real reviews; or --profiles STORE
     python benchmarks/train.py --shape qwen2.5-7b [--precision fp8]   random weights, made-up samples of the paper's lengths
 
 The authors' layout: one review at a time, padded to a fixed 5,121 positions, logits at every position. Both sides see the
@@ -81,6 +81,7 @@ class Clock:
 @click.argument("reviews", required=False)
 @click.argument("items", required=False)
 @click.option("--backbone", default="mini", show_default=True)
+@click.option("--profiles", help="A store with minilm's vectors to take the reviews from, instead of REVIEWS ITEMS.")
 @click.option("--shape", type=click.Choice(list(SHAPES)), help="Random weights of this shape, samples of the paper's lengths.")
 @click.option("--scale", default=1.0, show_default=True, help="Of the paper's lengths, with --shape; the authors' padding too.")
 @click.option("--samples", default=64, show_default=True, help="Reviews per measured run of this project's side.")
@@ -90,7 +91,21 @@ class Clock:
 @click.option("--checkpointing", is_flag=True)
 @click.option("--device", default="auto", show_default=True)
 @click.option("--json", "json_path", help="Write the figures to this file.")
-def main(reviews, items, backbone, shape, scale, samples, authors_samples, rounds, precision, checkpointing, device, json_path):
+def main(
+    reviews,
+    items,
+    backbone,
+    profiles,
+    shape,
+    scale,
+    samples,
+    authors_samples,
+    rounds,
+    precision,
+    checkpointing,
+    device,
+    json_path,
+):
     where = torch_device(device)
     if shape:
         theirs, model = random_backbone(shape, where), random_backbone(shape, where)
@@ -101,7 +116,11 @@ def main(reviews, items, backbone, shape, scale, samples, authors_samples, round
     else:
         spec = backbones.find(backbone)
         theirs, model = (backbones.load_model(spec, device=device, offline=True) for _ in range(2))
-        examples = real_samples(spec, reviews, items, samples)
+        tokenizer = backbones.load_tokenizer(spec, offline=True)
+        if profiles:
+            examples = samples_of(Store.open(profiles), spec, tokenizer, samples)
+        else:
+            examples = real_samples(spec, tokenizer, reviews, items, samples)
         adapter = DepAdapter(DepShape(384, 192, model.config.hidden_size, 1.0)).to(where)
     if checkpointing:
         checkpoint_layers(model)
@@ -203,9 +222,8 @@ def _work(shape: Shape, example: Example) -> float:
     return shape.operations(len(encoded.ids), int(encoded.soft[0]), encoded.targets, backward=True)
 
 
-def real_samples(spec, reviews: str, items: str, samples: int) -> list[Example]:
+def real_samples(spec, tokenizer, reviews: str, items: str, samples: int) -> list[Example]:
     """Training examples of the users with the longest histories, vectors from the offline embedder."""
-    tokenizer = backbones.load_tokenizer(spec, offline=True)
     with tempfile.TemporaryDirectory() as folder:
         embedder = embedders.load("minilm", offline=True)
         store = Store.create(folder, embedder.identity)
@@ -228,8 +246,8 @@ def samples_of(store: Store, spec, tokenizer, samples: int) -> list[Example]:
         lambda text: len(tokenizer(text, add_special_tokens=False)["input_ids"]),
         max_input_tokens=spec.max_input_tokens, held_out=split.held_out,
     )  # fmt: skip
-    examples = make_examples(builder, tokenizer, pairs_of(split.train, snapshot), 2048)
-    return [example for example in examples if example.slots][:samples]
+    examples = make_examples(builder, tokenizer, pairs_of(split.train[:samples], snapshot), 2048)
+    return [example for example in examples if example.slots]
 
 
 if __name__ == "__main__":

@@ -3,19 +3,51 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+if TYPE_CHECKING:
+    import torch
+
+CPU_TOKENS, GPU_TOKENS = 4096, 65536  # positions of a batch, padding included
+
 
 def encode_by_length(
-    texts: Sequence[str], encode: Callable[[list[str]], np.ndarray], dimension: int, batch_size: int
-) -> np.ndarray:
-    """(n, dimension) float32 from `encode`, called on batches of `batch_size` texts sorted by length (little padding)."""
+    texts: Sequence[str], tokenizer, encode: Callable[[torch.Tensor, torch.Tensor | None], np.ndarray], dimension: int, *,
+    max_tokens: int, batch_tokens: int = CPU_TOKENS,
+) -> np.ndarray:  # fmt: skip
+    """(n, dimension) float32 from `encode(ids (B, T) int64, mask (B, T) int64 or None)`: None where nothing is padded.
+
+    All texts are tokenized at once, cut at `max_tokens`, sorted by their number of tokens, and batched to at most
+    `batch_tokens` padded positions: next to no padding, whatever the lengths.
+    """
     vectors = np.empty((len(texts), dimension), np.float32)
-    order = sorted(range(len(texts)), key=lambda i: len(texts[i]), reverse=True)
-    for start in range(0, len(order), batch_size):
-        rows = order[start : start + batch_size]
-        vectors[rows] = encode([texts[i] for i in rows])
+    if not len(texts):
+        return vectors
+    rows = tokenizer(list(texts), truncation=True, max_length=max_tokens, return_attention_mask=False)["input_ids"]
+    for batch in batches_of([len(row) for row in rows], batch_tokens):
+        vectors[batch] = encode(*padded([rows[i] for i in batch], tokenizer.pad_token_id))
     if not np.isfinite(vectors).all():
         raise FloatingPointError("the embedder returned a vector that is not finite")
     return vectors
+
+
+def batches_of(lengths: Sequence[int], batch_tokens: int) -> list[list[int]]:
+    """Positions, the longest first, in batches of at most `batch_tokens` padded tokens (a longer one goes alone)."""
+    order, batches = sorted(range(len(lengths)), key=lambda i: -lengths[i]), []
+    while order:
+        count = max(1, batch_tokens // max(1, lengths[order[0]]))
+        batches.append(order[:count])
+        order = order[count:]
+    return batches
+
+
+def padded(rows: Sequence[Sequence[int]], pad: int) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """(ids (B, T), mask (B, T) or None when all are of one length), padded to the right; the first row is the longest."""
+    import torch
+
+    width = len(rows[0])
+    ids = torch.tensor([[*row, *[pad] * (width - len(row))] for row in rows])
+    lengths = torch.tensor([len(row) for row in rows])
+    return ids, None if (lengths == width).all() else (torch.arange(width) < lengths[:, None]).long()

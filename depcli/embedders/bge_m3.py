@@ -1,4 +1,7 @@
-"""BAAI/bge-m3 through FlagEmbedding: 1024-d dense CLS vectors, unit norm; float32 on a CPU, half precision on a GPU."""
+"""BAAI/bge-m3: 1024-d dense CLS vectors, unit norm; float32 on a CPU, half precision on a GPU.
+
+Its encoder is called directly. FlagEmbedding gives the same vectors, but passes the first batch of every call twice.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from depcli.embedders.batching import encode_by_length
+from depcli.backbones.load import without_progress_bars
+from depcli.embedders.batching import CPU_TOKENS, GPU_TOKENS, encode_by_length
 from depcli.records import EmbedderIdentity
 
 REPOSITORY = "BAAI/bge-m3"
@@ -65,17 +69,30 @@ class BgeM3:
     def encode(self, texts: Sequence[str]) -> np.ndarray:
         """Unit rows (n, d) float32."""
         if self._model is None:
-            import torch
-            from FlagEmbedding import BGEM3FlagModel
+            self._load()
+        return encode_by_length(
+            texts, self._tokenizer, self._cls, self.identity.dimension, max_tokens=self._max_tokens,
+            batch_tokens=CPU_TOKENS if self._model.device.type == "cpu" else GPU_TOKENS,
+        )  # fmt: skip
 
-            gpu = torch.cuda.is_available()
-            self._model = BGEM3FlagModel(
-                self._folder, use_fp16=gpu, devices="cuda:0" if gpu else "cpu", normalize_embeddings=True
+    def _load(self) -> None:
+        import torch
+        from transformers import AutoModel, AutoTokenizer
+
+        gpu = torch.cuda.is_available()
+        self._tokenizer = AutoTokenizer.from_pretrained(self._folder)
+        self._max_tokens = min(_MAX_TOKENS, self._tokenizer.model_max_length)
+        with without_progress_bars():
+            model = AutoModel.from_pretrained(
+                self._folder, dtype=torch.float16 if gpu else torch.float32, attn_implementation="sdpa", add_pooling_layer=False
             )
-            self._max_tokens = min(_MAX_TOKENS, self._model.tokenizer.model_max_length)
-        return encode_by_length(texts, self._encode_batch, self.identity.dimension, batch_size=16)
+        self._model = model.eval().to("cuda" if gpu else "cpu")
 
-    def _encode_batch(self, texts: list[str]) -> np.ndarray:
-        dense = self._model.encode(texts, batch_size=len(texts), max_length=self._max_tokens)["dense_vecs"]
-        rows = np.asarray(dense, np.float32)
-        return rows / np.linalg.norm(rows, axis=1, keepdims=True)  # half precision leaves the norm a little off
+    def _cls(self, ids, mask) -> np.ndarray:
+        import torch
+
+        device = self._model.device
+        with torch.inference_mode():
+            states = self._model(ids.to(device), attention_mask=None if mask is None else mask.to(device)).last_hidden_state
+        rows = states[:, 0].float().cpu().numpy()
+        return rows / np.linalg.norm(rows, axis=1, keepdims=True)

@@ -48,14 +48,17 @@ class MiniLM:
             self._tokenizer = AutoTokenizer.from_pretrained(model_path())
             self._model = AutoModel.from_pretrained(model_path()).eval()
         d = self.identity.dimension
-        rows = encode_by_length(texts, lambda batch: self._means(batch, layers), len(layers) * d, batch_size=16)
+        rows = encode_by_length(
+            texts, self._tokenizer, lambda ids, mask: self._means(ids, mask, layers), len(layers) * d, max_tokens=_MAX_TOKENS
+        )  # fmt: skip
         return rows.reshape(len(texts), len(layers), d)
 
-    def _means(self, texts: list[str], layers: Sequence[int]) -> np.ndarray:
+    def _means(self, ids, mask, layers: Sequence[int]) -> np.ndarray:
         import torch
 
-        inputs = self._tokenizer(texts, padding=True, truncation=True, max_length=_MAX_TOKENS, return_tensors="pt")
         with torch.inference_mode():
-            hidden = self._model(**inputs, output_hidden_states=True).hidden_states
-            mask = inputs["attention_mask"].unsqueeze(-1).to(hidden[0].dtype)
-            return torch.cat([(hidden[layer] * mask).sum(1) / mask.sum(1) for layer in layers], dim=1).numpy()
+            hidden = self._model(ids, attention_mask=mask, output_hidden_states=True).hidden_states
+            if mask is None:
+                return torch.cat([hidden[layer].mean(1) for layer in layers], dim=1).numpy()
+            weights = mask.unsqueeze(-1).to(hidden[0].dtype)
+            return torch.cat([(hidden[layer] * weights).sum(1) / weights.sum(1) for layer in layers], dim=1).numpy()

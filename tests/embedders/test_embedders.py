@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from depcli import embedders
-from depcli.embedders.batching import encode_by_length
+from depcli.embedders.batching import batches_of, encode_by_length
 from depcli.errors import Incompatible, NeedsNetwork, NotFound
 from depcli.records import EmbedderIdentity
 
@@ -103,21 +103,42 @@ def test_bge_m3_is_the_normalised_cls_vector(bge_folder):
     assert embedder.identity == embedders.load(str(bge_folder), offline=True).identity
 
 
+class Letters:
+    """A token for each letter, as a tokenizer gives them."""
+
+    pad_token_id = 0
+
+    def __call__(self, texts, truncation, max_length, return_attention_mask):
+        return {"input_ids": [[ord(letter) for letter in text][:max_length] for text in texts]}
+
+
 def test_batches_are_grouped_by_length_and_come_back_in_order():
     seen = []
 
-    def encode(texts):
-        seen.append([len(text) for text in texts])
-        return np.array([[len(text)] for text in texts], np.float32)
+    def encode(ids, mask):
+        real = mask.sum(1) if mask is not None else [ids.shape[1]] * len(ids)
+        seen.append([int(n) for n in real])
+        assert mask is None or ((ids == 0) == (mask == 0)).all()
+        return np.array([[n] for n in seen[-1]], np.float32)
 
-    texts = ["a" * n for n in (5, 1, 9, 3, 7)]
-    assert encode_by_length(texts, encode, 1, 2)[:, 0].tolist() == [5, 1, 9, 3, 7]
-    assert seen == [[9, 7], [5, 3], [1]]
+    texts = ["a" * n for n in (5, 1, 9, 3, 7, 3, 20)]
+    found = encode_by_length(texts, Letters(), encode, 1, max_tokens=12, batch_tokens=10)
+    assert found[:, 0].tolist() == [5, 1, 9, 3, 7, 3, 12]
+    assert seen == [[12], [9], [7], [5, 3], [3, 1]]
+
+
+def test_a_batch_holds_as_many_padded_tokens_as_it_may():
+    lengths = np.random.default_rng(0).integers(1, 300, 500).tolist()
+    batches = batches_of(lengths, 1000)
+    assert sorted(i for batch in batches for i in batch) == list(range(500))
+    assert all(len(batch) == 1 or max(lengths[i] for i in batch) * len(batch) <= 1000 for batch in batches)
+    padding = 1 - sum(lengths) / sum(max(lengths[i] for i in batch) * len(batch) for batch in batches)
+    assert padding < 0.02
 
 
 def test_vectors_that_are_not_finite_are_refused():
     with pytest.raises(FloatingPointError):
-        encode_by_length(["a"], lambda texts: np.array([[np.nan]], np.float32), 1, 2)
+        encode_by_length(["a"], Letters(), lambda ids, mask: np.array([[np.nan]], np.float32), 1, max_tokens=2)
 
 
 def test_the_choice_when_nothing_is_named(minilm):
