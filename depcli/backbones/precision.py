@@ -42,8 +42,9 @@ def _check_fp8(where) -> None:
 
 
 def _bitsandbytes(precision: str):
-    if find_spec("bitsandbytes") is None:
-        raise MissingDependency(f"{precision} weights need bitsandbytes", "pip install bitsandbytes")
+    missing = [name for name in ("bitsandbytes", "accelerate") if find_spec(name) is None]
+    if missing:
+        raise MissingDependency(f"{precision} weights need {' and '.join(missing)}", "pip install 'depcli[quantized]'")
     import torch
     from transformers import BitsAndBytesConfig
 
