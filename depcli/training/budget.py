@@ -23,7 +23,7 @@ class Budget:
 
     def spend(self, work: Callable[[int], T], examples: Sequence[Example]) -> T:
         """What `work(micro_tokens)` makes of these examples. Raises OutOfMemory when one of them alone is too much."""
-        longest = max(len(example.encoded.ids) for example in examples)
+        longest = max((len(example.encoded.ids) for example in examples), default=0)
         while True:
             try:
                 return work(self.micro_tokens)
