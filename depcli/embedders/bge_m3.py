@@ -1,6 +1,6 @@
 """BAAI/bge-m3: 1024-d dense CLS vectors, unit norm; float32 on a CPU, half precision on a GPU.
 
-Its encoder is called directly. FlagEmbedding gives the same vectors, but passes the first batch of every call twice.
+FlagEmbedding loads it. The encoder is called directly: FlagEmbedding's own `encode` passes the first batch of every call twice.
 """
 
 from __future__ import annotations
@@ -77,16 +77,15 @@ class BgeM3:
 
     def _load(self) -> None:
         import torch
-        from transformers import AutoModel, AutoTokenizer
+        from FlagEmbedding import BGEM3FlagModel
 
         gpu = torch.cuda.is_available()
-        self._tokenizer = AutoTokenizer.from_pretrained(self._folder)
-        self._max_tokens = min(_MAX_TOKENS, self._tokenizer.model_max_length)
         with without_progress_bars():
-            model = AutoModel.from_pretrained(
-                self._folder, dtype=torch.float16 if gpu else torch.float32, attn_implementation="sdpa", add_pooling_layer=False
-            )
-        self._model = model.eval().to("cuda" if gpu else "cpu")
+            loaded = BGEM3FlagModel(self._folder, use_fp16=gpu, devices="cuda:0" if gpu else "cpu")
+        self._tokenizer = loaded.tokenizer
+        self._max_tokens = min(_MAX_TOKENS, self._tokenizer.model_max_length)
+        encoder = loaded.model.model.eval()
+        self._model = encoder.half().to("cuda") if gpu else encoder.float()
 
     def _cls(self, ids, mask) -> np.ndarray:
         import torch
