@@ -100,6 +100,13 @@ def commits_in_use(profiles: Path) -> set[str]:
     return used
 
 
+def untestable(profiles: Path) -> set[str]:
+    """The names of the finished adapters whose commit cannot be read any more: what they have not seen is not known."""
+    there = {commit["id"] for commit in commit_documents(Store.open(profiles)) if commit["readable"]}
+    adapters = [_adapter(profiles / ADAPTERS / name, {}) for name in adapter_files.names(str(profiles))]
+    return {adapter["name"] for adapter in adapters if adapter.get("store_commit", "") not in {"", *there}}
+
+
 def _adapter(folder: Path, embedder: dict) -> dict:
     """One adapter; a folder that cannot be read says why under `problem`."""
     entry = {"name": folder.name, "bytes": _bytes_under(folder)}

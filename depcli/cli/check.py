@@ -29,6 +29,7 @@ def command(setting: Setting, mend: bool, no_wait: bool) -> int:
       dep check --profiles ~/profiles --json
     """
     from depcli import embedders
+    from depcli.cli.layout import count
     from depcli.store import Store
     from depcli.store.check import check
     from depcli.store.repair import repair
@@ -38,8 +39,13 @@ def command(setting: Setting, mend: bool, no_wait: bool) -> int:
     def on_wait(holder: str) -> None:
         sink.note(f"waiting for process {holder}, which is writing to the store")
 
-    if mend and (undone := Store.undo_cut_versions(setting.profiles, not no_wait, on_wait)):
-        sink.note(f"given up, since its file was cut short: what was written last ({undone} of the tables' versions)")
+    if mend:
+        rescued = Store.rescue(setting.profiles, not no_wait, on_wait)
+        if rescued.versions:
+            sink.note(f"given up, since its file was cut short: {count(rescued.versions, 'version')} of a table")
+        if rescued.sums:
+            sink.note("the item sums were gone and are added up anew: commits before this one cannot be read any more")
+            repaired["item_sums"] = 1
     store = Store.open(setting.profiles)
     with sink.progress("checking", "rows") as update:
 
@@ -48,7 +54,7 @@ def command(setting: Setting, mend: bool, no_wait: bool) -> int:
 
         report = check(store, show)
         if mend:
-            repaired = repair(
+            repaired |= repair(
                 store, report.findings, lambda: embedders.for_store(store.embedder, offline=setting.offline, ask=sink.ask),
                 wait=not no_wait, on_wait=on_wait,
             )  # fmt: skip

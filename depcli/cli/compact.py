@@ -19,7 +19,9 @@ def command(setting: Setting, keep: float, no_wait: bool) -> None:
     """Join small files, bring indexes up to date, and drop the data of old commits.
 
     The newest commit stays, however old it is, and so do the commits that adapters were trained on, with all after them.
-    --keep 0 keeps the newest one alone: adapters still write, but `dep eval` cannot test them on what they have not seen.
+    While recent commits stay the store may grow: what is joined is there twice, until they are older than DAYS and it is
+    compacted again. --keep 0 keeps the newest one alone: adapters still write, but `dep eval` cannot test those that were
+    trained on an earlier one, which are named.
 
     \b
     Examples:
@@ -27,24 +29,28 @@ def command(setting: Setting, keep: float, no_wait: bool) -> None:
       dep compact --keep 30
       dep compact --keep 0 --profiles ~/profiles
     """
-    from depcli.profiles import commits_in_use
+    from depcli.profiles import commits_in_use, untestable
     from depcli.store import Store
     from depcli.store.compact import compact
 
     sink, in_use = setting.sink, commits_in_use(setting.profiles) if keep else {}
-    with Store.open(setting.profiles).writer(
+    store, before = Store.open(setting.profiles), untestable(setting.profiles)
+    with store.writer(
         wait=not no_wait, on_wait=lambda holder: sink.note(f"waiting for process {holder}, which is writing to the store")
     ) as writer:
         done = compact(writer.tables, keep, in_use)
-    document = {"profiles": str(setting.profiles), "keep_days": keep, **asdict(done)}
+    lost = sorted(untestable(setting.profiles) - before)
+    document = {"profiles": str(setting.profiles), "keep_days": keep, **asdict(done), "untestable_adapters": lost}
     sink.result(document, lambda: _show(sink, document))
 
 
 def _show(sink, document: dict) -> None:
-    from depcli.cli.layout import size
+    from depcli.cli.layout import count, size
 
     before, after = size(document["bytes_before"]), size(document["bytes_after"])
     sink.line(f"{document['profiles']}: {before} before, {after} now")
-    sink.line(f"{document['dropped']:,} earlier commits dropped, {document['readable']:,} can be read")
+    sink.line(f"{count(document['dropped'], 'earlier commit')} dropped, {document['readable']:,} can be read")
+    if document["untestable_adapters"]:
+        sink.line(f"dep eval needs these adapters trained again: {', '.join(document['untestable_adapters'])}")
     if document["bytes_after"] > document["bytes_before"]:
         sink.note("what was joined is there twice, since recent commits need the pieces too: --keep 0 gives these commits up")

@@ -21,6 +21,7 @@ def command(setting: Setting, users: tuple[str, ...], items: tuple[str, ...], no
     Earlier commits would still show them, so these go too: --at reaches only what comes after, and `dep eval` needs adapters
     that were trained after it. What this command cannot reach is named: input files, adapters that were trained on these
     people, evaluations. Interrupted, it is finished by the same command, or by whatever writes to the store next.
+    Exit code 3 says that one of them is not in the store: erased before, or misspelt, and then nothing was removed.
 
     \b
     Examples:

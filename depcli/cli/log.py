@@ -9,30 +9,34 @@ from depcli.cli.options import Setting, every_command
 
 @click.command("log")
 @click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, metavar="N", help="The newest N commits.")
+@click.option("--all", "everything", is_flag=True, help="All commits.")
 @every_command
-def command(setting: Setting, limit: int) -> None:
+def command(setting: Setting, limit: int, everything: bool) -> None:
     """Show the commits of the store, newest first: when, what, how much, and from where.
 
     Commands take one with --at COMMIT and read the store as it was. The data of those marked gone were erased or compacted away.
-    --json has all commits, whatever --limit says.
+    --json has all commits in any case.
 
     \b
     Examples:
       dep log
-      dep log --limit 100
+      dep log --all
       dep log --json
     """
     from depcli.profiles import commit_documents
     from depcli.store import Store
 
     document = {"profiles": str(setting.profiles.resolve()), "commits": commit_documents(Store.open(setting.profiles))}
-    setting.sink.result(document, lambda: _show(setting.sink, document["commits"], limit))
+    log = document["commits"]
+    setting.sink.result(document, lambda: _show(setting.sink, log, len(log) if everything else limit))
 
 
 def _show(sink, commits: list[dict], limit: int) -> None:
+    from depcli.cli import layout
+
     show_commits(sink, commits[: -limit - 1 : -1])
     if len(commits) > limit:
-        sink.note(f"{len(commits) - limit:,} older ones: --limit {len(commits)}")
+        sink.note(f"{layout.count(len(commits) - limit, 'older commit')}: --all")
 
 
 def show_commits(sink, commits: list[dict]) -> None:
@@ -43,11 +47,15 @@ def show_commits(sink, commits: list[dict]) -> None:
     layout.table(sink, ("no.", "id", "when (UTC)", "what"), rows, flexible=3)
 
 
+_ONE = {"items": "item", "reviews_removed": "review_removed", "commits_dropped": "commit_dropped"}
+
+
 def _said(commit: dict) -> str:
     """What a commit did. Of the source the file name, which tells more than the folders before it."""
     changes = ", ".join(
-        f"{count:,} {what.replace('_', ' ')}" for what, count in commit["counts"].items() if _is_change(what, count)
-    )
+        f"{count:,} {_ONE.get(what, what) if count == 1 else what}".replace("_", " ")
+        for what, count in commit["counts"].items() if _is_change(what, count)
+    )  # fmt: skip
     said = commit["action"] + ("" if commit["readable"] else " (gone)") + (f": {changes}" if changes else "")
     source = commit["source"]
     return said + (f"; {source.rpartition('/')[2] or source}" if source else "")

@@ -25,6 +25,15 @@ class Setting:
     sink: Sink
 
 
+class Folder(click.Path):
+    """A folder that has a name. (For Python an empty one is the folder where one is.)"""
+
+    def convert(self, value, param, ctx):
+        if value == "":
+            self.fail("an empty name is no folder: name one, or '.' for this one, or leave the option out.", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 def every_command(function: Callable) -> Callable:
     """Add the shared options to a command; it gets a Setting as its first argument."""
 
@@ -42,7 +51,7 @@ def every_command(function: Callable) -> Callable:
 
 _SHARED = (
     click.option(
-        "--profiles", type=click.Path(path_type=Path), envvar="DEP_PROFILES", default="profiles", show_default="./profiles",
+        "--profiles", type=Folder(path_type=Path), envvar="DEP_PROFILES", default="profiles", show_default="./profiles",
         show_envvar=True, metavar="PATH", help="The store folder.",
     ),
     click.option("--offline", is_flag=True, help="Never touch the network (also: HF_HUB_OFFLINE=1)."),

@@ -48,9 +48,11 @@ def _show(sink, document: dict) -> None:
     sink.line()
     sink.heading("Adapters")
     if adapters:
-        layout.table(
-            sink, ("name", "backbone", "size", "validation loss", "note"), [_adapter(entry) for entry in adapters], flexible=4
-        )
+        layout.table(sink, ("name", "backbone", "size", "validation loss"), [_adapter(entry) for entry in adapters], flexible=3)
+        for entry in adapters:
+            if "problem" in entry:
+                for line in layout.paragraph(f"{entry['name']}: {entry['problem']}", lines=3):
+                    sink.line(line)
     else:
         sink.line("none yet: dep train makes one")
     for name in document["unfinished_adapters"]:
@@ -74,4 +76,4 @@ def _adapter(entry: dict) -> tuple[str, ...]:
     from depcli.cli.layout import size
 
     losses = ", ".join(f"{name} {loss:.3f}" for name, loss in entry.get("validation_losses", {}).items())
-    return entry["name"], entry.get("backbone", "-"), size(entry["bytes"]), losses or "-", entry.get("problem", "")
+    return entry["name"], entry.get("backbone", "-"), size(entry["bytes"]), losses or "-"

@@ -18,6 +18,7 @@ from depcli.errors import BadInput
 
 STDIN = "-"
 MAX_BYTES = 64 * 2**20  # of one line or element: no review is as long, and memory stays flat
+ENDLESS_BYTES = 2**30  # a line as long as this will not end: /dev/zero, a disk image, whatever it is
 _BLOCK_BYTES = 2**20
 _KEPT = "what stands before it was read; mend the file and run the same command again"
 _GZIP, _UTF16, _BOM = b"\x1f\x8b", (b"\xff\xfe", b"\xfe\xff"), b"\xef\xbb\xbf"
@@ -100,8 +101,13 @@ class Source:
         while line := self._read(self._stream.readline, MAX_BYTES, f"line {number}"):
             number += 1
             if len(line) == MAX_BYTES and not line.endswith(b"\n"):
+                length = len(line)
                 while line and not line.endswith(b"\n"):
                     line = self._read(self._stream.readline, MAX_BYTES, f"line {number}")
+                    length += len(line)
+                    if length > ENDLESS_BYTES:
+                        hint = "what stands before it was read; is it a file of reviews, one JSON object per line?"
+                        raise BadInput(f"{self.name}: line {number} goes on after {ENDLESS_BYTES // 2**20:,} MiB", hint)
                 yield number, None, f"longer than {MAX_BYTES // 2**20} MiB"
             elif line.strip():
                 yield number, *_decoded(line)

@@ -21,9 +21,9 @@ from depcli.store.failures import storage_errors
 from depcli.store.permissions import make_private, private
 from depcli.store.schema import COMMITS, DATA_TABLES
 from depcli.store.store import Store
+from depcli.store.whole import version_of
 
 _TRIES = 5
-_NEWEST_FIRST = 2**64 - 1  # manifests are named so that the newest version is listed first
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,11 @@ def backup(
             for source in _files_under(store.path / name):
                 copier.copy(source, folder / source.relative_to(store.path))
         make_private(folder)
-        counts = Store.open(folder).snapshot().counts()
+        try:
+            counts = Store.open(folder).snapshot().counts()
+        except DepError as error:
+            hint = f"look at what was to be copied: dep check --profiles {store.path}"
+            raise DepError(f"the copy of {store.path} cannot be read: {error.message}", hint) from error
         os.sync()
     return BackedUp(log[-1], counts, copier.bytes)
 
@@ -106,7 +110,7 @@ class _Copier:
     def table(self, source: Path, target: Path, newest: int | None = None) -> None:
         """Copy one table into the folder `target`: its versions up to `newest` (None: all) first, then what they may need, so
         that all of it is there whatever is added meanwhile."""
-        versions = [path for path in (source / "_versions").glob("*.manifest") if newest is None or _version(path) <= newest]
+        versions = [path for path in (source / "_versions").glob("*.manifest") if newest is None or version_of(path) <= newest]
         for path in (*versions, *(path for path in _files_under(source) if path.parent.name != "_versions")):
             self.copy(path, target / path.relative_to(source.parent))
 
@@ -124,10 +128,3 @@ def _files_under(folder: Path) -> Iterator[Path]:
     """Every file but LanceDB's temporary ones; a linked adapter counts as if it were here."""
     for place, _, names in os.walk(folder, followlinks=True):
         yield from (Path(place, name) for name in names if not name.startswith(".tmp"))
-
-
-def _version(manifest: Path) -> int:
-    if not manifest.stem.isdecimal():  # something else's copy of one
-        return 0
-    number = int(manifest.stem)
-    return _NEWEST_FIRST - number if number > _NEWEST_FIRST // 2 else number

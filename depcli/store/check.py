@@ -41,7 +41,7 @@ class CheckReport:
 
     @property
     def ok(self) -> bool:
-        return not self.findings
+        return not any(finding.harm for finding in self.findings)
 
 
 def check(store: Store, on_progress: Callable[[str, int, int], None] | None = None) -> CheckReport:
@@ -52,7 +52,7 @@ def check(store: Store, on_progress: Callable[[str, int, int], None] | None = No
     started = time.monotonic()
     log = store.log()
     run = _Run(store, log[-1], on_progress or (lambda what, done, total: None))
-    with run.part("commits"):
+    with run.part("commits", _CUT):
         run.checked |= {"commits": len(log), "table versions": 0}
         findings, notes, run.checked["table versions"] = lineage.check(store.folder, log)
         run.findings += findings
@@ -192,7 +192,7 @@ class _Run:
         for column in columns:
             self.checked["indexes"] = self.checked.get("indexes", 0) + 1
             if column not in there:
-                self.findings.append(Finding("indexes", f"{name} has no index on {column}: lookups are slow"))
+                self.findings.append(Finding("indexes", f"{name} has no index on {column}: lookups are slow", harm=False))
         step = max(1, table.count_rows() // _LOOKUPS)
         sample, at = [], 0
         for rows in lance.scan(table, columns):

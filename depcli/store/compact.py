@@ -49,11 +49,13 @@ def compact(tables: Tables, keep_days: float = KEEP_DAYS, needed: Collection[str
         if tables.changed or dropped:
             tables.commit("compact", "", {commits.DROPPED: len(dropped)} if dropped else {})
         left = commits.readable(tables.log)
+        tables.settle_commits()
         for name in DATA_TABLES:
             lance.prune(tables[name], _age(tables[name], left[0].versions[name]))
         lance.prune(tables.commits, timedelta(days=keep_days))  # no commit needs its old versions, but a reader may have one open
         lance.remove_temporary_files(tables.folder)
         make_private(tables.folder)
+        tables.disk.finish()
     return Compacted(before, _size(tables.folder), len(dropped), len(left))
 
 

@@ -7,7 +7,6 @@ A marker file, written before the commit, lets the next writer finish the cleani
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -19,7 +18,7 @@ import pyarrow.compute as pc
 
 from depcli.errors import NotFound
 from depcli.interrupts import uninterrupted
-from depcli.store import commits, lance, schema
+from depcli.store import commits, durable, lance, schema
 from depcli.store.failures import storage_errors
 from depcli.store.permissions import make_private
 from depcli.store.schema import INDEXED, ITEMS, REVIEWS, SUMS
@@ -80,18 +79,20 @@ def finish(tables: Tables) -> None:
             return
         number = marker.read_text("ascii").strip()
         if any(str(commit.number) == number and commit.action == "forget" for commit in tables.log):
+            tables.settle_commits()
             for table in tables.all:
                 lance.prune(table, timedelta(0))
             lance.remove_temporary_files(tables.folder)
             make_private(tables.folder)
+            tables.disk.finish()  # else a power cut could bring back what was removed, when nobody looks for it any more
         marker.unlink()
+        durable.flush([marker], tables.folder)
 
 
 def _mark(folder: Path, number: int) -> None:
-    with open(folder / _MARKER, "w", encoding="ascii") as file:
-        file.write(str(number))
-        file.flush()
-        os.fsync(file.fileno())
+    marker = folder / _MARKER
+    marker.write_text(str(number), "ascii")
+    durable.flush([marker], folder)
 
 
 def _known(table, asins: Collection[str]) -> list[str]:
@@ -103,7 +104,10 @@ def refuse_unknown(what: str, asked: Collection[str], known: Collection[str]) ->
     unknown = sorted(set(asked) - set(known))
     if unknown:
         names = ", ".join(map(repr, unknown))
-        raise NotFound(f"the store has no {what} {names}", "nothing was removed; ids are compared letter by letter")
+        raise NotFound(
+            f"the store has no {what} {names}",
+            "nothing was removed: erased before, or never there; ids are compared letter by letter",
+        )
 
 
 def _without(parts: Iterable[pa.Table], **leaving: Collection[str]) -> Iterator[pa.Table]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,13 +11,14 @@ from depcli.store import erase, lance
 from depcli.store.commits import Commit, of, readable
 from depcli.store.finding import BACKUP, Finding
 from depcli.store.schema import COMMITS, DATA_TABLES
+from depcli.store.whole import hinted_version
 
 ERASING = "erasing"  # what a killed `dep forget` left to do
 
 
 def check(folder: Path, log: Sequence[Commit]) -> tuple[list[Finding], list[str], int]:
     """(findings, notes, how many table versions there are) of the store in `folder`, whose commits are `log`."""
-    written = {name: _newest_written(folder, name) for name in (*DATA_TABLES, COMMITS)}
+    written = {name: hinted_version(folder / f"{name}.lance") for name in (*DATA_TABLES, COMMITS)}
     db = lance.connect(folder)
     there = {name: lance.versions(lance.open_table(db, name)) for name in written}
     findings, notes = [*_commits(log), *_versions(log, there)], []
@@ -54,9 +54,10 @@ def _commits(log: Sequence[Commit]) -> list[Finding]:
         findings.append(Finding("commits", f"missing: {_listed(missing)}", len(missing), BACKUP))
     if repeated := len(numbers) - len(set(numbers)):
         findings.append(Finding("commits", "one more commit with the same number", repeated, BACKUP))
+    left = readable(log)
     backwards = [
         after.number
-        for before, after in zip(log, log[1:], strict=False)
+        for before, after in zip(left, left[1:], strict=False)
         if any(after.versions[name] < before.versions[name] for name in DATA_TABLES) or after.embedder != before.embedder
     ]
     if backwards:
@@ -92,13 +93,6 @@ def _lost(head: Commit, there: Sequence[int], written: int) -> list[Finding]:
     return [Finding("commits", message, written - there[-1], remedy)]
 
 
-def _newest_written(folder: Path, name: str) -> int:
-    try:
-        return int(json.loads((folder / f"{name}.lance" / "_versions" / "latest_version_hint.json").read_bytes())["version"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return 0  # it is only a hint: LanceDB does without
-
-
 def _leftovers(folder: Path, head: Commit, there: Mapping[str, Sequence[int]]) -> list[str]:
     """What the next writer undoes, and what compacting removes."""
     notes = []
@@ -107,7 +101,7 @@ def _leftovers(folder: Path, head: Commit, there: Mapping[str, Sequence[int]]) -
         names = ", ".join(name for name, count in newer.items() if count)
         notes.append(f"{names}: written to after the newest commit by a writer that was killed; the next one undoes it")
     if files := sum(1 for _ in folder.glob("*.lance/**/.tmp*")):
-        notes.append(f"{files:,} temporary files of a writer that was killed: dep compact removes them")
+        notes.append(f"temporary files of a writer that was killed ({files:,}): dep compact removes them")
     return notes
 
 

@@ -45,6 +45,14 @@ def sums(reviews, asins: Sequence[str], dimension: int) -> tuple[np.ndarray, np.
     return (counts, totals) if len(place) == len(asins) else (counts[rows_of], totals[rows_of])
 
 
+def sum_rows(reviews, dimension: int) -> Iterator[pa.Table]:
+    """All rows that belong in the item_sums table, sorted by item."""
+    asins, at_once = sorted(reviewed(reviews)), items_at_once(dimension)
+    for start in range(0, len(asins), at_once):
+        part = asins[start : start + at_once]
+        yield schema.sum_rows(part, *sums(reviews, part, dimension))
+
+
 def keys(rows: pa.Table) -> list[bytes]:
     """The key that each row of the reviews table should have."""
     users, asins = rows.column("user_id").to_pylist(), rows.column("asin").to_pylist()

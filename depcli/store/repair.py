@@ -51,7 +51,7 @@ def _mend(tables: Tables, what: Collection[str], embedder: Callable[[], object])
         made_by = embedder() if "vectors" in what or "text hashes" in what else None
         erase.rewrite(tables, REVIEWS, _mended(tables, _repeated_reviews(tables[REVIEWS]), made_by))
     if mends_reviews or not {"item sums", SUMS}.isdisjoint(what):
-        erase.rewrite(tables, SUMS, _sums(tables[REVIEWS], tables.embedder.dimension))
+        erase.rewrite(tables, SUMS, recompute.sum_rows(tables[REVIEWS], tables.embedder.dimension))
     if "items" in what:
         erase.rewrite(tables, ITEMS, _without(tables[ITEMS], _repeated_items(tables[ITEMS])))
     if "indexes" in what:
@@ -112,10 +112,3 @@ def _mended(tables: Tables, leaving: np.ndarray, embedder) -> Iterator[pa.Table]
 def _with(rows: pa.Table, column: str, values: pa.Array) -> pa.Table:
     field = rows.schema.field(column)
     return rows.set_column(rows.schema.get_field_index(column), field, values.cast(field.type))
-
-
-def _sums(reviews, dimension: int) -> Iterator[pa.Table]:
-    asins, at_once = sorted(recompute.reviewed(reviews)), recompute.items_at_once(dimension)
-    for start in range(0, len(asins), at_once):
-        part = asins[start : start + at_once]
-        yield schema.sum_rows(part, *recompute.sums(reviews, part, dimension))

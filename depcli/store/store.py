@@ -8,15 +8,15 @@ from pathlib import Path
 
 from depcli.errors import BadInput, Incompatible, NotFound
 from depcli.records import EmbedderIdentity
-from depcli.store import commits, erase, lance
+from depcli.store import commits, durable, erase, lance
 from depcli.store.commits import Commit
 from depcli.store.failures import storage_errors
 from depcli.store.lock import write_lock
 from depcli.store.past import PastSnapshot
+from depcli.store.rescue import Rescued, rescue
 from depcli.store.schema import COMMITS, DATA_TABLES, INDEXED, REVIEWS, schemas
 from depcli.store.snapshot import Snapshot
 from depcli.store.tables import Tables
-from depcli.store.whole import undo_cut_versions
 from depcli.store.writer import Writer
 
 _FOLDER, _LOCK = "store", "write.lock"
@@ -59,14 +59,13 @@ class Store:
         return cls(path, made_with)
 
     @staticmethod
-    def undo_cut_versions(path: str | Path, wait: bool = True, on_wait: Callable[[str], None] | None = None) -> int:
-        """Make a store in the profiles folder `path` that a power cut left unreadable open again: what was being written last is
-        given up, be it a whole commit. Returns how many versions of tables went."""
+    def rescue(path: str | Path, wait: bool = True, on_wait: Callable[[str], None] | None = None) -> Rescued:
+        """Make a store in the profiles folder `path` open again, as far as that goes: see rescue.py."""
         folder = Path(path) / _FOLDER
         if not folder.is_dir():
-            return 0
+            return Rescued(0, False)
         with write_lock(folder / _LOCK, wait=wait, on_wait=on_wait), storage_errors(folder):
-            return undo_cut_versions(folder)
+            return rescue(folder)
 
     def log(self) -> list[Commit]:
         """Every commit, oldest first."""
@@ -133,7 +132,10 @@ def _make_tables(folder: Path, embedder: EmbedderIdentity) -> Commit:
         for column in columns:
             lance.add_index(tables[name], column)
     versions = {name: tables[name].version for name in DATA_TABLES}
-    return commits.append(tables[COMMITS], 0, "create", "", {}, versions, embedder)
+    durable.flush_new(folder)
+    commit = commits.append(tables[COMMITS], 0, "create", "", {}, versions, embedder)
+    durable.flush_new(folder)
+    return commit
 
 
 def _describe(embedder: EmbedderIdentity) -> str:

@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from depcli.records import EmbedderIdentity
 from depcli.store import commits, lance
 from depcli.store.commits import Commit
+from depcli.store.durable import Disk
 from depcli.store.failures import storage_errors
 from depcli.store.lock import WriteLock
 from depcli.store.schema import COMMITS, DATA_TABLES
+from depcli.store.whole import undo_cut
 
 
 class Tables:
@@ -19,9 +21,12 @@ class Tables:
     def __init__(self, db, lock: WriteLock, embedder: EmbedderIdentity):
         self.folder, self.embedder, self._lock = lock.path.parent, embedder, lock
         with storage_errors(self.folder):
+            self.disk = Disk(self.folder)
             self.commits = lance.open_table(db, COMMITS)
-            self._data = {name: lance.open_table(db, name) for name in DATA_TABLES}
             self.log: list[Commit] = commits.read(self.commits)
+            for name in DATA_TABLES:
+                undo_cut(self.folder / f"{name}.lance", after=self.head.versions[name])  # a power cut may leave them
+            self._data = {name: lance.open_table(db, name) for name in DATA_TABLES}
             self.roll_back()
 
     def __getitem__(self, name: str):
@@ -43,10 +48,13 @@ class Tables:
         return self._versions() != self.head.versions
 
     def commit(self, action: str, source: str, counts: Mapping[str, int]) -> None:
-        """Make the tables as they are now the newest commit. Raises DepError when the folder was moved away meanwhile."""
+        """Make the tables as they are now the newest commit, on the disk when this returns. Raises DepError when the folder was
+        moved away meanwhile."""
         self._lock.confirm()
+        self.disk.finish()  # before the commit, which must not outlive what it names
         number = self.head.number + 1
         self.log.append(commits.append(self.commits, number, action, source, counts, self._versions(), self.embedder))
+        self.disk.finish()
 
     def roll_back(self) -> None:
         """Undo what was written and not committed. Every change begins with this, so a folder that was moved away is noticed
@@ -61,8 +69,14 @@ class Tables:
 
     def settle(self) -> None:
         """Join pieces and bring indexes up to date until another pass would change nothing. Not committed."""
-        for table in self.all:
+        for table in self._data.values():
             lance.settle(table)
+        self.settle_commits()
+
+    def settle_commits(self) -> None:
+        """The same for the commits, on the disk when this returns: what is pruned next must not be needed any more."""
+        lance.settle(self.commits)
+        self.disk.finish()
 
     def _versions(self) -> dict[str, int]:
         return {name: table.version for name, table in self._data.items()}

@@ -7,13 +7,16 @@ table, which nobody can read. Whoever writes therefore looks at the ends of the 
 from __future__ import annotations
 
 import errno
+import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from itertools import takewhile
 from pathlib import Path
 
+from depcli.store.durable import HINT, flush
+
 _ENDS = {".lance": b"LANC", ".arrow": b"ARROW1", ".manifest": b"LANC"}  # rows and indexes; deletions; versions
+_NEWEST_FIRST = 2**64 - 1  # manifests are named so that the newest version is listed first
 
 
 @contextmanager
@@ -25,34 +28,59 @@ def whole_files(table) -> Iterator[None]:
     try:
         yield
     finally:  # LanceDB may have come upon the file itself, and not know why it is cut
-        cut = [path for path in _files(folder) - before if not _is_whole(path)]
+        cut = [path for path in _files(folder) - before if not is_whole(path)]
         if cut:
             _take_back(table, version)
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(cut[0]))
 
 
-def undo_cut_versions(folder: Path) -> int:
-    """Remove the newest versions of the LanceDB tables in `folder` whose manifests are cut, as a power cut may leave them: nobody
-    can open a table with one. A table keeps at least one version. Returns how many went. Nobody else may be writing."""
-    undone = 0
-    for versions in sorted(folder.glob("*.lance/_versions")):
-        manifests = sorted(versions.glob("*.manifest"))  # by names of 20 digits that count down: newest first
-        cut = list(takewhile(lambda path: not _is_whole(path), manifests[:-1]))
-        for path in (*cut, versions / "latest_version_hint.json") if cut else ():
-            path.unlink(missing_ok=True)
-        undone += len(cut)
-    return undone
+def version_of(manifest: Path) -> int:
+    """The version of a table that this file describes, by its name; 0 when it is something else's copy of one."""
+    if not manifest.stem.isdecimal():
+        return 0
+    number = int(manifest.stem)
+    return _NEWEST_FIRST - number if number > _NEWEST_FIRST // 2 else number
 
 
-def _files(folder: Path) -> set[Path]:
-    return {path for part in ("data/*", "_deletions/*", "_indices/*/*") for path in folder.glob(part) if path.suffix in _ENDS}
-
-
-def _is_whole(path: Path) -> bool:
+def is_whole(path: Path) -> bool:
+    """Whether this file of a LanceDB table ends as its kind does."""
     end = _ENDS[path.suffix]
     with open(path, "rb") as file:
         file.seek(-min(len(end), path.stat().st_size), os.SEEK_END)
         return file.read() == end
+
+
+def undo_cut(table: Path, after: int = 0) -> int:
+    """Remove the versions later than `after` of the LanceDB table in this folder whose manifests are cut: LanceDB opens no table
+    with one among the newest, and cleans none up with one anywhere. A table keeps at least one version. Returns how many
+    went. Nobody else may be writing."""
+    manifests = sorted((table / "_versions").glob("*.manifest"), key=version_of)
+    cut = [path for path in manifests if version_of(path) > after and not is_whole(path)]
+    undone = remove_versions(cut if len(cut) < len(manifests) else cut[1:])
+    hinted = hinted_version(table)
+    if manifests and hinted not in map(version_of, manifests) and hinted < version_of(manifests[-1]):
+        (table / "_versions" / HINT).unlink(missing_ok=True)
+    return undone
+
+
+def hinted_version(table: Path) -> int:
+    """The version of the table in this folder that LanceDB noted as its newest; 0 when that cannot be read."""
+    try:
+        return int(json.loads((table / "_versions" / HINT).read_bytes())["version"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return 0
+
+
+def remove_versions(manifests: Sequence[Path]) -> int:
+    """Remove these versions of one table, for good. Returns how many there were."""
+    for path in (*manifests, *(path.with_name(HINT) for path in manifests[:1])):
+        path.unlink(missing_ok=True)
+        flush([path], path.parent)
+    return len(manifests)
+
+
+def _files(folder: Path) -> set[Path]:
+    return {path for part in ("data/*", "_deletions/*", "_indices/*/*") for path in folder.glob(part) if path.suffix in _ENDS}
 
 
 def _take_back(table, version: int) -> None:
@@ -63,7 +91,7 @@ def _take_back(table, version: int) -> None:
         table.checkout(version)
         folder = Path(table.uri) / "_versions"
         for newer in folder.glob("*.manifest"):
-            if 2**64 - 1 - int(newer.stem) > version:
+            if version_of(newer) > version:
                 newer.unlink()
-        (folder / "latest_version_hint.json").unlink(missing_ok=True)
+        (folder / HINT).unlink(missing_ok=True)
         table.checkout_latest()

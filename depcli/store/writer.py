@@ -109,7 +109,10 @@ class Writer:
                 summed_up = beside.submit(self._add_up, changes, more)
                 if changes.keys:
                     self._write_reviews(changes)
-            return self._count(source) if summed_up.result() else Counts()
+            if summed_up.result():
+                return self._count(source)
+            self.tables.disk.begin()
+            return Counts()
 
     def finish(self, source: str) -> Counts:
         """Make count what earlier commits left for later, if any. Returns what counts now and did not before."""
@@ -139,6 +142,7 @@ class Writer:
                 self.tables.commit("compact", "", {})
             if lance.fragments(self.tables.commits) > spare_pieces:
                 lance.optimize(self.tables.commits)  # it is never rolled back, so this has to be one step
+                self.tables.disk.finish()
 
     def _versions(self, keys: Sequence[bytes]) -> dict[bytes, Version]:
         columns = ("key", "user_id", "asin", "rating", "title", "timestamp", "text_hash", "superseded")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 
@@ -75,6 +76,28 @@ def test_vectors_need_the_embedder_of_the_store(store, capsys):
     assert main(["check", "--repair"]) == 3
     assert "no embedder 'made'" in capsys.readouterr().err
     assert store.log()[-1].number == number
+
+
+def test_a_missing_index_is_said_and_is_no_failure(store, capsys):
+    table_of(store, "reviews").drop_index("user_id_idx")
+    commit_as_it_is(store)
+    assert main(["check"]) == 0
+    said = capsys.readouterr()
+    assert "has no index on user_id" in said.out and "--repair" in said.err
+    assert main(["check", "--repair"]) == 0
+    capsys.readouterr()
+    assert main(["check"]) == 0 and "no index" not in capsys.readouterr().out
+
+
+def test_item_sums_that_are_gone_are_made_anew(store, capsys):
+    before = contents(store.snapshot())
+    shutil.rmtree(store.folder / "item_sums.lance")
+    assert main(["check"]) == 1 and "--repair" in capsys.readouterr().out
+    assert main(["status"]) == 1 and "--repair" in capsys.readouterr().err
+    assert main(["check", "--repair"]) == 0
+    said = capsys.readouterr()
+    assert "commits before this one cannot be read any more" in said.err
+    assert contents(Store.open(store.path).snapshot()) == before and main(["check"]) == 0
 
 
 def test_what_cannot_be_mended_has_a_remedy_and_stays_a_failure(store, capsys):

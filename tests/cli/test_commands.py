@@ -220,6 +220,16 @@ def test_an_evaluation_that_cannot_begin_names_no_folder_for_its_results(profile
     assert "results go to" not in capsys.readouterr().err
 
 
+def test_compacting_names_the_adapters_that_cannot_be_tested_any_more(profiles, folder, tmp_path, capsys):
+    place = str(shutil.copytree(profiles, tmp_path / "copy"))
+    newcomer = folder / "late.jsonl"
+    newcomer.write_text('{"user_id": "zoe", "asin": "i1", "text": "after the training"}\n')
+    run(capsys, "ingest", str(newcomer), "--profiles", place)
+    assert "trained again" not in run(capsys, "compact", "--profiles", place).out
+    assert "dep eval needs these adapters trained again: one\n" in run(capsys, "compact", "--keep", "0", "--profiles", place).out
+    assert json.loads(run(capsys, "compact", "--keep", "0", "--profiles", place, "--json").out)["untestable_adapters"] == []
+
+
 def test_forgetting_names_the_adapter_that_saw_the_user(profiles, folder, tmp_path, capsys):
     place = str(shutil.copytree(profiles, tmp_path / "copy"))
     newcomer = folder / "newcomer.jsonl"

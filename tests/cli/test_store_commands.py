@@ -90,7 +90,9 @@ def test_log_and_status_fit_and_say_what_is_gone(profiles, capsys, tmp_path):
         and "(gone)" not in out
     )
     limited = told(capsys, "log", "--profiles", str(store.path), "--limit", "1")
-    assert len(limited.out.splitlines()) == 2 and "2 older ones: --limit 3" in limited.err
+    assert len(limited.out.splitlines()) == 2 and "2 older commits: --all" in limited.err
+    everything = told(capsys, "log", "--profiles", str(store.path), "--limit", "1", "--all")
+    assert len(everything.out.splitlines()) == 4 and "older" not in everything.err
     with store.writer() as writer:
         erase.forget(writer.tables, ["user1"], [])
     out = told(capsys, "log", "--profiles", str(store.path)).out
@@ -104,6 +106,40 @@ def test_log_and_status_fit_and_say_what_is_gone(profiles, capsys, tmp_path):
     assert sum(status["tables"].values()) <= status["bytes"] and status["readable_commits"] == 1
     assert main(["status", "--profiles", str(store.path), "--at", "1"]) == 3
     assert "dep log" in capsys.readouterr().err
+
+
+def test_one_of_a_thing_is_not_said_in_the_plural(capsys, tmp_path):
+    store = Store.create(tmp_path / "profiles", IDENTITY)
+    upsert(store, [Review("u", "i", "x")], [Item("i", "One")])
+    said = told(capsys, "log", "--profiles", str(store.path)).out
+    assert "1 added, 1 item" in said and "1 items" not in said
+    assert main(["forget", "--user", "u", "--yes", "--profiles", str(store.path)]) == 0
+    said = capsys.readouterr().out + told(capsys, "log", "--profiles", str(store.path)).out
+    assert "1 review," in said and "1 review removed" in said and "1 reviews" not in said
+    assert (
+        told(capsys, "compact", "--keep", "0", "--profiles", str(store.path)).out.count("0 earlier commits dropped, 1 can") == 1
+    )
+
+
+def test_forgotten_once_more_is_not_found(capsys, tmp_path):
+    """A name that is misspelt must not look like one that was erased."""
+    store = Store.create(tmp_path / "profiles", IDENTITY)
+    upsert(store, [Review("u", "i", "x"), Review("v", "i", "y")])
+    forget = ["forget", "--user", "u", "--yes", "--profiles", str(store.path)]
+    assert main(forget) == 0
+    number = store.log()[-1].number
+    capsys.readouterr()
+    assert main(forget) == 3 and "erased before, or never there" in capsys.readouterr().err
+    assert store.log()[-1].number == number
+
+
+@pytest.mark.parametrize("command", [["path"], ["ingest", "reviews.jsonl"], ["status"]])
+def test_a_folder_without_a_name_is_refused(capsys, tmp_path, monkeypatch, command):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "reviews.jsonl").write_text('{"user_id": "u", "asin": "i", "text": "x"}')
+    assert main([*command, "--profiles", ""]) == 2
+    assert "an empty name is no folder" in " ".join(capsys.readouterr().err.split())
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["reviews.jsonl"]
 
 
 def test_export_to_stdout_and_to_files(profiles, capfdbinary, tmp_path):

@@ -6,6 +6,8 @@ import gzip
 import io
 import json
 import sys
+import tracemalloc
+from pathlib import Path
 
 import pytest
 
@@ -151,3 +153,28 @@ def test_items_file(tmp_path):
     assert (reader.format, reader.reason) == ("jsonl", "its objects have asin")
     first, second, bad = reader
     assert (first, second) == (Item("a", "A", "first\nsecond"), Item("b")) and bad.reason == "no item id"
+
+
+@pytest.mark.skipif(not Path("/dev/zero").exists(), reason="this system has no /dev/zero")
+def test_a_line_without_end_is_refused_at_a_limit_and_never_held(monkeypatch):
+    monkeypatch.setattr(files, "MAX_BYTES", 2**20)
+    monkeypatch.setattr(files, "ENDLESS_BYTES", 32 * 2**20)
+    tracemalloc.start()
+    with pytest.raises(BadInput, match="/dev/zero: line 1 goes on after 32 MiB"):
+        open_reviews("/dev/zero")
+    assert tracemalloc.get_traced_memory()[1] < 8 * 2**20
+    tracemalloc.stop()
+
+
+def test_a_line_without_end_after_good_ones_leaves_these(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "MAX_BYTES", 200)
+    monkeypatch.setattr(files, "ENDLESS_BYTES", 5000)
+    good = json.dumps({"user_id": "u", "asin": "i", "text": "words"}) + "\n"
+    (tmp_path / "reviews.jsonl").write_text(good + "x" * 4000 + "\n" + good + "x" * 6000)
+    seen = []
+    with pytest.raises(BadInput, match="line 4 goes on after"):
+        seen.extend(open_reviews(tmp_path / "reviews.jsonl"))
+    with pytest.raises(BadInput):
+        for entry in open_reviews(tmp_path / "reviews.jsonl"):
+            seen.append(type(entry).__name__)
+    assert seen[-3:] == ["Review", "BadLine", "Review"]

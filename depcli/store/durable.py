@@ -1,0 +1,78 @@
+"""Power cuts: what a commit names is on the disk before the commit is, and the commit before anybody builds on it.
+
+LanceDB leaves that to the system, which writes in its own order, within half a minute or so.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+
+HINT = "latest_version_hint.json"  # of a table: LanceDB does without, but not with one of a version that was removed
+
+
+class Disk:
+    """Brings the files of a store folder to the disk, those that were there at the beginning excepted."""
+
+    def __init__(self, folder: Path):
+        self._folder = folder
+        self._seen = _files(folder)
+        self._thread = ThreadPoolExecutor(1)
+        self._under_way: list[Future] = []
+
+    def begin(self) -> None:
+        """Begin with what was written since the last call. Nobody may be writing at this moment; afterwards they may."""
+        files = _files(self._folder)
+        changed, self._seen = files ^ self._seen, files
+        if changed:
+            changed.update(str(hint) for hint in self._folder.glob(f"*.lance/_versions/{HINT}"))  # written again and again
+            self._under_way.append(self._thread.submit(flush, changed, self._folder))
+
+    def finish(self) -> None:
+        """All that was written is on the disk. Raises OSError."""
+        self.begin()
+        under_way, self._under_way = self._under_way, []
+        for flushing in under_way:
+            flushing.result()
+
+
+def flush(files: Collection[str | Path], folder: Path) -> None:
+    """Wait until these files below `folder` are on the disk, as they are or gone, with all folders from it on that lead to them.
+    Raises OSError."""
+    folders = {folder}
+    for file in map(Path, files):
+        folders.update(parent for parent in file.parents if folder in parent.parents)
+        with suppress(FileNotFoundError):  # removed: then the folder says so
+            _flush(file)
+    for place in folders:
+        with suppress(FileNotFoundError):
+            _flush(place)
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def flush_new(folder: Path) -> None:
+    """The same for all tables of a new store, and for the names of the folders around it."""
+    flush(_files(folder), folder)
+    for place in (folder.parent, folder.resolve().parent.parent):
+        _flush(place)
+
+
+def _files(folder: Path) -> set[str]:
+    """Every file of the tables in this folder but temporary ones."""
+    return {
+        os.path.join(place, name)
+        for table in folder.glob("*.lance")
+        for place, _, names in os.walk(table)
+        for name in names
+        if not name.startswith(".tmp")
+    }
