@@ -67,13 +67,15 @@ def bert_scores(choice: EncoderChoice, predictions: Sequence[str], references: S
     values = [0.0] * len(predictions)
     pairs = zip(predictions, references, strict=True)
     scored = [i for i, pair in enumerate(pairs) if all(_has_tokens(tokenizer, text) for text in pair)]
+    first = {text: i for i, text in reversed(list(enumerate(references)))}
+    scored.sort(key=lambda i: first[references[i]])  # texts of one reference go together: it is read once
     for start in range(0, len(scored), _WINDOW):
         window = scored[start : start + _WINDOW]
         sides = [references[i] for i in window], [predictions[i] for i in window]
         found = bert_cos_score_idf(model, *sides, tokenizer, unweighted, batch_size=_BATCH, device=device)
         for i, value in zip(window, found[:, 2].tolist(), strict=True):
-            values[i] = value
-    truncated = sum(_is_longer(tokenizer, text) for text in (*predictions, *references))
+            values[i] = round(value, 6)  # the rest depends on the neighbours in a batch
+    truncated = sum(_is_longer(tokenizer, text) for text in {*predictions, *references})
     return BertScores(tuple(values), truncated)
 
 

@@ -7,9 +7,11 @@ page also forbids itself to load or run anything.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
+
+import numpy as np
 
 from depcli import resumable
 from depcli.atomic import write_atomically
@@ -18,6 +20,7 @@ from depcli.evaluation import predictions as files
 from depcli.evaluation.page_plots import half_width
 from depcli.evaluation.scoring import ALIGNMENT
 from depcli.evaluation.titles import TITLES, Table, number
+from depcli.personal.difference import Peers, key_of
 from depcli.resumable import file_errors
 
 REQUESTS = 20
@@ -105,6 +108,7 @@ def requests(results: dict, out: Path, snapshot) -> list[dict]:
     pairs = {(line["user_id"], asin) for line in lines for asin in (line["asin"], *shown[line["id"]])}
     reviews = snapshot.reviews(sorted(pairs))
     items = snapshot.items(sorted({asin for _, asin in pairs}))
+    apart = _apart(snapshot, pairs)
     found = []
     for line in lines:
         user, key = line["user_id"], line["id"]
@@ -116,18 +120,37 @@ def requests(results: dict, out: Path, snapshot) -> list[dict]:
                 "rating": real and real.rating,
                 "title": real.title if real else "",
                 "real": line["reference"],
+                "apart": apart.get((user, line["asin"]), ""),
                 "texts": [
                     {"method": name, "text": written[key, name]["prediction"], "scores": _scores(scores[key][name])}
                     for name in methods
                 ],
                 "history": [
-                    {"item": _title(items, asin), "rating": past.rating, "title": past.title, "text": past.text}
+                    {
+                        "item": _title(items, asin),
+                        "rating": past.rating,
+                        "title": past.title,
+                        "text": past.text,
+                        "apart": apart.get((user, asin), ""),
+                    }
                     for asin in shown[key]
                     if (past := reviews.get((user, asin)))
                 ],
             }
         )
     return found
+
+
+def _apart(snapshot, pairs: Collection[tuple[str, str]]) -> dict[tuple[str, str], str]:
+    """How far these reviews (user_id, asin) are from what everybody else wrote about their items; those nobody else reviewed are
+    absent."""
+    histories = snapshot.histories(sorted({user for user, _ in pairs})).values()
+    entries = [entry for history in histories for entry in history if key_of(entry) in pairs]
+    return {
+        key_of(entry): f"{np.linalg.norm(difference):.2f} from the mean of {peers:,} other review{'s'[: peers != 1]} of it"
+        for entry, (difference, peers) in zip(entries, Peers(snapshot).differences(entries), strict=True)
+        if difference is not None
+    }
 
 
 def visible(text: str) -> str:

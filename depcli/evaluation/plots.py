@@ -10,7 +10,7 @@ from math import floor, log10
 
 _WIDTH, _ROW, _RIGHT, _TOP, _BOTTOM = 400, 26, 20, 8, 30  # in pixels of a phone
 _HEIGHT, _LEGEND = 150, 20  # of the area of curves, and of a line of their legend
-_LETTER, _CHARACTERS = 8.0, 24  # the width of one, and how many of a label are shown
+_LETTER, _BOLD, _CHARACTERS = 8.0, 9.2, 24  # the width of one, and how many of a label are shown
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ def intervals(points: Sequence[Point], *, title: str, line: float | None = None,
         return ""
     ends = [end for point in points for end in (point.value, point.low, point.high, line) if end is not None]
     low, high, step = scale(min(ends), max(ends))
-    left = 16 + _LETTER * max(len(_clipped(point.label)) for point in points)
+    left = 16 + max((_BOLD if point.marked else _LETTER) * len(_clipped(point.label)) for point in points)
     bottom = _TOP + _ROW * len(points)
     height = bottom + _BOTTOM
 

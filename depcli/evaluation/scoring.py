@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from depcli.evaluation.metrics import METRICS, Score
 from depcli.evaluation.studies import Comparison
 from depcli.evaluation.summary import likelihood_summary, metric_summary, real_summary, swap_summary, text_summary
 
-ALIGNMENT, JUDGE = "alignment", "judge"
+ALIGNMENT, BERTSCORE, JUDGE = "alignment", "bertscore", "judge"
 Scores = dict[str, Score]  # by metric
 
 
@@ -46,11 +47,15 @@ def score_files(
     users = [written[methods[0], key]["user_id"] for key in targets]
     references = [written[methods[0], key]["reference"] for key in targets]
     summaries, systems, lines, notes = {}, {}, [], {}
+    every = {(name, seed): [written[name, key] for key in keys] for name in methods for seed, keys in ids.items()}
+    with clock.part("metrics"):
+        on_progress({"phase": "score", "method": methods[0], "done_requests": 0, "total_requests": len(methods)})
+        together = _scored_together(every)
     for number, name in enumerate(methods):
         on_progress({"phase": "score", "method": name, "done_requests": number, "total_requests": len(methods)})
-        runs = {seed: [written[name, key] for key in keys] for seed, keys in ids.items()}
+        runs = {seed: every[name, seed] for seed in ids}
         with clock.part("metrics"):
-            scores = {seed: _scores(entries) for seed, entries in runs.items()}
+            scores = {seed: _scores(entries, together[name, seed]) for seed, entries in runs.items()}
         for seed, keys in ids.items() if alignment else ():
             scores[seed][ALIGNMENT] = _alignment([aligned[name, key]["cosine"] for key in keys], alignment)
         for seed, keys in ids.items() if judged else ():
@@ -78,8 +83,8 @@ def score_files(
         groups = compare_groups(systems, users, pairs, comparison.groups) if comparison.groups else None
     peers = [aligned[methods[0], key]["peers"] for key in targets] if alignment else []
     peers = [count for count in peers if count is not None]
-    every = {key for keys in ids.values() for key in keys}
-    said = judge.note({name: [verdicts[name, key] for key in sorted(every)] for name in methods}) if judged else []
+    asked = [key for keys in ids.values() for key in keys]
+    said = judge.note({name: [verdicts[name, key] for key in asked] for name in methods}) if judged else []
     real = {**real_summary(references), "alignment_chance": chance(peers) if peers else None}
     return {
         "methods": summaries, "real": real, "differences": differences, "tests": description(differences), "groups": groups,
@@ -110,9 +115,21 @@ def _verdicts(path: Path, by: str) -> dict[tuple[str, str], dict]:
     return {(line["method"], line["id"]): line for line in resumable.read_lines(path) if line["judge"] == by}
 
 
-def _scores(entries: list[dict]) -> Scores:
+def _scores(entries: list[dict], known: Scores) -> Scores:
     texts, references = [entry["prediction"] for entry in entries], [entry["reference"] for entry in entries]
-    return {metric: compute(texts, references) for metric, compute in METRICS.items()}
+    return {metric: known[metric] if metric in known else compute(texts, references) for metric, compute in METRICS.items()}
+
+
+def _scored_together(every: Mapping[tuple, Sequence[dict]]) -> dict[tuple, Scores]:
+    """BERTScore of all runs at once, so that each real review goes through the encoder once."""
+    entries = [entry for run in every.values() for entry in run]
+    whole = METRICS[BERTSCORE]([entry["prediction"] for entry in entries], [entry["reference"] for entry in entries])
+    found, start = {}, 0
+    for name, run in every.items():
+        each = whole.each and whole.each[start : start + len(run)]
+        found[name] = {BERTSCORE: replace(whole, value=sum(each) / len(each) if each else None, each=each)}
+        start += len(run)
+    return found
 
 
 def _alignment(cosines: Sequence[float | None], signature: str) -> Score:

@@ -8,6 +8,7 @@ import subprocess
 from dataclasses import replace
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
 
 from depcli import resumable
@@ -171,3 +172,17 @@ def test_studies_and_training_are_drawn():
     }  # fmt: skip
     text = render(results, [])
     assert "Unique users and the others" in text and "NLL/token of unique and others users" in text and "K curve" not in text
+
+
+def test_a_review_says_how_far_it_is_from_those_of_others(evaluated):
+    out, results, snapshot = evaluated
+    shown = requests(results, out, snapshot)
+    asins = {stored.review.asin for stored in snapshot.histories(["ann"])["ann"]}
+    everybody = snapshot.reviewers(sorted(asins))
+    one = next(request for request in shown if request["user"] == "ann")
+    target = next(line["asin"] for line in resumable.read_lines(out / files.PREDICTIONS) if line["user_id"] == "ann")
+    own = next(entry for entry in everybody[target] if entry.review.user_id == "ann").vector
+    others = [entry.vector for entry in everybody[target] if entry.review.user_id != "ann"]
+    distance = np.linalg.norm(own - np.mean(others, axis=0))
+    assert one["apart"] == f"{distance:.2f} from the mean of {len(others)} other review{'s' * (len(others) > 1)} of it"
+    assert all(past["apart"] for past in one["history"])
