@@ -38,8 +38,8 @@ def random_bge(folder: Path, layers: int) -> BgeM3:
         max_position_embeddings=8194, type_vocab_size=1, pad_token_id=0,
     )  # fmt: skip
     XLMRobertaModel(config).save_pretrained(folder)
-    for head in ("colbert", "sparse"):
-        torch.save({}, folder / f"{head}_linear.pt")
+    for head, width in (("colbert", 1024), ("sparse", 1)):
+        torch.save(torch.nn.Linear(1024, width).state_dict(), folder / f"{head}_linear.pt")
     return BgeM3(str(folder))
 
 

@@ -8,7 +8,7 @@ and three times the inner width. Other layouts differ; the estimate was within a
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -122,19 +122,25 @@ def _work(shape: Shape, example: Example, **how) -> float:
     return shape.operations(len(encoded.ids), fixed, encoded.targets, **how)
 
 
-def matmul_rate(device: torch.device, dtype: torch.dtype, shape: Shape, seconds: float = _TRIAL_SECONDS) -> float:
+def matmul_rate(
+    device: torch.device,
+    dtype: torch.dtype,
+    shape: Shape,
+    seconds: float = _TRIAL_SECONDS,
+    clock: Callable[[], float] = time.monotonic,
+) -> float:
     """Operations per second of plain products of the backbone's own feed-forward sizes, 1,024 positions (4,096 on a GPU)."""
     positions = 4096 if device.type == "cuda" else 1024
     a = torch.randn(positions, shape.hidden, device=device).to(dtype)
     b = torch.randn(shape.hidden, shape.inner, device=device).to(dtype)
     out = a @ b
     _wait(device)
-    began, count = time.monotonic(), 0
-    while count < 3 or time.monotonic() - began < seconds:
+    began, count = clock(), 0
+    while count < 3 or clock() - began < seconds:
         torch.matmul(a, b, out=out)
         _wait(device)
         count += 1
-    return count * 2.0 * positions * shape.hidden * shape.inner / (time.monotonic() - began)
+    return count * 2.0 * positions * shape.hidden * shape.inner / (clock() - began)
 
 
 def _wait(device: torch.device) -> None:
