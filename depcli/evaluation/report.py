@@ -107,9 +107,10 @@ def notes(results: dict) -> list[str]:
     if results["differences"]:
         lines += _tests(results)
     lines += _about_swaps(results)
+    stopped = {name: found["stopped_by_length"] for name, found in results["methods"].items() if found["stopped_by_length"]}
+    if stopped:
+        lines.append(f"texts that ended at the token limit: {', '.join(f'{name} {count:,}' for name, count in stopped.items())}")
     for name, found in results["methods"].items():
-        if found["stopped_by_length"]:
-            lines.append(f"{name}: {found['stopped_by_length']:,} texts ended at the token limit")
         if found["nll"] and found["nll"]["cut"]:
             lines.append(f"{name}: likelihood of {found['nll']['cut']:,} long reviews counts their beginning only")
         if found["profiles"] and (said := _profiles(found["profiles"])):

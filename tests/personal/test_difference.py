@@ -65,3 +65,19 @@ def test_real_reviews_of_every_user(real):
             assert count == len(everyone) - 1
             checked += 1
     assert checked == len(reviews)
+
+
+def test_held_out_reviews_are_looked_up_once_for_a_snapshot(tmp_path):
+    from tests.evaluation.world import make_store
+
+    store = make_store(tmp_path / "p")
+    snapshot, asked = store.snapshot(), []
+    look = snapshot.histories
+    snapshot.histories = lambda users: asked.append(list(users)) or look(users)
+    entries = look(["ann"])["ann"]
+    keys = {("bob", entries[0].review.asin), ("émile 🎬", entries[0].review.asin)}
+    few, more = Peers(snapshot, keys).differences(entries), Peers(snapshot, [*keys]).differences(entries)
+    assert len(asked) == 1 and [peers for _, peers in few] == [peers for _, peers in more]
+    none = Peers(snapshot).differences(entries)
+    assert len(asked) == 1 and [peers for _, peers in none] != [peers for _, peers in few], "other keys are other sums"
+    assert [peers for _, peers in Peers(store.snapshot(), keys).differences(entries)] == [peers for _, peers in few]
