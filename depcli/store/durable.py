@@ -11,6 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
+_TOGETHER = 16
 HINT = "latest_version_hint.json"  # of a table: LanceDB does without, but not with one of a version that was removed
 
 
@@ -20,6 +21,7 @@ class Disk:
     def __init__(self, folder: Path):
         self._folder = folder
         self._seen = _files(folder)
+        self._folders = {Path(place) for place in map(os.path.dirname, self._seen)}
         self._thread = ThreadPoolExecutor(1)
         self._under_way: list[Future] = []
 
@@ -29,7 +31,7 @@ class Disk:
         changed, self._seen = files ^ self._seen, files
         if changed:
             changed.update(str(hint) for hint in self._folder.glob(f"*.lance/_versions/{HINT}"))  # written again and again
-            self._under_way.append(self._thread.submit(flush, changed, self._folder))
+            self._under_way.append(self._thread.submit(flush, changed, self._folder, self._folders))
 
     def finish(self) -> None:
         """All that was written is on the disk. Raises OSError."""
@@ -39,25 +41,19 @@ class Disk:
             flushing.result()
 
 
-def flush(files: Collection[str | Path], folder: Path) -> None:
-    """Wait until these files below `folder` are on the disk, as they are or gone, with all folders from it on that lead to them.
-    Raises OSError."""
-    folders = {folder}
-    for file in map(Path, files):
-        folders.update(parent for parent in file.parents if folder in parent.parents)
-        with suppress(FileNotFoundError):  # removed: then the folder says so
-            _flush(file)
-    for place in folders:
-        with suppress(FileNotFoundError):
-            _flush(place)
-
-
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def flush(files: Collection[str | Path], folder: Path, known: set[Path] | None = None) -> None:
+    """Wait until these files below `folder` are on the disk, as they are or gone, with the names of all folders that lead to
+    them, but those `known` to be there (which grow by these). Raises OSError."""
+    known, folders = set() if known is None else known, set()
+    for place in {Path(file).parent for file in files}:
+        folders.add(place)
+        while place != folder and place not in known:
+            known.add(place)
+            place = place.parent
+            folders.add(place)
+    with ThreadPoolExecutor(_TOGETHER) as threads:  # the system writes down many at once in the time of one
+        list(threads.map(_flush, files))
+        list(threads.map(_flush, folders))
 
 
 def flush_new(folder: Path) -> None:
@@ -65,6 +61,15 @@ def flush_new(folder: Path) -> None:
     flush(_files(folder), folder)
     for place in (folder.parent, folder.resolve().parent.parent):
         _flush(place)
+
+
+def _flush(path: str | Path) -> None:
+    with suppress(FileNotFoundError):  # removed: its folder is flushed, and says so
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def _files(folder: Path) -> set[str]:

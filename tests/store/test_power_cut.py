@@ -6,6 +6,7 @@ import os
 import random
 from dataclasses import replace
 from pathlib import Path
+from threading import Lock
 
 import pytest
 
@@ -49,15 +50,16 @@ class Watched:
 
     def __init__(self, store: Store, folder: Path, monkeypatch, every: int):
         self.disk, self.cuts, self.made = Disk(store.path), [], store.log()[-1].number
-        fsync, commit = os.fsync, Tables.commit
+        fsync, commit, one_by_one = os.fsync, Tables.commit, Lock()
 
         def spied_fsync(descriptor: int) -> None:
-            if self.disk.calls % every == 0:
-                for moments in (None, random.Random(self.disk.calls)):
-                    cut = folder / str(len(self.cuts))
-                    self.disk.after_power_cut(cut, moments)
-                    self.cuts.append((cut, self.made))
-            self.disk.fsync(descriptor)
+            with one_by_one:
+                if self.disk.calls % every == 0:
+                    for moments in (None, random.Random(self.disk.calls)):
+                        cut = folder / str(len(self.cuts))
+                        self.disk.after_power_cut(cut, moments)
+                        self.cuts.append((cut, self.made))
+                self.disk.fsync(descriptor)
             fsync(descriptor)
 
         def spied_commit(*arguments) -> None:
@@ -98,7 +100,8 @@ def test_what_is_there_when_the_power_is_back(store, tmp_path, monkeypatch, acti
     torn = 0
     for path, made in watched.cuts:
         mended = opened(path)
-        assert not check(mended).findings
+        # LanceDB's note of the newest version may come to the disk before that version does: then check says what was cut off
+        assert all("the newest are lost" in finding.message for finding in check(mended).findings)
         number = max(commit.number for commit in mended.log() if commit.action != "recover")
         torn += mended.log()[-1].action == "recover"
         assert made <= number <= made + 1, "a commit that was made is gone"
