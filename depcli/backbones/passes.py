@@ -56,8 +56,8 @@ def _start(model, embeds: torch.Tensor) -> DynamicCache | None:
     """Keys and values of the beginning; None for architectures whose attention is not plainly causal in every layer."""
     if model.config._attn_implementation != "sdpa":
         return None
-    nowhere = torch.zeros(0, dtype=torch.long, device=embeds.device)
-    with _last_layer_only_at(model, (nowhere, nowhere)):
+    one = torch.zeros(1, dtype=torch.long, device=embeds.device)  # nobody reads it, but not every kernel takes none
+    with _last_layer_only_at(model, (one, one)):
         cache = model.base_model(inputs_embeds=embeds, use_cache=True).past_key_values
     if not all(type(layer) is DynamicLayer for layer in getattr(cache, "layers", [None])):
         return None

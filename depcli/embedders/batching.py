@@ -10,7 +10,7 @@ import numpy as np
 if TYPE_CHECKING:
     import torch
 
-CPU_TOKENS, GPU_TOKENS = 4096, 65536  # positions of a batch, padding included
+CPU_TOKENS, GPU_TOKENS = 1024, 65536  # positions of a batch, padding included: wide batches of few texts are mostly padding
 
 
 def encode_by_length(

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from depcli.backbones import passes
+from depcli.backbones.fp8 import to_fp8
 from depcli.backbones.sequence import Encoded, target_losses
 from depcli.errors import Incompatible
 
@@ -88,6 +89,12 @@ def test_losses_and_gradients_of_every_architecture_equal_those_of_full_logits(k
 
 def test_in_bfloat16_they_are_equal_within_its_rounding():
     compare(build("qwen2", torch.bfloat16), BATCH, rtol=3e-2, atol=3e-2)
+
+
+def test_a_separate_beginning_in_fp8():
+    model = build("qwen2")
+    to_fp8(model, model.get_output_embeddings())
+    compare(model, BATCH, rtol=0.02, atol=0.3)
 
 
 @pytest.mark.parametrize("kind", ["qwen2", "mistral"])
