@@ -62,7 +62,7 @@ def settings_of(
         "choices": asdict(builder.choices), "max_input_tokens": builder.max_input_tokens,
         "template": hashlib.sha256(builder.template.source.encode()).hexdigest(),
         "analyst": analyst.identity if builder.method.profile else None, "sampling": asdict(sampling),
-        **({"rounding": tuning.rounding()} if tuning.rounding() else {}),
+        **tuning.rounding(writer.engine.name),
     }  # fmt: skip
 
 

@@ -114,7 +114,7 @@ def evaluate_store(
         settings = {
             "backbone": _identity(engine, backbone, scorer),
             "engine": engine_name,
-            **({"rounding": tuning.rounding()} if tuning.rounding() else {}),
+            **tuning.rounding(engine_name),
             "role": plan.role,
             "history": shown,
             "as_of": as_of,

@@ -10,7 +10,8 @@ from depcli import backbones, engines, readers
 from depcli.adapters import files
 from depcli.batch import settings_of, write_all
 from depcli.cli import main
-from depcli.evaluating import evaluate_store
+from depcli.evaluating import Plan, evaluate_store
+from depcli.evaluation.studies import plain
 from depcli.records import Sampling
 from depcli.store import Store
 from depcli.store.ingest import ingest
@@ -49,8 +50,8 @@ def run(place, store, backbone):
     options = TrainOptions(epochs=1, batch_size=4, history=3, max_target_tokens=20, validation_limit=2)
     train(store=store, backbone=backbone, folder=folder, options=options)
     evaluate_store(
-        store=store, backbone=backbone, method_names=("nonperso", "rag", "dep"), adapters={"dep": folder}, out=place / "run",
-        sampling=SHORT, engine_name="transformers", seeds=2,
+        store=store, backbone=backbone, variants=plain(["nonperso", "rag", "dep"], {"dep": folder}), out=place / "run",
+        sampling=SHORT, engine_name="transformers", plan=Plan(seeds=2),
     )  # fmt: skip
     return place / "run"
 

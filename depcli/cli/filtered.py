@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from depcli.errors import BadInput
+
 
 def filter_all(sink, inputs: Iterable[tuple[str, object]], limits: Mapping[str, int]):
     """Read every input once; the filter that knows what stays. Raises BadInput for an unknown rule, and for a file that breaks
@@ -19,6 +21,11 @@ def filter_all(sink, inputs: Iterable[tuple[str, object]], limits: Mapping[str, 
                     read, size = reader.position or (done * 1000, None)
                     update(read / 1000, size and size / 1000, detail=f"{done:,} reviews")
     filtering.decide()
+    document = filtering.document()
+    if not document["kept"]["reviews"]:
+        if not sink.is_json:
+            show_filter(sink, document)
+        raise BadInput("the filter keeps no review, and no store was touched", "give --items, or ease a rule: --threshold RULE=N")
     return filtering
 
 

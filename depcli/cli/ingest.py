@@ -98,6 +98,9 @@ def command(
         raise click.UsageError("--threshold is for --filter.")
     if chosen and "-" in (*files, items):
         raise click.UsageError("--filter reads everything twice, which standard input cannot be.")
+    for option, pairs in (("--column", columns), ("--threshold", limits)):
+        if twice := sorted({name for name, _ in pairs if [each for each, _ in pairs].count(name) > 1}):
+            raise click.UsageError(f"{option} names {twice[0]} more than once.")
     sink, reports = setting.sink, []
     with ExitStack() as stack:
 

@@ -28,10 +28,9 @@ class Tuning:
                 option = "--" + name.replace("_", "-")
                 raise Incompatible(f"{option} is for the engine {_FOR[name]}, and {engine} writes", f"leave {option} out")
 
-    def rounding(self) -> dict:
-        """What shows in the last bits of a text's numbers, and so now and then in a word; empty when nothing was asked for."""
-        shows = {"parallel": self.parallel, "kv_type": self.kv_type}
-        return {name: value for name, value in shows.items() if value != getattr(USUAL, name)}
+    def rounding(self, engine: str) -> dict:
+        """What of it shows in the last bits of a text's numbers, and so now and then in a word and in all that follows it."""
+        return {"parallel": self.parallel, "kv_type": self.kv_type} if engine == "llamacpp" else {}
 
 
 USUAL = Tuning()

@@ -66,7 +66,8 @@ class Shape:
         after = forward - self._forward(fixed, 0)
         # attention's backward pass computes the scores again: 2.5 times the forward one
         again = 1.5 * 2.0 * self.layers * self.queries * (tokens**2 - fixed**2)
-        return forward + after * (2 if checkpointing else 1) + again + 2 * head
+        unread = 2.0 * 3 * self.hidden * self.inner if fixed else 0.0  # one position of the beginning, at the top
+        return forward + unread + after * (2 if checkpointing else 1) + again + 2 * head
 
     def _forward(self, tokens: int, targets: int) -> float:
         attention = 2 * self.hidden * (self.queries + self.keys)

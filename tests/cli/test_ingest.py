@@ -54,12 +54,15 @@ def test_the_filter_says_what_it_dropped_and_keeps_the_rest(table, capsys):
         ([*COLUMNS, "--filter", "dpl", "--threshold", "word=3"], 5, "no threshold 'word'"),
         (["--filter", "dpl", "--threshold", "reviews=many"], 2, "not a valid integer"),
         (["--column", "text"], 2, "is not FIELD=NAME"),
+        ([*COLUMNS, "--column", "text=other"], 2, "--column names text more than once"),
+        ([*COLUMNS, "--filter", "dpl"], 5, "the filter keeps no review"),
         ([*COLUMNS[:-1], "text=nothing"], 5, "has no column 'nothing'"),
         (["--format", "parquet"], 5, "is not parquet"),
         (["--filter", "dpl", "-"], 2, "standard input cannot be"),
         ([*COLUMNS, "--bad-lines", "/nowhere/bad"], 5, "cannot be written"),
     ],
 )  # fmt: skip
-def test_what_cannot_be(table, capsys, arguments, code, words):
+def test_what_cannot_be(table, tmp_path, capsys, arguments, code, words):
     assert main(["ingest", str(table), "--embedder", "minilm", "--offline", *arguments]) == code
     assert words in " ".join(capsys.readouterr().err.split())
+    assert not (tmp_path / "profiles").exists()
