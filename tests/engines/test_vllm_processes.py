@@ -72,6 +72,7 @@ def arguments(wanted, backbone, out) -> list[str]:
     ]  # fmt: skip
 
 
+@pytest.mark.slow  # vLLM starts in processes of its own: a minute and more on two cores
 @pytest.mark.vllm
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("what", ["ctrl-c", "terminate", "engine dies"])
@@ -105,6 +106,7 @@ def test_no_process_is_left_and_nothing_is_lost(wanted, wide_heads, tmp_path, wh
     assert 2 <= len(kept) < 20_000 and all(json.loads(line)["text"] is not None for line in kept)
 
 
+@pytest.mark.slow  # vLLM starts in processes of its own: a minute and more on two cores
 @pytest.mark.vllm
 @pytest.mark.filterwarnings("default")
 def test_an_interrupted_batch_ends_as_the_whole_one(wanted, wide_heads, tmp_path, monkeypatch, capsys):
