@@ -149,7 +149,7 @@ def command(
     trained = read_config(parts.adapter).get("choices", {}) if parts.adapter else {}
     embedder = query_embedder(setting, store, [method], {**trained, **choices}.get("retrieval"))
     drawing = Sampling(temperature, top_p, seed=seed)
-    kept = kept_states(store, snapshot) if requests is None and parts.engine == "llamacpp" else None
+    kept = kept_states(store, snapshot) if requests is None else None
     with (
         engines.load(parts.engine, parts.backbone, offline=setting.offline, tuning=tuning, kept=kept) as loaded,
         asked_analyst(analyst, loaded, parts.backbone, drawing, offline=setting.offline) as asked,

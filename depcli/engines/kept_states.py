@@ -57,7 +57,7 @@ class KeptStates:
         """The state that shares the longest beginning with a prompt (digests of its pieces), `at_least` so many pieces and never
         the last, which makes the logits."""
         wanted = [digest.hex() for digest in digests[:-1]]
-        found = [Found(path, _shared(wanted, header["digests"])) for path, header in self._headers(digests)]
+        found = [Found(path, alike(wanted, header["digests"])) for path, header in self._headers(digests)]
         best = max(found, key=lambda each: each.shared, default=None)
         return best if best and best.shared >= at_least else None
 
@@ -120,5 +120,6 @@ def _name(digests: Sequence[bytes]) -> str:
     return f"{_first(digests)}-{digests[-1].hex()[:16]}.state"
 
 
-def _shared(one: Sequence[str], other: Sequence[str]) -> int:
+def alike(one: Sequence, other: Sequence) -> int:
+    """How many elements at the beginning are the same."""
     return len(list(takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False))))

@@ -12,12 +12,11 @@ import hashlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import takewhile
 
 import llama_cpp as lib
 import numpy as np
 
-from depcli.engines.kept_states import KeptStates
+from depcli.engines.kept_states import KeptStates, alike
 from depcli.engines.llama_model import LlamaModel, forget_messages, messages
 from depcli.engines.tuning import Tuning
 from depcli.errors import DepError
@@ -27,12 +26,24 @@ _CONTEXT_STEP = 1024
 _KV_TYPES = {"f16": lib.GGML_TYPE_F16, "f32": lib.GGML_TYPE_F32, "q8_0": lib.GGML_TYPE_Q8_0}
 
 
+@dataclass(frozen=True, eq=False)
+class Piece:
+    """What of a prompt is evaluated at once: `values` are token ids (n,) int32 or soft tokens (n, width) float32, `digest` is of
+    them, of all before them and of what else shows in the numbers."""
+
+    values: np.ndarray
+    digest: bytes
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+
 @dataclass(eq=False)
 class _Sequence:
-    """How many positions of a sequence are in the memory, and the pieces (digest, positions) of its prompt that are."""
+    """How many positions of a sequence are in the memory, and the pieces of its prompt that are."""
 
     position: int = 0
-    read: list[tuple[bytes, int]] = field(default_factory=list)
+    read: list[Piece] = field(default_factory=list)
 
 
 class LlamaContext:
@@ -58,7 +69,7 @@ class LlamaContext:
         self._unused = np.array(model.unused, np.int64)
         # All that shows in the bits of a state beside the prompt.
         library = lib.__version__, lib.llama_print_system_info()
-        self._numerics = repr((weights, library, tuning, self._threads, self._piece, self._flash, self._kv_type))
+        self._numerics = repr((weights, library, tuning, self._threads, self._piece, self._flash, self._kv_type)).encode()
 
     # -- prompts
 
@@ -72,47 +83,54 @@ class LlamaContext:
             self.close()
             self._context, self._room = self._new_context(positions)
 
-    def pieces(self, parts: Sequence[list[int] | np.ndarray]) -> list[np.ndarray]:
+    def pieces(self, parts: Sequence[list[int] | np.ndarray]) -> list[Piece]:
         """A prompt of token ids and soft tokens (n, width) float32 as it is evaluated: cut at places that depend on nothing
         before them, so that whatever beginning is used again, the numbers are those of an evaluation from scratch."""
-        return [piece for part in parts for piece in _pieces(part, self._piece)]
+        pieces, last = [], self._numerics
+        for part in parts:
+            for values in _cut(part, self._piece):
+                last = hashlib.blake2b(last + bytes([values.ndim]) + values.tobytes(), digest_size=16).digest()
+                pieces.append(Piece(values, last))
+        return pieces
 
-    def likeliest(self, pieces: Sequence[np.ndarray], free: Sequence[int]) -> int:
+    def likeliest(self, pieces: Sequence[Piece], free: Sequence[int]) -> int:
         """Of the sequences `free` the one whose prompt began most alike."""
-        digests = _digests(pieces, self._numerics)
-        return max(free, key=lambda number: _shared(digests, self._sequences[number].read))
+        return max(free, key=lambda number: self._known(pieces, number))
 
-    def read(self, pieces: Sequence[np.ndarray], sequence: int = 0) -> tuple[np.ndarray, int]:
+    def _known(self, pieces: Sequence[Piece], sequence: int) -> int:
+        """How many pieces of a prompt a sequence holds, the last one apart, which makes the logits."""
+        return alike(_digests(pieces[:-1]), _digests(self._sequences[sequence].read))
+
+    def read(self, pieces: Sequence[Piece], sequence: int = 0) -> tuple[np.ndarray, int]:
         """Evaluate a prompt: the logits (vocabulary,) of what follows, and how many positions were not evaluated, since the
         prompt before in this sequence, or one whose state is kept, began alike. What an earlier prompt left, even an interrupted
         one, is gone.
         """
-        own, digests = self._sequences[sequence], _digests(pieces, self._numerics)
-        shared = _shared(digests, own.read)
+        own, digests = self._sequences[sequence], _digests(pieces)
+        shared = self._known(pieces, sequence)
         if self._kept and (found := self._kept.find(digests, at_least=shared + 1)):
-            shared = self._restore(sequence, found.load(), digests[: found.shared], pieces)
+            shared = self._restore(sequence, found.load(), pieces[: found.shared])
         self._go_back(sequence, shared)
         reused = own.position
-        for i in range(len(own.read), len(pieces)):
-            self._evaluate(pieces[i], own, sequence, last=i == len(pieces) - 1)
-            own.read.append((digests[i], len(pieces[i])))
+        for piece in pieces[len(own.read) :]:
+            self._evaluate(piece.values, own, sequence, last=piece is pieces[-1])
+            own.read.append(piece)
         logits = self._logits(-1)
         if self._kept and reused < own.position // 2:  # else a kept state holds most of it
             self._kept.keep(digests, lambda: self._state(sequence))
         return logits, reused
 
-    def _restore(self, sequence: int, state: np.ndarray | None, digests: list[bytes], pieces: Sequence[np.ndarray]) -> int:
-        """Put a kept state into the memory; returns how many pieces of the prompt are there."""
+    def _restore(self, sequence: int, state: np.ndarray | None, pieces: Sequence[Piece]) -> int:
+        """Put a kept state that begins with these pieces into the memory; returns how many of them are there."""
         self._forget(sequence)
-        own = self._sequences[sequence]
         if state is None:
             return 0
         buffer = (ctypes.c_uint8 * len(state)).from_buffer(state)
         if lib.llama_state_seq_set_data(self._context, buffer, len(state), sequence) != len(state):
             self._forget(sequence)
             return 0
-        own.read = [(digest, len(piece)) for digest, piece in zip(digests, pieces, strict=False)]
-        return len(digests)
+        self._sequences[sequence].read = list(pieces)
+        return len(pieces)
 
     def _state(self, sequence: int) -> np.ndarray:
         """The memory of a sequence as bytes (n,) uint8."""
@@ -125,7 +143,7 @@ class LlamaContext:
         """Keep the first so many pieces of what a sequence holds, where the model's memory can do that."""
         own, memory = self._sequences[sequence], lib.llama_get_memory(self._context)
         del own.read[pieces:]  # first: an interruption must leave nothing here that is not in the memory
-        positions = sum(length for _, length in own.read)
+        positions = sum(map(len, own.read))
         whole = pieces and lib.llama_memory_seq_pos_min(memory, sequence) == 0  # a sliding window may have lost its beginning
         if whole and lib.llama_memory_seq_rm(memory, sequence, positions, -1):
             own.position = positions
@@ -217,23 +235,12 @@ class LlamaContext:
         self.forget()
 
 
-def _digests(pieces: Sequence[np.ndarray], numerics: str) -> list[bytes]:
-    """For each piece a digest of it and of all before it."""
-    digests, last = [], numerics.encode()
-    for piece in pieces:
-        last = hashlib.blake2b(last + bytes([piece.ndim]) + piece.tobytes(), digest_size=16).digest()
-        digests.append(last)
-    return digests
+def _digests(pieces: Sequence[Piece]) -> list[bytes]:
+    return [piece.digest for piece in pieces]
 
 
-def _shared(digests: Sequence[bytes], read: Sequence[tuple[bytes, int]]) -> int:
-    """How many pieces of a prompt a memory holds, the last one apart, which makes the logits."""
-    pairs = zip(digests[:-1], read, strict=False)
-    return len(list(takewhile(lambda pair: pair[0] == pair[1][0], pairs)))
-
-
-def _pieces(part: list[int] | np.ndarray, size: int) -> Iterator[np.ndarray]:
-    """What is evaluated at once: token ids (n,) int32 or soft tokens (n, width) float32, n at most `size`."""
+def _cut(part: list[int] | np.ndarray, size: int) -> Iterator[np.ndarray]:
+    """Token ids (n,) int32 or soft tokens (n, width) float32, n at most `size`."""
     values = np.ascontiguousarray(part, np.float32 if isinstance(part, np.ndarray) else np.int32)
     for start in range(0, len(values), size):
         yield values[start : start + size]

@@ -16,7 +16,7 @@ from depcli.backbones.fetch import gguf_file
 from depcli.backbones.fingerprint import gguf_revision
 from depcli.engines.checks import check_room, check_width
 from depcli.engines.kept_states import KeptStates
-from depcli.engines.llama_context import LlamaContext
+from depcli.engines.llama_context import LlamaContext, Piece
 from depcli.engines.llama_model import LlamaModel
 from depcli.engines.sampling import Sampler
 from depcli.engines.tuning import USUAL, Tuning
@@ -142,7 +142,7 @@ class LlamaCppEngine:
         draft.take(logits, self._model)
         return sequence
 
-    def _checked(self, prompt: SoftPrompt, max_new_tokens: int) -> list[np.ndarray]:
+    def _checked(self, prompt: SoftPrompt, max_new_tokens: int) -> list[Piece]:
         """A prompt as it is evaluated, once it is known to fit."""
         check_width(prompt, self.width, self.backbone.name)
         parts = [self._tokenize(part.text) if isinstance(part, Text) else part.rows for part in prompt.parts]
@@ -182,7 +182,7 @@ class LlamaCppEngine:
 class _Draft:
     """One text on its way: its prompt in pieces, and the tokens so far."""
 
-    pieces: list[np.ndarray]
+    pieces: list[Piece]
     max_new_tokens: int
     sampler: Sampler
     on_text: Callable[[str], None] | None
