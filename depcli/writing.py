@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import tee
 from pathlib import Path
 
 from depcli import backbones, methods
@@ -55,28 +56,27 @@ class Writer:
     ) -> Iterator[Written]:
         """Reviews in the order of the requests, as they are made. Each request has a seed of its own, so that neither
         order nor neighbours matter: see `seed_of`."""
+        return self.write_often(((request, (sampling.seed,)) for request in requests), sampling, on_text)
+
+    def write_often(
+        self, asked: Iterable[tuple[Request, Sequence[int]]], sampling: Sampling, on_text: Callable[[str], None] | None = None
+    ) -> Iterator[Written]:
+        """Each request with each of its seeds (which take the place of `sampling.seed`), one after the other, so that its prompt
+        is made once and an engine can go on from what it has just read. The texts are those of `write`."""
         waiting: list[tuple[Request, Prompt, int]] = []
+        asked, again = tee(asked)
 
         def soft_prompts():
-            for request, prompt in self._prompts(requests):
-                seed = seed_of(sampling.seed, request)
-                waiting.append((request, prompt, seed))
-                yield self.soft(prompt), replace(sampling, seed=seed)
+            for (request, seeds), prompt in zip(asked, self.builder.build_all(request for request, _ in again), strict=True):
+                soft = self.soft(prompt)
+                for seed in seeds:
+                    own = seed_of(seed, request)
+                    waiting.append((request, prompt, own))
+                    yield soft, replace(sampling, seed=own)
 
         for completion in self.engine.generate(soft_prompts(), on_text):
             request, prompt, seed = waiting.pop(0)
             yield Written(request, prompt, completion, seed)
-
-    def _prompts(self, requests: Iterable[Request]) -> Iterator[tuple[Request, Prompt]]:
-        seen: list[Request] = []
-
-        def noted():
-            for request in requests:
-                seen.append(request)
-                yield request
-
-        for prompt in self.builder.build_all(noted()):
-            yield seen.pop(0), prompt
 
 
 def seed_of(seed: int, request: Request) -> int:

@@ -165,6 +165,26 @@ def test_a_seed_belongs_to_the_request_and_not_to_its_place(trained, store, back
     assert forward == backward != other
 
 
+@pytest.mark.parametrize("name", ["llamacpp", "transformers"])
+def test_seeds_in_a_row_write_what_each_writes_alone(trained, store, backbone, name):
+    requests, sampling, reused = some_requests(store, 3), Sampling(max_new_tokens=12), []
+    with engines.load(name, backbone, exact=True) as engine:
+        road = writer(store, backbone, engine, "dep", trained[0].folder)
+        alone = {seed: list(road.write(requests, replace(sampling, seed=seed))) for seed in (5, 6)}
+        asked = [(requests[0], (6, 5)), (requests[1], (5,)), (requests[2], (5, 6))]
+        written = []
+        for one in road.write_often(asked, sampling):
+            written.append(one)
+            reused.append(getattr(engine, "reused", 0))
+    expected = [(0, 6), (0, 5), (1, 5), (2, 5), (2, 6)]
+    assert [(one.request, one.seed) for one in written] == [(requests[i], alone[seed][i].seed) for i, seed in expected]
+    assert [one.completion.tokens for one in written] == [alone[seed][i].completion.tokens for i, seed in expected]
+    assert alone[5][0].completion.tokens != alone[6][0].completion.tokens
+    assert written[0].prompt is written[1].prompt and written[3].prompt is written[4].prompt
+    if name == "llamacpp":  # the second seed of a request goes on from what the first one left, up to the last piece
+        assert reused[1] > max(reused[0], reused[2]) and reused[4] > max(reused[2], reused[3])
+
+
 def test_parts_that_do_not_belong_together_are_refused(trained, store, backbone, tmp_path, tmp_path_factory):
     from tests.tiny import ask_as_small, build_tiny_backbone
 

@@ -174,8 +174,7 @@ def command(
             if not begun:  # nothing is in the way any more
                 sink.note(f"results go to {out}")
                 begun = True
-            seed = f", seed {event['seed']}" if seeds > 1 and "seed" in event else ""
-            update(event["done_requests"], event["total_requests"], f"{event['method']}: {_PHASES[event['phase']]}{seed}")
+            update(event["done_requests"], event["total_requests"], f"{event['method']}: {_PHASES[event['phase']]}")
 
         results = evaluate_store(
             store=store, backbone=parts.backbone, variants=variants, out=out, plan=plan, embedder=embedder,

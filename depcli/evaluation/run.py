@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
@@ -42,7 +42,7 @@ def evaluate(
     that out. With `strangers_from` (all targets of the role) there is a swap test, which needs the scorer; `asked` is a judge of
     the texts, None for none. `comparison` says what is tested against what. `training` and `notes` go into the results; `clock`
     has counted what was spent before. Progress events: {"phase": "write" | "likelihood" | "swap" | "align" | "judge" | "score",
-    "method", "done_requests", "total_requests"}, and "seed" while writing.
+    "method", "done_requests", "total_requests"}.
     """
     if not targets:
         raise NotFound("there is nothing to evaluate: no user has enough reviews", "ingest users with four reviews or more")
@@ -110,25 +110,29 @@ def _check_sums(methods: Mapping[str, object], pairs: Mapping[str, Pair], snapsh
 def _write(
     methods: Mapping[str, object], runs: Mapping[int, Mapping[str, Pair]], sampling: Sampling, out: Path, on_progress
 ) -> dict:  # fmt: skip
-    """Append the missing predictions, all methods for one seed before the next; return what this run (not an earlier one) took
+    """Append the missing predictions, all seeds of a request one after the other; return what this run (not an earlier one) took
     per method."""
     log = resumable.JsonLines(out / files.PREDICTIONS)
     done = _done(log)
-    spent = {name: {"requests": 0, "seconds": 0.0} for name in methods}
-    for seed, pairs in runs.items():
-        for name, writer in methods.items():
-            todo = [key for key in pairs if (name, key) not in done]
-            started = time.perf_counter()
-            lines = _predictions(name, writer, [(key, *pairs[key]) for key in todo], replace(sampling, seed=seed))
-            _follow(log.append(lines), "write", name, len(pairs) - len(todo), len(pairs), on_progress, seed=seed)
-            spent[name]["requests"] += len(todo)
-            spent[name]["seconds"] = round(spent[name]["seconds"] + time.perf_counter() - started, 3)
+    pairs = next(iter(runs.values())).values()
+    seeded = [dict(zip(runs, keys, strict=True)) for keys in zip(*runs.values(), strict=True)]  # the ids of each request by seed
+    spent = {}
+    for name, writer in methods.items():
+        missing = [{seed: key for seed, key in keys.items() if (name, key) not in done} for keys in seeded]
+        todo = [(*pair, keys) for pair, keys in zip(pairs, missing, strict=True) if keys]
+        count, total, started = sum(map(len, missing)), len(pairs) * len(runs), time.perf_counter()
+        _follow(log.append(_predictions(name, writer, todo, sampling)), "write", name, total - count, total, on_progress)
+        spent[name] = {"requests": count, "seconds": round(time.perf_counter() - started, 3)}
     return spent
 
 
-def _predictions(name: str, writer, todo: Sequence[tuple[str, Target, Request, str]], sampling: Sampling) -> Iterator[dict]:
-    written = writer.write((request for _, _, request, _ in todo), sampling)
-    for (key, target, _, reference), one in zip(todo, written, strict=True):
+def _predictions(
+    name: str, writer, todo: Sequence[tuple[Target, Request, str, Mapping[int, str]]], sampling: Sampling
+) -> Iterator[dict]:  # fmt: skip
+    """A line for each id of (target, its request, the real review, ids by seed), in order."""
+    written = writer.write_often(((request, list(keys)) for _, request, _, keys in todo), sampling)
+    asked = ((key, target, reference) for target, _, reference, keys in todo for key in keys.values())
+    for (key, target, reference), one in zip(asked, written, strict=True):
         check_shown(target, one.prompt)
         yield {
             "id": key, "method": name, "user_id": target.user_id, "asin": target.asin, "request_seed": one.seed,
@@ -227,7 +231,7 @@ def _done(log: resumable.JsonLines, *more: str) -> set[tuple]:
     return {(entry["method"], *(entry[field] for field in more), entry["id"]) for entry in log.entries}
 
 
-def _follow(lines: Iterable[dict], phase: str, method: str, done: int, total: int, on_progress, **more) -> None:
-    on_progress({"phase": phase, "method": method, "done_requests": done, "total_requests": total, **more})
+def _follow(lines: Iterable[dict], phase: str, method: str, done: int, total: int, on_progress) -> None:
+    on_progress({"phase": phase, "method": method, "done_requests": done, "total_requests": total})
     for number, _ in enumerate(lines, done + 1):
-        on_progress({"phase": phase, "method": method, "done_requests": number, "total_requests": total, **more})
+        on_progress({"phase": phase, "method": method, "done_requests": number, "total_requests": total})

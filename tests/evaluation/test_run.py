@@ -170,6 +170,25 @@ def test_more_seeds_only_add(finished, evaluation, tmp_path):
     assert again["methods"]["rag"]["metrics"] == results["methods"]["rag"]["metrics"]
 
 
+def test_seeds_of_a_request_follow_one_another_and_older_orders_go_on(evaluation, tmp_path):
+    whole, older = tmp_path / "whole", tmp_path / "older"
+    results = evaluation(whole, names=("rag", "dep"), seeds=2, limit=3)
+    made = lines(whole)
+    assert [e["method"] for e in made] == ["rag"] * 6 + ["dep"] * 6
+    assert [e["user_id"] for e in made[::2]] == [e["user_id"] for e in made[1::2]]
+    older.mkdir()
+    (older / files.SETTINGS).write_bytes((whole / files.SETTINGS).read_bytes())
+    by_seed = [*made[:6:2], *made[6::2], *made[1:4:2]]  # all methods for one seed, then the next one, cut off
+    resumable.write_lines(older / files.PREDICTIONS, by_seed)
+    again = evaluation(older, names=("rag", "dep"), seeds=2, limit=3)
+    assert lines(older) == [*by_seed, made[5], *made[7::2]]
+    assert lines(older, files.SCORES) == lines(whole, files.SCORES)
+    assert [again["methods"][name]["generation"]["requests"] for name in ("rag", "dep")] == [1, 3]
+    assert [again["methods"][name]["metrics"] for name in ("rag", "dep")] == [
+        results["methods"][name]["metrics"] for name in ("rag", "dep")
+    ]
+
+
 def test_seeds_cut_anywhere_go_on_to_the_same_files(evaluation, tmp_path):
     whole = tmp_path / "whole"
     results = evaluation(whole, names=("rag", "dep"), seeds=2, limit=3)
@@ -289,6 +308,9 @@ def test_progress_counts_up_to_the_total(evaluation, tmp_path):
     for phase in ("write", "likelihood", "align"):
         assert [e["done_requests"] for e in events if e["phase"] == phase] == [0, 1, 2, 3]
     assert {e["total_requests"] for e in events if e["phase"] in ("write", "likelihood", "align")} == {3}
+    seeded = []
+    evaluation(tmp_path / "p", names=("nonperso",), limit=3, seeds=3, on_progress=seeded.append)
+    assert [e["done_requests"] for e in seeded if e["phase"] == "write"] == [3, 4, 5, 6, 7, 8, 9]
 
 
 def test_without_a_scorer_there_is_no_likelihood(evaluation, snapshot, tmp_path):
