@@ -63,13 +63,19 @@ class Source:
         return self._peek()
 
     def lines(self) -> Iterator[str]:
-        """Lines with their ends (\\n, \\r or \\r\\n); a byte that is not UTF-8 becomes a lone surrogate. A very
-        long line comes in pieces."""
-        utf8, number = codecs.getincrementaldecoder("utf-8")("surrogateescape"), 0
-        while line := self._read(self._stream.readline, _BLOCK_BYTES, f"line {number}"):
-            number += 1
-            text = utf8.decode(line)
-            yield from _ALONE.split(text) if "\r" in text else (text,)
+        """Lines with their ends (\\n, \\r or \\r\\n); a byte that is not UTF-8 becomes a lone surrogate. A line longer than
+        MAX_BYTES comes in pieces."""
+        utf8, number, held = codecs.getincrementaldecoder("utf-8")("surrogateescape"), 0, ""
+        while block := self._read(self._stream.readline, _BLOCK_BYTES, f"line {number}"):
+            text, held = held + utf8.decode(block), ""
+            lines = _ALONE.split(text) if "\r" in text else [text]
+            if block.endswith(b"\n"):
+                number += 1
+            elif len(lines[-1]) <= MAX_BYTES:  # the rest of it is still to come, or a \n to its \r
+                held = lines.pop()
+            yield from lines
+        if held:
+            yield held
 
     def entries(self) -> Iterator[tuple[int, str | None, str]]:
         """(number from 1, JSON text or None, reason if None): one per line that is not blank, or per element of the array."""

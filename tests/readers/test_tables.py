@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from depcli.errors import BadInput
-from depcli.readers import BadLine, open_reviews, read_items, tables
+from depcli.readers import BadLine, files, open_reviews, read_items, tables
 from depcli.records import Item, Review
 
 AMAZON = {"user_id": "customer_id", "asin": "product_id", "text": "review_body", "item_title": "product_title"}
@@ -294,3 +294,18 @@ def test_a_profile_kept_column_by_column(tmp_path):
         ("b", "two"),
         ("c", "three"),
     ]
+
+
+@pytest.mark.parametrize("end", ["\n", "\r", "\r\n"])
+def test_rows_longer_than_what_is_read_at_once(tmp_path, monkeypatch, end):
+    monkeypatch.setattr(files, "_BLOCK_BYTES", 7)  # every row, and many a quote, line end and character of two bytes, is cut
+    texts = ["schön " * 9 + "é", 'said ""no"" and "yes", twice', "a\nb" if end != "\r" else "a, b", "plain words"]
+    rows = [(f"ü{n}", "i", text) for n, text in enumerate(texts)]
+    written(tmp_path / "a.csv", [["user_id", "asin", "text"], *rows], lineterminator=end)
+    assert list(open_reviews(tmp_path / "a.csv")) == [Review(*row) for row in rows]
+
+
+def test_a_long_row_is_one_row(tmp_path):
+    """Its first piece was a review of its own once, cut off without a word."""
+    path = written(tmp_path / "a.csv", [["user_id", "asin", "text"], ["u", "i", "word " * 500_000], ["v", "i", "short"]])
+    assert [len(review.text) for review in open_reviews(path)] == [2_500_000, 5]
