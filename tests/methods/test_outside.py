@@ -23,13 +23,12 @@ from depcli.methods.base import Method
 
 METHOD = Method("toy", "past reviews, newest last", history=True)
 """
-README = Path(__file__).parents[2] / "README.md"
+README = Path(__file__).parents[2] / "depcli" / "methods" / "README.md"
 
 
 def example(language: str) -> str:
-    """The block of code that the README shows for a method of one's own."""
-    section = README.read_text("utf-8").partition("## A method of your own")[2].partition("\n## ")[0]
-    (block,) = re.findall(rf"```{language}\n(.*?)```", section, re.DOTALL)
+    """The block of code that the page on a method of one's own shows."""
+    (block,) = re.findall(rf"```{language}\n(.*?)```", README.read_text("utf-8"), re.DOTALL)
     return block
 
 
