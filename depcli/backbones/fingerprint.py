@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 
 from depcli.backbones.catalogue import Backbone, gguf_parts
@@ -73,12 +74,16 @@ def _add(digest, path: Path) -> None:
             digest.update(file.read(_BLOCK))
 
 
-def weights_digest(model) -> str:
-    """sha256 over all parameters: names, dtypes, shapes and bytes. Equal before and after training proves a frozen backbone."""
+def weights_digest(model, hold: Callable[[str], None] = lambda name: None) -> str:
+    """sha256 over all parameters: names, dtypes, shapes and bytes. Equal before and after training proves a frozen backbone.
+    `hold` makes the parameter of a name whole first."""
     import torch
 
     digest = hashlib.sha256()
-    for name, parameter in sorted(model.named_parameters()):
+    for name in sorted(name for name, _ in model.named_parameters()):
+        hold(name)
+        parameter = model.get_parameter(name)
         digest.update(f"{name}\0{parameter.dtype}\0{tuple(parameter.shape)}\0".encode())
-        digest.update(parameter.detach().contiguous().flatten().view(torch.uint8).cpu().numpy())
+        content = parameter.detach().clone(memory_format=torch.contiguous_format)  # numpy keeps what it has seen from being freed
+        digest.update(content.flatten().view(torch.uint8).cpu().numpy())
     return digest.hexdigest()

@@ -12,25 +12,32 @@ PRECISIONS = ("bf16", "fp8", "int8", "int4")
 _FP8_SINCE = (8, 9)  # compute capability: Ada and Hopper
 
 
-def load_in(backbone: Backbone, precision: str | None, *, device: str = "auto", offline: bool = False):
+def load_in(backbone: Backbone, precision: str | None, *, device: str = "auto", offline: bool = False, on_host: bool = False):
     """The model as `load_model` gives it (`precision` None), or with the weights of its layers in bf16, fp8, int8 or int4; the
-    embeddings and the head stay in 16 bits. int8 and int4 (nf4) are those of bitsandbytes.
+    embeddings and the head stay in 16 bits. int8 and int4 (nf4) are those of bitsandbytes. `on_host` leaves the weights, made
+    for `device`, in the host's memory; not those of bitsandbytes.
 
     Raises MissingDependency where the package or the units are missing, and what load_model raises.
     """
-    if precision is None:
-        return load_model(backbone, device=device, offline=offline)
     where = torch_device(device)
     if precision in ("int8", "int4"):
         return load_model(backbone, device=device, dtype="bfloat16", offline=offline, quantization=_bitsandbytes(precision))
     if precision == "fp8":
         _check_fp8(where)
-    model = load_model(backbone, device=device, dtype="bfloat16", offline=offline)
+    dtype = str(number_type(precision, where)).removeprefix("torch.")
+    model = load_model(backbone, device="cpu" if on_host else device, dtype=dtype, offline=offline)
     if precision == "fp8":
         from depcli.backbones.fp8 import to_fp8
 
         to_fp8(model, model.get_output_embeddings())
     return model
+
+
+def number_type(precision: str | None, where):
+    """The torch.dtype that a backbone computes in on a torch.device."""
+    import torch
+
+    return torch.float32 if precision is None and where.type != "cuda" else torch.bfloat16
 
 
 def _check_fp8(where) -> None:

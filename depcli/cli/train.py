@@ -63,12 +63,16 @@ _AT_LEAST_1 = click.IntRange(min=1)
     help="Of the frozen weights. int8 and int4 need bitsandbytes. [default: bf16 on a GPU, else float32]",
 )
 @click.option("--checkpointing", is_flag=True, help="Much less memory for half more work.")
+@click.option(
+    "--shard-backbone", "shard", is_flag=True,
+    help="Spread the frozen weights over torchrun's workers. [default: when a device cannot hold them]",
+)  # fmt: skip
 @at_commit
 @may_download
 @every_command
 def command(
     setting: Setting, method: str, backbone: str, adapter: str | None, resume: bool, replace: bool, device: str,
-    precision: str | None, checkpointing: bool, at: str | None, choices: dict, preset: str | None, **values,
+    precision: str | None, checkpointing: bool, shard: bool, at: str | None, choices: dict, preset: str | None, **values,
 ) -> None:  # fmt: skip
     """Train an adapter on the reviews in the store. The backbone stays as it is.
 
@@ -114,7 +118,7 @@ def command(
     with sink.progress("training", "steps") as update:
         report = train(
             store=store, backbone=found, folder=folder, options=options, resume=resume, replace=replace, offline=setting.offline,
-            hardware=Hardware(device, precision, checkpointing), at=at, embedder=embedder,
+            hardware=Hardware(device, precision, checkpointing, shard), at=at, embedder=embedder,
             on_event=lambda event: show_event(sink, update, event),
         )  # fmt: skip
     document = {

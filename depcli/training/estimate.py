@@ -90,17 +90,18 @@ class Estimate:
         of = "" if self.free is None else f" of {mib(self.free)} free"
         told = [f"estimated: {_duration(self.seconds / workers)} for all epochs, {mib(self.memory)}{of} for training"]
         if not self.fits:
-            told.append(f"this may not fit: {hardware.what_needs_less()} needs less")
+            told.append(f"this may not fit: {hardware.what_needs_less(workers)} needs less")
         return told
 
 
 def estimate(model, adapter, learned: Sequence[Example], checked: Sequence[Example], epochs: int, micro_tokens: int,
-             hardware: Hardware) -> Estimate:  # fmt: skip
-    """For `epochs` over `learned` with a validation on `checked` after each; the backbone is in memory already. The passes
-    shrink until they fit, down to one review."""
+             hardware: Hardware, gathered: int = 0) -> Estimate:  # fmt: skip
+    """For `epochs` over `learned` with a validation on `checked` after each; the backbone is in memory already, or lies in parts
+    of which `gathered` bytes at a time are whole (the time these take to travel is not counted). The passes shrink until they
+    fit, down to one review."""
     shape, device = Shape.of(model), model.device
     free = free_memory(device)
-    fixed_part = _OPTIMIZER * 4 * sum(parameter.numel() for parameter in adapter.parameters())
+    fixed_part = gathered + _OPTIMIZER * 4 * sum(parameter.numel() for parameter in adapter.parameters())
     longest = max(len(example.encoded.ids) for example in learned)
     most = max(example.encoded.targets / len(example.encoded.ids) for example in learned)
 

@@ -9,21 +9,25 @@ import torch
 
 from depcli.errors import DepError
 
+ONLY_WHOLE = ("int8", "int4")  # precisions whose weights cannot be spread over workers
 _MIB = 1 << 20
 
 
 @dataclass(frozen=True)
 class Hardware:
-    """`precision` of the frozen backbone: see backbones.precision; None: bfloat16 on a GPU, float32 elsewhere."""
+    """`precision` of the frozen backbone: see backbones.precision; None: bfloat16 on a GPU, float32 elsewhere. `shard` spreads
+    it over the workers even where a device can hold it."""
 
     device: str = "auto"
     precision: str | None = None
     checkpointing: bool = False
+    shard: bool = False
 
-    def what_needs_less(self) -> str:
+    def what_needs_less(self, workers: int = 1) -> str:
         """Options that lower the need for memory and are not in use yet."""
         less = [] if self.checkpointing else ["--checkpointing (half more work)"]
-        if self.precision not in ("int8", "int4"):
+        if not self.shard and self.precision not in ONLY_WHOLE:
+            less += ["--shard-backbone"] if workers > 1 else []
             less.append("--backbone-precision int8 or int4")
         return " or ".join([*less, "a lower --max-input-tokens or --history, in a new training"])
 
@@ -34,10 +38,10 @@ HERE = Hardware()
 class OutOfMemory(DepError):
     """A pass through the backbone does not fit, even with one review in it."""
 
-    def __init__(self, hardware: Hardware, tokens: int):
+    def __init__(self, hardware: Hardware, tokens: int, workers: int = 1):
         super().__init__(
             f"out of memory with one review of {tokens:,} tokens at a time; the checkpoint holds every step before it",
-            f"go on with --resume and {hardware.what_needs_less()}",
+            f"go on with --resume and {hardware.what_needs_less(workers)}",
         )
 
 

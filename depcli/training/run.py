@@ -28,6 +28,7 @@ from depcli.personal.prompts import PromptBuilder
 from depcli.personal.template import Template
 from depcli.records import Sampling
 from depcli.training import checkpoints
+from depcli.training.backbone import load
 from depcli.training.budget import Budget
 from depcli.training.card import write_card
 from depcli.training.estimate import estimate
@@ -35,6 +36,7 @@ from depcli.training.examples import Example, make_examples
 from depcli.training.hardware import HERE, Hardware
 from depcli.training.loop import Loop
 from depcli.training.options import TrainOptions
+from depcli.training.shards import Shards
 from depcli.training.step import review_losses
 from depcli.training.workers import Workers, join
 
@@ -106,7 +108,7 @@ def train(
         shutil.rmtree(folder / files.CHECKPOINTS, ignore_errors=True)
         (folder / files.METRICS).unlink(missing_ok=True)
     progress = loop.run()
-    if backbones.weights_digest(run.model) != run.weights_sha256:
+    if run.digest() != run.weights_sha256:
         raise RuntimeError("the backbone's weights changed during training")
 
     nats, tokens = run.losses(adapter, checked)
@@ -140,15 +142,16 @@ class _Run:
         self, store, backbone: Backbone, options: TrainOptions, commit: str | None, *, offline: bool, hardware: Hardware,
         workers: Workers, on_event: Callable[[dict], None], embedder,
     ):  # fmt: skip
-        self.options, self.embedder, self.hardware, self.workers = options, embedder, hardware, workers
+        self.options, self.embedder, self.workers = options, embedder, workers
         self.snapshot = store.snapshot(at=commit, as_of=options.as_of)
         self.split = splits.make(self.snapshot, options.split, targets_per_user=options.targets_per_user)
         check_leakage(self.split)
-        self.model = backbones.load_in(backbone, hardware.precision, device=hardware.device, offline=offline)
+        self.model, workers.weights = load(backbone, hardware, workers, offline=offline, on_event=on_event)
+        self.hardware = dataclasses.replace(hardware, shard=isinstance(workers.weights, Shards))
         if hardware.checkpointing:
             checkpoint_layers(self.model)
         self.tokenizer = backbones.load_tokenizer(backbone, offline=offline)
-        self.weights_sha256 = backbones.weights_digest(self.model)
+        self.weights_sha256 = self.digest()
         self.template = Template(options.template or backbone.template)
         context = self.model.config.max_position_embeddings
         self.max_input_tokens = options.max_input_tokens or backbone.prompt_budget(context)
@@ -157,7 +160,7 @@ class _Run:
             message = f"prompts of {self.max_input_tokens:,} tokens leave no room for a review: {backbone.name} holds {context:,}"
             raise BadInput(message, f"--max-input-tokens {context // 2}")
         micro_tokens = options.micro_tokens or (32768 if self.model.device.type == "cuda" else 4096)
-        self.budget = Budget(micro_tokens, hardware, on_event)
+        self.budget = Budget(micro_tokens, self.hardware, on_event, workers)
         self.rate, self.rate_reason = options.rate_for(self.model.config.hidden_size)
         self.settings = {
             "backbone": backbones.fingerprint(backbone, self.model), "embedder": asdict(store.embedder),
@@ -167,6 +170,10 @@ class _Run:
             **{key: value for key, value in asdict(options).items() if key not in _RESOLVED},
             **({"backbone_precision": hardware.precision} if hardware.precision else {}),
         }  # fmt: skip
+
+    def digest(self) -> str:
+        """Of the backbone's weights as they are now."""
+        return backbones.weights_digest(self.model, self.workers.weights.hold_parameter)
 
     def learned(self) -> list[Example]:
         """The examples to learn from: those with a history. Raises BadInput when there are none."""
@@ -200,6 +207,7 @@ class _Run:
 
     def new_adapter(self, learned: Sequence[Example]) -> torch.nn.Module:
         """Untrained, the same for the same seed and the same examples to learn from."""
+        self.workers.weights.hold(0)  # the embeddings, of which the norm is taken
         torch.manual_seed(self.options.seed)
         sizes = {"d": self.snapshot.embedder.dimension, "hidden": self.model.config.hidden_size}
         made = files.adapter_class(self.options.method).make(self.options, **sizes, token_norm=_token_norm(self.model))
@@ -208,7 +216,8 @@ class _Run:
 
     def plan(self, adapter, learned: Sequence[Example], checked: Sequence[Example]) -> list[str]:
         """What the training will take, as one reads it; its passes are made small enough to fit."""
-        share = estimate(self.model, adapter, learned, checked, self.options.epochs, self.budget.micro_tokens, self.hardware)
+        share = estimate(self.model, adapter, learned, checked, self.options.epochs, self.budget.micro_tokens, self.hardware,
+                         gathered=self.workers.weights.working_memory)  # fmt: skip
         self.budget.micro_tokens = share.micro_tokens
         return share.notes(self.hardware, self.workers.count)
 

@@ -1,18 +1,19 @@
-"""Several processes that train one adapter together (torchrun). Each holds the backbone and passes its share of every batch
-through it; the gradients of the soft tokens are added up, and everything else is done by all alike. So all hold the same adapter,
-and what travels is a few rows per review, not the adapter's gradients."""
+"""Several processes that train one adapter together (torchrun). Each holds the backbone, or a part of it (see shards.py), and
+passes its share of every batch through it; the gradients of the soft tokens are added up, and everything else is done by all
+alike. So all hold the same adapter, and what travels is a few rows per review, not the adapter's gradients."""
 
 from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 
 import torch
 import torch.distributed as dist
 
 from depcli.errors import DepError
+from depcli.training.hardware import is_out_of_memory
 
 _PATIENCE = timedelta(minutes=30)  # for a worker that loads, or writes reviews for METEOR, longer than the others
 
@@ -24,11 +25,29 @@ class WorkerLost(DepError):
         super().__init__("another worker of this training has ended; see its message", "go on with --resume")
 
 
+class Whole:
+    """The weights of a backbone that every worker has all of: no worker needs another's. Shards are those that lie in parts."""
+
+    working_memory = 0  # bytes of pieces that are brought together for a pass
+
+    def hold(self, step: int) -> None:
+        """Have the weights of this step of a pass here."""
+
+    def hold_parameter(self, name: str) -> None:
+        """Have this parameter here."""
+
+    def finish(self) -> None:
+        """Done with a share: let the others finish theirs."""
+
+    def fail(self) -> None:
+        """A pass has failed: let the others know if it concerns them."""
+
+
 class Workers:
     """`count` processes, of which this is number `rank`. One process alone needs no setting up: Workers()."""
 
     def __init__(self, rank: int = 0, count: int = 1):
-        self.rank, self.count = rank, count
+        self.rank, self.count, self.weights = rank, count, Whole()
 
     @property
     def is_first(self) -> bool:
@@ -48,29 +67,33 @@ class Workers:
         return sorted(mine)
 
     def add_up(self, tensor: torch.Tensor) -> None:
-        """Replace the tensor by the sum of all workers'. Raises WorkerLost."""
+        """Replace the tensor by the sum of all workers'. Raises WorkerLost, PassGivenUp."""
         if self.count > 1:
-            self._together(lambda: dist.all_reduce(tensor))
+            self.weights.finish()
+            together(lambda: dist.all_reduce(tensor))
 
     def gather(self, things: Sequence) -> list:
-        """The things of all workers, in the order of the workers. Raises WorkerLost."""
+        """The things of all workers, in the order of the workers. Raises WorkerLost, PassGivenUp."""
         if self.count == 1:
             return list(things)
+        self.weights.finish()
         all_things: list = [None] * self.count
-        self._together(lambda: dist.all_gather_object(all_things, list(things)))
+        together(lambda: dist.all_gather_object(all_things, list(things)))
         return [thing for theirs in all_things for thing in theirs]
 
     def wait(self) -> None:
         """Until all are here. Raises WorkerLost."""
         self.gather(())
 
-    def _together(self, action) -> None:
-        try:
-            action()
-        except RuntimeError as error:  # the connection to one that is gone; torch has no class of its own for it
-            if isinstance(error, torch.OutOfMemoryError):
-                raise
-            raise WorkerLost from error
+
+def together(action: Callable[[], object]) -> None:
+    """Do what all workers do at the same time. Raises WorkerLost."""
+    try:
+        action()
+    except RuntimeError as error:  # the connection to one that is gone; torch has no class of its own for it
+        if is_out_of_memory(error):
+            raise
+        raise WorkerLost from error
 
 
 def launched_rank() -> int:
@@ -92,5 +115,5 @@ def join(device: str) -> tuple[Workers, str]:
         device = f"cuda:{os.environ['LOCAL_RANK']}"
         torch.cuda.set_device(device)
     if not dist.is_initialized():
-        dist.init_process_group("nccl" if on_gpu else "gloo", timeout=_PATIENCE)
+        dist.init_process_group("cpu:gloo,cuda:nccl" if on_gpu else "gloo", timeout=_PATIENCE)
     return Workers(launched_rank(), count), device

@@ -21,7 +21,8 @@ from tests.personal.conftest import few_people, made_store
 
 EPOCHS = 2
 OPTIONS = TrainOptions(epochs=EPOCHS, batch_size=3, history=3, patience=2)
-ROOT = Path(__file__).parents[2]
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
 
 
 def test_shares_are_disjoint_whole_and_even():
@@ -47,14 +48,16 @@ def alone(store, compact_backbone):
     return folder
 
 
-def two_workers(store, backbone, name: str, program: tuple[str, ...] = ("-m", "depcli")) -> subprocess.CompletedProcess:
+def two_workers(
+    store, backbone, name: str, *more: str, program: tuple[str, ...] = ("-m", "depcli")
+) -> subprocess.CompletedProcess:  # fmt: skip
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", *program, "train"]
     options = {
         "--profiles": store.path, "--backbone": backbone, "--adapter": name, "--device": "cpu", "--epochs": EPOCHS,
         "--batch-size": OPTIONS.batch_size, "--history": OPTIONS.history,
     }  # fmt: skip
     return subprocess.run(
-        [*command, *(str(word) for pair in options.items() for word in pair), "--json"], text=True,
+        [*command, *(str(word) for pair in options.items() for word in pair), *more, "--json"], text=True,
         env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}, capture_output=True, timeout=500,
     )  # fmt: skip
 
@@ -89,11 +92,28 @@ def test_two_workers_have_the_loss_curve_of_one(store, compact_backbone, alone):
 
 
 @pytest.mark.timeout(600)
-def test_a_killed_worker_ends_the_training_which_resumes(store, compact_backbone, alone):
-    done = two_workers(store, compact_backbone, "killed", (str(Path(__file__).with_name("dying_worker.py")),))
+def test_a_backbone_that_fits_no_device_is_spread_over_the_workers(store, compact_backbone, alone):
+    done = two_workers(store, compact_backbone, "spread", program=(str(HERE / "small_devices.py"),))
+    assert done.returncode == 0, done.stderr
+    assert "spread over 2 workers" in done.stderr and "has 0 MiB free" in done.stderr, done.stderr
+    folder = files.folder_of(store.path, "spread")
+    assert_same_curve(folder, alone)
+    digests = [json.loads((made / files.CONFIG).read_text())["backbone_weights_sha256"] for made in (folder, alone)]
+    assert digests[0] == digests[1]
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("how", ["whole", "spread"])
+def test_a_killed_worker_ends_the_training_which_resumes(store, compact_backbone, alone, how):
+    name, more = f"killed-{how}", ["--shard-backbone"] if how == "spread" else []
+    done = two_workers(store, compact_backbone, name, *more, program=(str(HERE / "dying_worker.py"),))
     assert done.returncode != 0
     assert "go on with" in done.stderr and "--resume" in done.stderr, done.stderr
-    folder = files.folder_of(store.path, "killed")
+    folder = files.folder_of(store.path, name)
     assert torch.load(checkpoints.path_of(folder), weights_only=True)["progress"]["step"] == 4
-    train(store=store, backbone=backbones.find(str(compact_backbone)), folder=folder, options=OPTIONS, resume=True)
+    if how == "spread":
+        done = two_workers(store, compact_backbone, name, *more, "--resume")
+        assert done.returncode == 0, done.stderr
+    else:
+        train(store=store, backbone=backbones.find(str(compact_backbone)), folder=folder, options=OPTIONS, resume=True)
     assert_same_curve(folder, alone)
