@@ -34,6 +34,8 @@ def identifier(value: object, what: str) -> str:
         raise BadField(f"the {what} is blank")
     if _SURROGATE.search(value):
         raise BadField(f"the {what} has half a character (a lone surrogate)")
+    if "\0" in value:  # nobody could name it to `dep forget`: arguments of a command end there
+        raise BadField(f"the {what} has a NUL character")
     return value
 
 
@@ -156,8 +158,8 @@ def _plain(value: float, what: str) -> str:
 
 
 def _kind(value: object) -> str:
-    kinds = {bool: "true or false", int: "a number", float: "a number", list: "a list", dict: "an object"}
-    return kinds.get(type(value), "neither text nor a number")  # a parquet file may hold bytes
+    kinds = {bool: "true or false", int: "a number", float: "a number", list: "a list", dict: "an object", bytes: "bytes"}
+    return kinds.get(type(value), type(value).__name__)  # a parquet file may hold anything
 
 
 def _shown(value: object) -> str:

@@ -9,12 +9,13 @@ import os
 import re
 import sys
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterator
 from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO
 
-from depcli.errors import BadInput
+from depcli.errors import BadInput, NotFound
 
 STDIN = "-"
 MAX_BYTES = 64 * 2**20  # of one line or element: no review is as long, and memory stays flat
@@ -28,7 +29,8 @@ _START, _BETWEEN = re.compile(r"\s*\[?\s*"), re.compile(r"\s*,?\s*")  # of the e
 
 
 def open_source(path: str | os.PathLike) -> Source:
-    """The bytes of a file, or of standard input. Raises BadInput for what cannot be read."""
+    """The bytes of a file, or of standard input. Raises NotFound for a file that is not there, BadInput for what
+    cannot be read."""
     if path == STDIN:
         return Source("standard input", sys.stdin.buffer, owned=False)
     return Source(os.fspath(path), _open(os.fspath(path)), owned=True)
@@ -78,7 +80,8 @@ class Source:
             yield held
 
     def entries(self) -> Iterator[tuple[int, str | None, str]]:
-        """(number from 1, JSON text or None, reason if None): one per line that is not blank, or per element of the array."""
+        """(number from 1, JSON text, ""), or for what is none (number, its text where that can be held, the reason): one per line
+        that is not blank, or per element of the array."""
         return self._elements() if self._is_array() else self._lines()
 
     @property
@@ -166,16 +169,17 @@ def _open(path: str) -> BinaryIO:
     try:
         return open(path, "rb")
     except FileNotFoundError:
-        raise BadInput(f"there is no file {path}", "check the path; '-' reads standard input") from None
+        raise NotFound(f"there is no file {path or repr(path)}", "check the path; '-' reads standard input") from None
     except IsADirectoryError:
-        ending = next((found for found in (".parquet", ".csv", ".jsonl") if any(Path(path).glob(f"*{found}"))), ".jsonl.gz")
-        raise BadInput(f"{path} is a folder", f"name the files in it: {path}/*{ending}") from None
+        endings = Counter("".join(file.suffixes[-2:]) for file in Path(path).iterdir() if file.is_file())
+        usual = endings.most_common(1)[0][0] if endings else ""
+        raise BadInput(f"{path} is a folder", f"name the files in it: {os.path.join(path, '*' + usual)}") from None
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         raise BadInput(f"{path} cannot be opened: {getattr(error, 'strerror', None) or error}") from None
 
 
-def _decoded(line: bytes) -> tuple[str | None, str]:
+def _decoded(line: bytes) -> tuple[str, str]:
     try:
         return line.decode("utf-8"), ""
     except UnicodeDecodeError as error:
-        return None, f"not valid UTF-8 at byte {error.start + 1}"
+        return line.decode("utf-8", "replace"), f"not valid UTF-8 at byte {error.start + 1}"

@@ -96,11 +96,11 @@ def detect(record: Mapping) -> tuple[str, str] | None:
         return found
     if "parent_asin" in record and (_is_item(record) or _is_review(record)):
         what = "item metadata" if _is_item(record) else "reviews"
-        return "amazon2023", f"its objects are {what} with parent_asin"
+        return "amazon2023", f"its rows are {what} with parent_asin"
     if _is_item(record):
-        return "jsonl", f"its objects have {_names(record, (_PLAIN_ITEM, ('title', 'description')))}, and no user"
+        return "jsonl", f"its rows have {_names(record, (_PLAIN_ITEM, ('title', 'description')))}, and no user"
     if _is_review(record):
-        return "jsonl", f"its objects have {_names(record, (_USER, _PLAIN_ITEM, _TEXT))}"
+        return "jsonl", f"its rows have {_names(record, (_USER, _PLAIN_ITEM, _TEXT))}"
     return None
 
 
@@ -108,7 +108,7 @@ def detect_items(record: Mapping) -> tuple[str, str] | None:
     """(format, reason) when this row can be one of an items file."""
     if not any(name in record for name in _ANY_ITEM) or not ("title" in record or "description" in record):
         return None
-    return ("amazon2023", "its objects have parent_asin") if "parent_asin" in record else ("jsonl", "its objects have asin")
+    return ("amazon2023", "its rows have parent_asin") if "parent_asin" in record else ("jsonl", "its rows have asin")
 
 
 def _of_row(record: Mapping, user: Mapping) -> Parsed:

@@ -15,6 +15,7 @@ from depcli.records import Item, Review
 
 _TRIED = 100  # entries that are looked at to find out the format
 _EXCERPT = 80
+_UTF8 = "text in another encoding is converted by iconv, such as: iconv -f WINDOWS-1252 -t UTF-8 FILE > NEW"
 _Detector = Callable[[Mapping], tuple[str, str] | None]
 
 
@@ -87,7 +88,7 @@ def _open(
         if missing := [column for column in must_have if column not in getattr(source, "columns", must_have)]:
             raise BadInput(f"{source.name} has no column {missing[0]!r}", f"its columns are {_names(source.columns)}")
         entries = source.entries()
-        seen, format, reason = _look(source.name, entries, lambda record: detect(renamed(record)))
+        seen, format, reason = _look(source, entries, lambda record: detect(renamed(record)))
         format = source.kind if format == "jsonl" else format
         if columns and format not in formats.PLAIN:
             raise BadInput(f"{source.name} is read as {format}, whose fields have their names", "leave --column out")
@@ -99,8 +100,9 @@ def _open(
     return Reader(source, itertools.chain(seen, entries), lambda record: parse(renamed(record)), format, reason)
 
 
-def _look(name: str, entries: Iterator, detect: _Detector) -> tuple[list, str, str]:
+def _look(source, entries: Iterator, detect: _Detector) -> tuple[list, str, str]:
     """Read entries until one tells the format: (entries read, format, reason)."""
+    name, columns = source.name, getattr(source, "columns", None)  # which a table with a header has
     seen, strangers, problem = [], [], ""
     for entry in itertools.islice(entries, _TRIED):
         seen.append(entry)
@@ -114,14 +116,19 @@ def _look(name: str, entries: Iterator, detect: _Detector) -> tuple[list, str, s
             return seen, *found
         strangers.append(record)
     if not seen:
-        raise BadInput(f"{name} is empty")
+        raise BadInput(f"{name} is empty" if columns is None else f"{name} has a header and no rows")
+    if not strangers and columns is None:
+        hint = "needed: a JSON object per line, a JSON array of objects, or a header and rows between commas, semicolons or tabs"
+        raise BadInput(f"{name} is neither JSON nor a table: {problem}", _UTF8 if "UTF-8" in problem else hint)
     if not strangers:
-        hint = "needed: one JSON object per line, a JSON array of objects, or a table with a header"
-        raise BadInput(f"{name} is not JSON: {problem}", hint)
-    hint = (
-        "reviews need user_id, asin and text, items asin and title or description; --column FIELD=NAME says what they are called"
-    )
-    raise BadInput(f"cannot tell what {name} holds: its objects have {_names(strangers[0])}", hint)
+        hint = _UTF8 if "UTF-8" in problem else ""
+        raise BadInput(f"no row of {name} can be read, of {len(seen)} that were tried: {problem}", hint)
+    need = "reviews need user_id, asin and text, items asin and title or description"
+    if columns is None:
+        message = f"cannot tell what {name} holds: its rows have {_names(strangers[0])}"
+        raise BadInput(message, f"{need}; --column FIELD=NAME says what they are called")
+    message = f"cannot tell what {name} holds: its first line, where the names of the columns belong, has {_names(columns)}"
+    raise BadInput(message, f"{need}; put a line with names before the rows, or say what they are called: --column FIELD=NAME")
 
 
 def _names(record: Iterable[str]) -> str:
@@ -129,9 +136,8 @@ def _names(record: Iterable[str]) -> str:
 
 
 def json_object(held: str | Mapping | None, reason: str) -> Mapping:
-    """The object that an entry holds, as text or as such; raises BadField with what it is instead (`reason` where it holds
-    nothing)."""
-    if held is None:
+    """The object that an entry holds, as text or as such; raises BadField with what it is instead (`reason`, if there is one)."""
+    if reason:
         raise BadField(reason)
     if not isinstance(held, str):
         return held

@@ -1,6 +1,6 @@
 """Tables as entries: delimited text with a header, parquet, and data sets that the `datasets` library saved to a folder.
 
-Like Source.entries(), but each entry holds the row itself: (number, {column: value} or None, reason if None).
+Like Source.entries(), but a good entry holds the row itself: (number, {column: value}, ""); a bad one its cells as text.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _DELIMITERS = {",": "commas", "\t": "tabs", ";": "semicolons"}
 _ROWS = 256  # of a parquet file that are in memory as Python objects
 PARQUET = b"PAR1"
 _DATASET, _SPLITS = "state.json", "dataset_dict.json"
-Entry = tuple[int, Mapping | None, str]
+Entry = tuple[int, Mapping | str | None, str]
 
 
 class DelimitedText:
@@ -42,7 +42,7 @@ class DelimitedText:
         if isinstance(found[1], str):
             raise BadInput(f"{self.name}: its header cannot be read: {found[1]}")
         self.columns = [name.strip() for name in found[1]]
-        if twice := [name for name in dict.fromkeys(self.columns) if self.columns.count(name) > 1]:
+        if twice := [name for name in dict.fromkeys(self.columns) if name and self.columns.count(name) > 1]:
             raise BadInput(f"{self.name} has two columns called {twice[0]!r}", "give each column a name of its own")
         self.description = f"{len(self.columns)} columns between {_DELIMITERS[delimiter]}"
 
@@ -59,11 +59,15 @@ class DelimitedText:
             if isinstance(row, str):
                 yield number, None, row
             elif row and len(row) != len(self.columns):
-                yield number, None, f"{len(row)} cells where the header has {len(self.columns)} columns"
+                cells = f"{len(row)} cells" if len(row) > 1 else "1 cell"
+                yield number, " | ".join(row), f"{cells} where the header has {len(self.columns)} columns"
             elif row:
                 cells = dict(zip(self.columns, row, strict=True))
                 bad = next((name for name, cell in cells.items() if not _is_whole(cell)), None)
-                yield (number, cells, "") if bad is None else (number, None, f"not valid UTF-8 in column {bad!r}")
+                if bad is None:
+                    yield number, cells, ""
+                else:
+                    yield number, " | ".join(row), f"not valid UTF-8 in column {bad!r}"
 
     def _parsed(self) -> Iterator[tuple[int, list[str] | str]]:
         """(line, cells or what is wrong). Raises BadInput for a quote that is never closed."""

@@ -70,8 +70,8 @@ def test_failed_requests_are_counted_shown_and_in_the_exit_code(ask, profiles, m
 def test_files_that_cannot_be_read(ask, tmp_path, capsys):
     command, out = ask
     (tmp_path / "empty.jsonl").write_text("")
-    for name, said in (("none.jsonl", "no file"), ("empty.jsonl", "is empty"), ("", "is a folder")):
-        assert main([*command, "--requests", str(tmp_path / name)]) == 5
+    for name, code, said in (("none.jsonl", 3, "no file"), ("empty.jsonl", 5, "is empty"), ("", 5, "is a folder")):
+        assert main([*command, "--requests", str(tmp_path / name)]) == code
         assert said in capsys.readouterr().err
     assert not out.exists()
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from depcli.errors import BadInput
+from depcli.errors import BadInput, NotFound
 from depcli.readers import BadLine, files, open_reviews, read_items
 from depcli.records import Item, Review
 
@@ -111,13 +111,13 @@ def test_truncated_gzip_gives_what_it_can_and_then_says_where_it_broke_off(tmp_p
         (b"\n \n\n", "is empty"),
         (gzip.compress(b""), "is empty"),
         (b"[]", "is empty"),
-        (b"user,thing,text\na,b,c\n", "cannot tell what .* holds: its objects have user, thing, text"),
-        (b"PK\x03\x04\x00\xff\xfe", "is not JSON: line 1: not valid UTF-8"),
+        (b"user,thing,text\na,b,c\n", "cannot tell what .* holds: its first line, .*, has user, thing, text"),
+        (b"PK\x03\x04\x00\xff\xfe", "is neither JSON nor a table: line 1: not valid UTF-8"),
         (b"\x1f\x8b\x08\x00", "broken gzip"),
         (b"\x1f\x8bnonsense", "broken gzip"),
         ("\ufeff".encode("utf-16-le") + line(0).encode("utf-16-le"), "is UTF-16"),
-        (b'"a string"\n17\n', "is not JSON: line 1: not a JSON object"),
-        (b'{"name": "x", "stars": 3}\n', "cannot tell what .* holds: its objects have name, stars"),
+        (b'"a string"\n17\n', "is neither JSON nor a table: line 1: not a JSON object"),
+        (b'{"name": "x", "stars": 3}\n', "cannot tell what .* holds: its rows have name, stars"),
     ],
 )  # fmt: skip
 def test_files_that_are_no_use(tmp_path, content, words):
@@ -129,9 +129,16 @@ def test_files_that_are_no_use(tmp_path, content, words):
 
 
 def test_missing_file_folder_and_impossible_name(tmp_path):
-    for path, words in ((tmp_path / "none.jsonl", "there is no file"), (tmp_path, "is a folder"), ("a\0b", "cannot be opened")):
-        with pytest.raises(BadInput, match=words):
+    (tmp_path / "a.txt").touch()
+    for name in ("dev_questions.json", "dev_outputs.json"):
+        (tmp_path / name).touch()
+    for path, error, words in (
+        (tmp_path / "none.jsonl", NotFound, "there is no file .*none"), ("", NotFound, "there is no file ''"),
+        (tmp_path, BadInput, "is a folder"), ("a\0b", BadInput, "cannot be opened"),
+    ):  # fmt: skip
+        with pytest.raises(error, match=words) as raised:
             open_reviews(path)
+        assert error is NotFound or "folder" not in words or raised.value.hint.endswith("/*.json")
 
 
 def test_byte_order_mark_and_windows_line_ends(tmp_path):
@@ -150,7 +157,7 @@ def test_items_file(tmp_path):
     rows = [{"asin": "a", "title": "A", "description": "first\nsecond"}, {"asin": "b", "title": None}, {"title": "nameless"}]
     (tmp_path / "items.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     reader = read_items(tmp_path / "items.jsonl")
-    assert (reader.format, reader.reason) == ("jsonl", "its objects have asin")
+    assert (reader.format, reader.reason) == ("jsonl", "its rows have asin")
     first, second, bad = reader
     assert (first, second) == (Item("a", "A", "first\nsecond"), Item("b")) and bad.reason == "no item id"
 

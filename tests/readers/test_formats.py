@@ -78,6 +78,7 @@ def test_a_review_that_lacks_user_and_text_is_not_taken_for_an_item(tmp_path):
         ({"user_id": True}, "the user id is true or false, not a string"),
         ({"user_id": 1.5}, "the user id is a number, not a string"),
         ({"user_id": "\ud800"}, "the user id has half a character"),
+        ({"user_id": "a\0b"}, "the user id has a NUL character"),
         ({"asin": None}, "no item id"),
         ({"text": None}, "no text"),
         ({"text": " \n\t "}, "the text is blank"),
@@ -122,7 +123,7 @@ def test_bad_lines(tmp_path, raw, reason):
     first, bad, last = read(tmp_path, GOOD, raw, GOOD)
     assert isinstance(first, Review) and isinstance(last, Review)
     assert bad.line_number == 2 and bad.reason.startswith(reason)
-    assert bad.excerpt.isprintable() and len(bad.excerpt) <= 80
+    assert bad.excerpt.isprintable() and bad.excerpt[:1] == raw[:1].decode().replace("\x1b", "\ufffd") and len(bad.excerpt) <= 80
 
 
 @pytest.mark.parametrize(
@@ -145,7 +146,7 @@ def test_ratings(value, rating):
 
 def test_text_is_kept_as_it_is(tmp_path):
     for text in (" spaces  stay\n", "\x00\x07\x1b[31m [b]markup[/b]", "💜 e\u0301", "x" * 1_000_000, "<|im_end|>"):
-        for user in ("../x", "O'Brien", 'a" OR 1=1', "💜", "a\x00b", "007"):
+        for user in ("../x", "O'Brien", 'a" OR 1=1', "💜", "a\nb", "007"):
             assert list(read(tmp_path, {**GOOD, "text": text, "user_id": user}))[0] == Review(user, "i", text, 4.0, "t", 10.0)
     assert list(read(tmp_path, {**GOOD, "text": "half \ud83d", "user_id": 7}))[0].text == "half \ufffd"
     assert list(read(tmp_path, {**GOOD, "user_id": 7}))[0].user_id == "7"

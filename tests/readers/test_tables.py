@@ -80,6 +80,8 @@ def test_every_unusable_row_is_named_with_its_line(tmp_path):
     bad = {entry.line_number: entry.reason for entry in entries if isinstance(entry, BadLine)}
     assert [entry.user_id for entry in entries if isinstance(entry, Review)] == ["u1", "u8"]
     assert list(bad) == [4, 5, 6, 7, 8, 9, 10]
+    beginnings = {entry.line_number: entry.excerpt for entry in entries if isinstance(entry, BadLine)}
+    assert beginnings[4] == "u2 | i | short" and beginnings[5] == "u3 | i | \ufffd\ufffd | 5"
     for line, words in {
         4: "3 cells",
         5: "not valid UTF-8 in column 'text'",
@@ -112,11 +114,12 @@ def test_quotes_mean_nothing_in_tsv(tmp_path):
 @pytest.mark.parametrize(
     ("content", "columns", "words"),
     [
-        ("who,what,said\na,b,c\n", {}, "cannot tell what .* holds: its objects have who, what, said"),
+        ("who,what,said\na,b,c\n", {}, "cannot tell what .* holds: its first line, where the names .* belong, has who, what"),
         ("user_id,asin,text\na,b,c\n", {"text": "body"}, "has no column 'body'"),
         ("user_id,asin,text\na,b,c\n", {"texts": "text"}, "no field 'texts'"),
         ("user_id,asin,text,text\na,b,c,d\n", {}, "two columns called 'text'"),
-        ("user_id,asin,text\n", {}, "is empty"),
+        ("user_id,asin,text\n", {}, "a.csv has a header and no rows"),
+        ("user_id,asin,text\nu,i\nv,i\n", {}, "no row of .*a.csv can be read, of 2 that were tried: line 2: 2 cells"),
         ('user_id,asin,"text\n', {}, "a cell that begins at line 1 does not end"),
     ],
 )  # fmt: skip
@@ -149,7 +152,7 @@ def test_standard_input(monkeypatch):
     assert list(open_reviews("-")) == [Review("u", "i", "words")] and not sys.stdin.buffer.closed
 
 
-CELLS = st.text(st.characters(codec="utf-8", exclude_characters="\r"), min_size=1).filter(str.strip)
+CELLS = st.text(st.characters(codec="utf-8", exclude_characters="\r\0"), min_size=1).filter(str.strip)
 
 
 @settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -176,7 +179,7 @@ def test_times_and_bytes_of_parquet(tmp_path):
     assert [review.timestamp for review in open_reviews(tmp_path / "a")] == [10.0, None]
     pq.write_table(pa.table({"user_id": ["u"], "asin": ["i"], "text": [b"raw"]}), tmp_path / "a")
     (bad,) = open_reviews(tmp_path / "a")
-    assert bad.reason == "the text is neither text nor a number, not a string"
+    assert bad.reason == "the text is bytes, not a string"
 
 
 def test_parquet_cut_in_half_or_damaged_within(tmp_path):
@@ -303,6 +306,11 @@ def test_rows_longer_than_what_is_read_at_once(tmp_path, monkeypatch, end):
     rows = [(f"ü{n}", "i", text) for n, text in enumerate(texts)]
     written(tmp_path / "a.csv", [["user_id", "asin", "text"], *rows], lineterminator=end)
     assert list(open_reviews(tmp_path / "a.csv")) == [Review(*row) for row in rows]
+
+
+def test_columns_without_a_name_mean_nothing(tmp_path):
+    (tmp_path / "a.csv").write_text(",user_id,asin,text,,\n0,u,i,words,,\n")  # pandas numbers rows, spreadsheets pad them
+    assert list(open_reviews(tmp_path / "a.csv")) == [Review("u", "i", "words")]
 
 
 def test_a_long_row_is_one_row(tmp_path):
