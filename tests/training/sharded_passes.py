@@ -31,13 +31,17 @@ def in_parts(workers: Workers, hardware: Hardware = CPU):
     return model
 
 
-def gradients(model, examples, workers: Workers, tokens: int, budget: Budget | None = None) -> tuple[dict, torch.Tensor]:
+def gradients(
+    model, examples, workers: Workers, tokens: int, budget: Budget | None = None, after=lambda tokens: None
+) -> tuple[dict, torch.Tensor]:  # fmt: skip
     adapter = new_adapter()
     spend = budget.spend if budget else (lambda work, examples: work(tokens))
 
     def work(tokens: int) -> dict:
         adapter.zero_grad()
-        return backward(model, adapter, examples, DepLoss(), tokens, workers)
+        terms = backward(model, adapter, examples, DepLoss(), tokens, workers)
+        after(tokens)
+        return terms
 
     terms = spend(work, examples)
     return terms, torch.cat([parameter.grad.flatten() for parameter in adapter.parameters()])
@@ -61,12 +65,16 @@ def same_weights(model, whole, shards: Shards):
     assert 0 < sum(p.nbytes for p in whole_now) <= shards.working_memory, "more than a piece is whole"
 
 
+def too_much():
+    torch.empty(1 << 55, dtype=torch.uint8)
+
+
 def hungry(model, limit: int, layer: int, *, backwards: bool):
     """This worker fails to allocate in a layer of a pass with more than `limit` padded positions."""
 
     def check(tensor):
         if tensor.shape[0] * tensor.shape[1] > limit:
-            torch.empty(1 << 55, dtype=torch.uint8)
+            too_much()
 
     def watch(module, inputs, output):
         if not backwards:
@@ -85,7 +93,7 @@ def starved_gather(shards: Shards, after: int):
     def unshard(self, async_op=False):
         calls.append(1)
         if len(calls) == after:
-            torch.empty(1 << 55, dtype=torch.uint8)
+            too_much()
         return real(self, async_op)
 
     for one in {id(p): p for p in shards._pieces}.values():
@@ -129,6 +137,11 @@ def main() -> None:
         same(gradients(model, examples, workers, 0, budget), expected)
         assert budget.micro_tokens == 2 * longest, after
         mend()
+    budget = Budget(4 * longest, CPU, workers=workers)
+    room = 2 * longest if other else 4 * longest
+    late = gradients(model, examples, workers, 0, budget, lambda tokens: tokens > room and too_much())
+    same(late, expected)  # when all have made their passes
+    assert budget.micro_tokens == 2 * longest
     hook = hungry(model, 1, 1, backwards=False) if other else None
     try:
         gradients(model, examples, workers, 0, Budget(4 * longest, CPU, workers=workers))
