@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 
-from depcli.cli.sink import Sink, visible
+from depcli.cli.sink import NUMBER, Sink, visible
 
 WIDTH = 80
+Table = tuple[Sequence[str], Sequence[Sequence[str]]]  # columns, rows
 _CUT = "..."
+_GAP = 2  # columns of a terminal between those of a table
+_LEAST = 10  # of them for a text that is shortened
 
 
 def one_line(text: str, width: int) -> str:
@@ -35,18 +38,51 @@ def paragraph(text: str, width: int = WIDTH, *, indent: str = "", lines: int) ->
 def table(sink: Sink, columns: Sequence[str], rows: Sequence[Sequence[str]], *, flexible: int) -> None:
     """A table that fits: the cells of the column number `flexible` are shortened for it."""
     rows = [[one_line(cell, WIDTH) for cell in row] for row in rows]
-    others = [max(_width(row[i]) for row in (columns, *rows)) + 2 for i in range(len(columns)) if i != flexible]
-    room = max(len(columns[flexible]), 10, WIDTH - sum(others))
-    sink.table(columns, [[one_line(cell, room) if i == flexible else cell for i, cell in enumerate(row)] for row in rows])
+    widths = _widths(columns, rows)
+    others = [i for i in range(len(columns)) if i != flexible]
+    room, least = WIDTH - sum(widths[i] + _GAP for i in others), max(len(columns[flexible]), _LEAST)
+    if room < least:  # the id of somebody or something, which may be as long as it likes
+        widest = max(others, key=widths.__getitem__)
+        widths[widest] = max(len(columns[widest]), _LEAST, widths[widest] - (least - room))
+    widths[flexible] = max(room, least)
+    sink.table(columns, [[one_line(cell, width) for cell, width in zip(row, widths, strict=True)] for row in rows])
 
 
-def report(sink: Sink, tables: Iterable[tuple[Sequence[str], Sequence[Sequence[str]]]], notes: Iterable[str]) -> None:
-    """Tables (columns, rows) with a line between them, and below them what is to be known about them."""
-    for columns, rows in tables:
-        sink.table(columns, rows)
-        sink.line()
+def report(sink: Sink, tables: Iterable[Table], notes: Iterable[str]) -> None:
+    """Tables (columns, rows) with a line between them, and below them what is to be known about them. What is wider than the
+    terminal comes in parts."""
+    for whole in tables:
+        for columns, rows in parts(*whole, sink.width):
+            sink.table(columns, rows)
+            sink.line()
     for note in notes:
         sink.line(note)
+
+
+def parts(columns: Sequence[str], rows: Sequence[Sequence[str]], width: int | None) -> Iterator[Table]:
+    """The table in parts of at most `width`, each with the columns that say what a row is (those before the first numbers)."""
+    widths = _widths(columns, rows)
+    numbers = [all(NUMBER.fullmatch(row[i]) for row in rows) for i in range(len(columns))]
+    keys = numbers.index(True) if True in numbers else 1
+    taken, room = [], 0
+    for i in range(keys, len(columns)):
+        if taken and width is not None and widths[i] + _GAP > room:
+            yield _chosen(columns, rows, keys, taken)
+            taken = []
+        if not taken:
+            room = (width or 0) + _GAP - sum(each + _GAP for each in widths[:keys])
+        taken.append(i)
+        room -= widths[i] + _GAP
+    yield _chosen(columns, rows, keys, taken)
+
+
+def _chosen(columns: Sequence[str], rows: Sequence[Sequence[str]], keys: int, taken: Sequence[int]) -> Table:
+    at = (*range(keys), *taken)
+    return [columns[i] for i in at], [[row[i] for i in at] for row in rows]
+
+
+def _widths(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[int]:
+    return [max(map(_width, column)) for column in zip(columns, *rows, strict=True)]
 
 
 def day(timestamp: float | None) -> str:

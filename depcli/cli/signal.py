@@ -77,16 +77,16 @@ def command(
 
 
 def _show(sink, document: dict) -> None:
+    from depcli.cli import layout
+
     rows = [
         (found["name"], kind, str(row["k"]), f"{found[kind]['users']:,}", *_rate(row, "auc", "low", "high"),
          *_rate(row, "same_item", "same_low", "same_high"), _percent(row["top1"]), _percent(found[kind]["chance"]))
         for found in document["embedders"] for kind in ("his", "diff") for row in found[kind]["last"]
     ]  # fmt: skip
     interval = f"{document['confidence']:.0%}"
-    sink.table(("embedder", "of", "K", "users", "AUC", interval, "same item", interval, "top-1", "chance"), rows)
-    sink.line()
-    for line in _COLUMNS:
-        sink.line(line)
+    columns = ("embedder", "of", "K", "users", "AUC", interval, "same item", interval, "top-1", "chance")
+    layout.report(sink, [(columns, rows)], _COLUMNS)
 
 
 def _rate(row: dict, value: str, low: str, high: str) -> tuple[str, str]:

@@ -6,6 +6,7 @@ import json
 import math
 import os
 import re
+import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -29,6 +30,11 @@ class Sink:
         self.mode, self.quiet, self._yes = mode, quiet, yes
         self.shows_progress = progress and not quiet and sys.stderr.isatty()
         self._documents = 0
+
+    @property
+    def width(self) -> int | None:
+        """Columns of the terminal that shows the result; None where it goes elsewhere, so that nothing has to fit."""
+        return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
     @property
     def is_json(self) -> bool:
@@ -65,7 +71,7 @@ class Sink:
         """Aligned columns, numbers to the right, the same on a terminal and in a pipe: nothing cut, nothing wrapped."""
         cells = [[_shown(cell, sys.stdout).replace("\n", " ") for cell in row] for row in (columns, *rows)]
         widths = [max(map(_width, column)) for column in zip(*cells, strict=True)]
-        right = [all(_NUMBER.fullmatch(row[i]) for row in cells[1:]) for i in range(len(columns))]
+        right = [all(NUMBER.fullmatch(row[i]) for row in cells[1:]) for i in range(len(columns))]
         for number, row in enumerate(cells):
             padded = [
                 " " * (width - _width(cell)) + cell if to_right else cell + " " * (width - _width(cell))
@@ -118,7 +124,7 @@ class Sink:
             yield update
 
 
-_NUMBER = re.compile(r"[-+±\d.,%e* <]*|-")
+NUMBER = re.compile(r"[-+±\d.,%e* <]*|-")
 
 
 def complain(message: str, hint: str = "") -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from depcli.cli import layout
+from depcli.cli.sink import Sink
 
 WORDS = st.text(st.sampled_from("ab é漢🎬\t\n\x1b\u202e\u0301\u200d\u2028\ud800"), max_size=60)
 
@@ -48,3 +51,46 @@ def test_days(timestamp, day):
 )
 def test_sizes(number, text):
     assert layout.size(number) == text
+
+
+NAMES, NUMBERS = (st.from_regex(pattern, fullmatch=True) for pattern in ("[a-d][a-z]{0,11}", "-?[0-9]{1,9}"))
+CELLS = st.lists(st.tuples(NAMES, NAMES, *[NUMBERS] * 6), min_size=1, max_size=4)
+
+
+@given(CELLS, st.integers(40, 100))
+def test_a_wide_table_comes_in_parts_that_fit_and_lose_nothing(rows, width):
+    columns = ["method", "over", *(f"metric{n}" for n in range(6))]
+    found = list(layout.parts(columns, rows, width))
+    assert [name for names, _ in found for name in names[2:]] == columns[2:]
+    for n, row in enumerate(rows):
+        assert [cell for _, cells in found for cell in cells[n][2:]] == list(row[2:])
+        assert all(tuple(cells[n][:2]) == row[:2] for _, cells in found)
+    for names, cells in found:
+        assert sum(max(map(len, column)) for column in zip(names, *cells, strict=True)) + 2 * (len(names) - 1) <= width
+    assert list(layout.parts(columns, rows, None)) == [(columns, [list(row) for row in rows])], "in a pipe it stays whole"
+
+
+def test_a_report_fits_the_terminal_and_is_whole_in_a_pipe(monkeypatch):
+    table = (["method", *"abcdefghij"], [["nonperso", *["0.123456"] * 10], ["rag", *["0.654321"] * 10]])
+
+    def shown(terminal: bool) -> list[str]:
+        stream = io.StringIO()
+        monkeypatch.setattr(stream, "isatty", lambda: terminal)
+        monkeypatch.setattr("sys.stdout", stream)
+        monkeypatch.setenv("NO_COLOR", "1")
+        monkeypatch.setenv("COLUMNS", "60")
+        layout.report(Sink(), [table], ["a note"])
+        return stream.getvalue().splitlines()
+
+    assert max(map(len, shown(False))) > 100 and shown(False)[:3] == [line for line in shown(False) if line][:3]
+    narrow = shown(True)
+    assert max(map(len, narrow)) <= 60 and [line.split()[0] for line in narrow if line].count("rag") == 2
+
+
+@pytest.mark.parametrize("name", ["u", "u" * 36, "u" * 500, "漢字" * 100])
+def test_a_table_fits_however_long_an_id_is(name, monkeypatch):
+    stream = io.StringIO()
+    monkeypatch.setattr("sys.stdout", stream)
+    row = ("2020-05-05", "3", "0.55", name, "word " * 50)
+    layout.table(Sink(), ("date", "rating", "differs", "user", "review"), [row], flexible=4)
+    assert all(70 < cell_len(line) <= 80 for line in stream.getvalue().splitlines()[1:]) and "  word wo" in stream.getvalue()
