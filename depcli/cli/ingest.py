@@ -14,6 +14,8 @@ import click
 
 from depcli.cli.options import Setting, every_command, may_download
 
+FORMATS = ("jsonl", "csv", "tsv", "parquet", "amazon2023", "dpl", "lamp", "longlamp")  # a test compares them with the readers'
+
 
 class _Column(click.ParamType):
     """FIELD=NAME as a pair."""
@@ -24,7 +26,14 @@ class _Column(click.ParamType):
         field, equals, column = value.partition("=") if isinstance(value, str) else (*value, "=")
         if not (field and equals and column):
             self.fail(f"{value!r} is not {self.name}.", param, ctx)
-        return field.strip(), column
+        return self.known(field.strip(), column, param, ctx)
+
+    def known(self, field: str, column: str, param, ctx) -> tuple:
+        from depcli.readers.formats import COLUMNS
+
+        if field not in COLUMNS:
+            self.fail(f"no field {field!r}; known: {', '.join(COLUMNS)}.", param, ctx)
+        return field, column
 
 
 class _Threshold(_Column):
@@ -32,16 +41,23 @@ class _Threshold(_Column):
 
     name = "RULE=N"
 
-    def convert(self, value, param, ctx):
-        rule, number = super().convert(value, param, ctx)
-        return rule, click.INT.convert(number, param, ctx)
+    def known(self, field: str, column: str, param, ctx) -> tuple:
+        from depcli.errors import BadInput
+        from depcli.filtering.rules import thresholds
+
+        number = click.INT.convert(column, param, ctx)
+        try:
+            thresholds({field: number})
+        except BadInput as error:
+            self.fail("; ".join(filter(None, (error.message, error.hint))) + ".", param, ctx)
+        return field, number
 
 
 @click.command("ingest")
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @click.option("--items", metavar="FILE", help="Titles and descriptions of the items.")
 @click.option(
-    "--format", "form", metavar="NAME",
+    "--format", "form", type=click.Choice(FORMATS), metavar="NAME",
     help="jsonl, csv, tsv (no quotes), parquet, amazon2023, dpl, lamp or longlamp. [default: found out from the file]",
 )  # fmt: skip
 @click.option(
@@ -92,12 +108,15 @@ def command(
     """
     from depcli import embedders, profiles, readers
     from depcli.cli.filtered import filter_all
+    from depcli.errors import BadInput
     from depcli.store.ingest import ingest
 
     if limits and not chosen:
         raise click.UsageError("--threshold is for --filter.")
     if chosen and "-" in (*files, items):
         raise click.UsageError("--filter reads everything twice, which standard input cannot be.")
+    if (*files, items).count("-") > 1:
+        raise click.UsageError("standard input can be read once only.")
     for option, pairs in (("--column", columns), ("--threshold", limits)):
         if twice := sorted({name for name, _ in pairs if [each for each, _ in pairs].count(name) > 1}):
             raise click.UsageError(f"{option} names {twice[0]} more than once.")
@@ -105,8 +124,9 @@ def command(
     with ExitStack() as stack:
 
         def opened() -> list:
-            found = [(items, stack.enter_context(readers.read_items(items, dict(columns))))] if items else []
-            return found + [(file, stack.enter_context(readers.open_reviews(file, form, dict(columns)))) for file in files]
+            found = [(items, readers.read_items(items, dict(columns)))] if items else []
+            found += [(file, readers.open_reviews(file, form, dict(columns))) for file in files]
+            return [("standard input" if file == "-" else file, stack.enter_context(reader)) for file, reader in found]
 
         # Every file is opened before the store is touched: a typo in the last name shall not cost the work on the first.
         inputs = opened()
@@ -126,7 +146,7 @@ def command(
                     in_use=in_use,
                 )  # fmt: skip
             for line in report.first_bad:
-                sink.note(f"{file}, line {line.line_number}: {line.reason}: {line.excerpt}")
+                sink.note(": ".join(filter(None, (f"{file}, line {line.line_number}", line.reason, line.excerpt))))
             if out is None and report.bad_lines > len(report.first_bad):
                 sink.note(
                     f"{file}: {report.bad_lines - len(report.first_bad):,} more such lines; --bad-lines FILE has all of them"
@@ -137,15 +157,18 @@ def command(
         "files": reports, **({"filter": filtering.document()} if filtering else {}),
     }  # fmt: skip
     sink.result(document, lambda: _show(sink, document))
+    if useless := [each["file"] for each in reports if each["bad_lines"] and not each["reviews"] and not each["items"]]:
+        hint = "the notes above say why; --column FIELD=NAME says what the fields are called"
+        raise BadInput(f"nothing in {useless[0]} could be used", hint)
 
 
 def _for_bad_lines(path: Path) -> TextIO:
-    from depcli.errors import BadInput
+    from depcli.errors import DepError
 
     try:
         return open(path, "w", encoding="utf-8")
     except OSError as error:
-        raise BadInput(f"{path} cannot be written: {error.strerror}", "name another file with --bad-lines") from None
+        raise DepError(f"{path} cannot be written: {error.strerror}", "name another file with --bad-lines") from None
 
 
 def _noted(out: TextIO | None, file: str, entries: Iterable) -> Iterator:

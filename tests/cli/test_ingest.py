@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 
 import pytest
@@ -31,7 +32,7 @@ def test_a_csv_whose_every_bad_line_is_noted(table, tmp_path, capsys):
     assert (report["reviews"], report["bad_lines"]) == (13, 2)
     noted = [json.loads(line) for line in (tmp_path / "bad.jsonl").read_text().splitlines()]
     assert [(line["file"], line["line"], line["reason"]) for line in noted] == [
-        (str(table), 15, "the text is blank"), (str(table), 16, "1 cells where the header has 4 columns"),
+        (str(table), 15, "the text is blank"), (str(table), 16, "1 cell where the header has 4 columns"),
     ]  # fmt: skip
 
 
@@ -51,18 +52,49 @@ def test_the_filter_says_what_it_dropped_and_keeps_the_rest(table, capsys):
     ("arguments", "code", "words"),
     [
         (["--threshold", "reviews=3"], 2, "--threshold is for --filter"),
-        ([*COLUMNS, "--filter", "dpl", "--threshold", "word=3"], 5, "no threshold 'word'"),
+        ([*COLUMNS, "--filter", "dpl", "--threshold", "word=3"], 2, "no threshold 'word'; known: text, title"),
+        ([*COLUMNS, "--filter", "dpl", "--threshold", "reviews=-3"], 2, "not a whole number from 0 upwards"),
         (["--filter", "dpl", "--threshold", "reviews=many"], 2, "not a valid integer"),
         (["--column", "text"], 2, "is not FIELD=NAME"),
+        (["--column", "body=said"], 2, "no field 'body'; known: user_id, asin, text"),
+        (["--format", "excel"], 2, "'excel' is not one of 'jsonl', 'csv'"),
+        (["-", "-"], 2, "standard input can be read once only"),
+        (["-", "--items", "-"], 2, "standard input can be read once only"),
         ([*COLUMNS, "--column", "text=other"], 2, "--column names text more than once"),
         ([*COLUMNS, "--filter", "dpl"], 5, "the filter keeps no review"),
         ([*COLUMNS[:-1], "text=nothing"], 5, "has no column 'nothing'"),
         (["--format", "parquet"], 5, "is not parquet"),
         (["--filter", "dpl", "-"], 2, "standard input cannot be"),
-        ([*COLUMNS, "--bad-lines", "/nowhere/bad"], 5, "cannot be written"),
+        ([*COLUMNS, "--bad-lines", "/nowhere/bad"], 1, "cannot be written"),
     ],
 )  # fmt: skip
 def test_what_cannot_be(table, tmp_path, capsys, arguments, code, words):
     assert main(["ingest", str(table), "--embedder", "minilm", "--offline", *arguments]) == code
     assert words in " ".join(capsys.readouterr().err.split())
     assert not (tmp_path / "profiles").exists()
+
+
+def test_a_file_of_which_nothing_can_be_used_is_an_error_after_the_others_were_read(table, tmp_path, capsys):
+    useless = tmp_path / "useless.csv"
+    useless.write_text("who,what,said\nu,x,\nv,y,  \n")
+    ask = ["ingest", str(useless), str(table), *COLUMNS, "--embedder", "minilm", "--offline", "--json"]
+    assert main(ask) == 5
+    out, err = capsys.readouterr()
+    assert json.loads(out)["store"]["reviews"] == 13 and [file["bad_lines"] for file in json.loads(out)["files"]] == [2, 2]
+    assert f"{useless}, line 2: the text is blank: u | x |" in err and f"error: nothing in {useless} could be used" in err
+    assert main(ask[:-1]) == 5, "known or not, the other file is none of it"
+
+
+def test_standard_input_is_called_so(tmp_path, monkeypatch, capsys):
+    row = b'{"user_id": "u", "asin": "i", "text": "words"}\n'
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BufferedReader(io.BytesIO(row))))
+    said = told(capsys, "-")
+    assert "standard input: read as jsonl" in said.err and "standard input: 1 review read" in said.out
+    assert main(["log"]) == 0 and "ingest: 1 added; standard input" in capsys.readouterr().out
+
+
+def test_formats_on_the_command_line_are_those_of_the_readers():
+    from depcli.cli.ingest import FORMATS
+    from depcli.readers import formats
+
+    assert FORMATS == formats.FORMATS
