@@ -11,8 +11,24 @@ from depcli.cli.options import Setting, agree_to_download
 PROFILED = ("pag", "dpl", "drp")
 _LINES = 16  # of a text that is shown; --json has all of it
 
+
+
+class EngineAndModel(click.ParamType):
+    """ENGINE:MODEL, with an engine that there is."""
+
+    name = "ENGINE:MODEL"
+
+    def convert(self, value, param, ctx):
+        from depcli.engines import NAMES
+
+        engine, _, model = value.partition(":")
+        if engine not in NAMES or not model:
+            self.fail(f"{value!r} is not {self.name} with an engine of {', '.join(NAMES)}, such as llamacpp:mini.", param, ctx)
+        return value
+
+
 ask_analyst = click.option(
-    "--analyst", metavar="ENGINE:MODEL",
+    "--analyst", type=EngineAndModel(), metavar="ENGINE:MODEL",
     help="Who makes the profile of pag, dpl, drp, such as llamacpp:qwen2.5-7b or openai:NAME. [default: who writes]",
 )  # fmt: skip
 

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from functools import wraps
 
 import click
+
+
+def _not_more_than_there_are(ctx, param, threads: int | None) -> int | None:
+    cores = os.cpu_count() or 1
+    if threads is not None and threads > cores:  # they wait for each other, a hundred times as long as they compute
+        raise click.BadParameter(f"{threads} threads on {'1 processor' if cores == 1 else f'{cores} processors'}.", ctx, param)
+    return threads
+
 
 _ENGINE = click.option(
     "--engine", type=click.Choice(["llamacpp", "transformers", "vllm", "openai"]),
@@ -17,7 +26,10 @@ _TUNING = (
         "--parallel", type=click.IntRange(min=1), metavar="N",
         help="llamacpp: texts side by side, of many; a word may depend on those beside. [default: 1]",
     ),
-    click.option("--threads", type=click.IntRange(min=1), metavar="N", help="llamacpp. [default: all, or OMP_NUM_THREADS]"),
+    click.option(
+        "--threads", type=click.IntRange(min=1), callback=_not_more_than_there_are, metavar="N",
+        help="llamacpp. [default: all, or OMP_NUM_THREADS]",
+    ),
     click.option("--gpu-layers", type=click.IntRange(min=0), metavar="N", help="llamacpp: layers on the GPU. [default: all]"),
     click.option("--kv-type", type=click.Choice(["f16", "f32", "q8_0"]), help="llamacpp: its memory. [default: f16]"),
     click.option(

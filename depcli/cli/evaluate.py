@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 from click.core import ParameterSource
 
-from depcli.cli.analyst import ask_analyst, prepare_analyst, prepare_model
+from depcli.cli.analyst import EngineAndModel, ask_analyst, prepare_analyst, prepare_model
 from depcli.cli.choices import as_trained, choose_parts
 from depcli.cli.engine import choose_engine
 from depcli.cli.moment import as_of_moment, tell_moment
@@ -69,13 +69,16 @@ class _Methods(click.ParamType):
     help="Also measure what the user's own history is worth, against a stranger's; where profiles are used, theirs are made too.",
 )  # fmt: skip
 @click.option(
-    "--judge", metavar="ENGINE:MODEL", help="Also let a model say, from 0 to 10, how much each text is like the real one."
-)
+    "--judge", type=EngineAndModel(), metavar="ENGINE:MODEL",
+    help="Also let a model say, from 0 to 10, how much each text is like the real one.",
+)  # fmt: skip
 @click.option(
     "--report", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE.html",
     help="Write a page about it too, with 20 requests side by side; it needs no network.",
 )  # fmt: skip
-@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="[default: evaluations/ADAPTER-SPLIT-ROLE]")
+@click.option(
+    "--out", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="[default: evaluations/ADAPTER-SPLIT-ROLE]"
+)
 @click.option(
     "--adapter", "adapters", multiple=True, metavar="NAME",
     help="Once for each method with an adapter. [default: the newest of each, all of one backbone]",
@@ -118,13 +121,14 @@ def command(
       dep eval --preset dep-paper --methods nonperso,rag,dep
     """
     from depcli import profiles as places
+    from depcli.errors import DepError
     from depcli.evaluating import Plan, evaluate_store
     from depcli.evaluation.studies import STUDIES, plain
     from depcli.records import Sampling
     from depcli.store import Store
 
     if report and not report.parent.is_dir():  # to find that out at the end would be late
-        raise click.UsageError(f"there is no folder {report.parent} for the page.")
+        raise DepError(f"no folder {report.parent} for the page", f"make it: mkdir -p {report.parent}")
     sink = setting.sink
     store = Store.open(setting.profiles)
     plan = Plan(

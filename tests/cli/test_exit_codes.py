@@ -63,6 +63,8 @@ def test_interrupted_says_how_to_go_on(monkeypatch, capsys):
         ["no-such-command"], ["ingest"], ["status", "--no-such-option"], ["write", "--user", "u"], ["train", "--epochs", "0"],
         ["write", "--user", "u", "--item", "i", "--rating", "nan"], ["write", "--user", "u", "--item", "i", "--top-p", "0"],
         ["write", "--user", "u", "--item", "i", "--method", "magic"], ["eval", "--methods", "dep,magic"],
+        ["eval", "--judge", "mini"], ["eval", "--judge", "magic:mini"], ["write", "--analyst", "llamacpp:"],
+        ["eval", "--out", __file__], ["eval", "--threads", "9999"], ["write", "--user", "u", "--item", "i", "--threads", "9999"],
         ["write", "--user", "u", "--item", "i", "--temperature", "inf"],
     ],
 )  # fmt: skip
