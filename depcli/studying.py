@@ -89,7 +89,7 @@ def find(profiles: Path, name: str, method_names: Sequence[str], adapters: Mappi
         against = next((one for level, one in own if level == study.reference), own[0][1] if own else None)
         pairs += [(against.label, variant.label) for _, variant in own if variant is not against]
     if not pairs:
-        commands = "; ".join(missing.values()) or f"name methods with past reviews: --methods {','.join(study.methods)}"
+        commands = "\n".join(missing.values()) or f"name methods with past reviews: --methods {','.join(study.methods)}"
         raise NotFound(f"the study {name!r} has {len(variants)} of the variants that it compares", commands)
     for method in study.beside:
         pairs.append((pairs[0][0], method))
