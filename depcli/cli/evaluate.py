@@ -28,8 +28,8 @@ from depcli.cli.preset import choose_preset, tell_preset
 from depcli.cli.split import choose_split
 
 _PHASES = {
-    "write": "writing", "likelihood": "likelihood of the real reviews", "swap": "the same with a stranger's history",
-    "align": "difference alignment", "judge": "judging", "score": "scoring",
+    "write": "writing", "likelihood": "likelihoods", "swap": "swap test", "align": "alignment", "judge": "judging",
+    "score": "scoring",
 }  # fmt: skip
 
 

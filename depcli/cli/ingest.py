@@ -157,9 +157,11 @@ def command(
         "files": reports, **({"filter": filtering.document()} if filtering else {}),
     }  # fmt: skip
     sink.result(document, lambda: _show(sink, document))
-    if useless := [each["file"] for each in reports if each["bad_lines"] and not each["reviews"] and not each["items"]]:
-        hint = "the notes above say why; --column FIELD=NAME says what the fields are called"
-        raise BadInput(f"nothing in {useless[0]} could be used", hint)
+    for each in reports:
+        if each["bad_lines"] and not each["reviews"] and not each["items"]:
+            hint = "--bad-lines FILE has all of them; --column FIELD=NAME says what the fields are called"
+            line = each["first_bad"][0]
+            raise BadInput(f"no line of {each['file']} can be used; line {line['line_number']}: {line['reason']}", hint)
 
 
 def _for_bad_lines(path: Path) -> TextIO:

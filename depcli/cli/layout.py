@@ -50,10 +50,12 @@ def table(sink: Sink, columns: Sequence[str], rows: Sequence[Sequence[str]], *, 
 
 def report(sink: Sink, tables: Iterable[Table], notes: Iterable[str]) -> None:
     """Tables (columns, rows) with a line between them, and below them what is to be known about them. What is wider than the
-    terminal comes in parts."""
+    terminal moves together, or comes in parts."""
     for whole in tables:
-        for columns, rows in parts(*whole, sink.width):
-            sink.table(columns, rows)
+        together = sum(widths := _widths(*whole)) + len(widths) - 1
+        tight = sink.width is not None and together <= sink.width < together + (len(widths) - 1) * (_GAP - 1)
+        for columns, rows in [whole] if tight else parts(*whole, sink.width):
+            sink.table(columns, rows, gap=1 if tight else _GAP)
             sink.line()
     for note in notes:
         sink.line(note)

@@ -67,8 +67,8 @@ class Sink:
         _write(_shown(text, sys.stdout))
         sys.stdout.flush()
 
-    def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        """Aligned columns, numbers to the right, the same on a terminal and in a pipe: nothing cut, nothing wrapped."""
+    def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]], *, gap: int = 2) -> None:
+        """Columns aligned, `gap` spaces apart, numbers to the right: nothing cut, nothing wrapped."""
         cells = [[_shown(cell, sys.stdout).replace("\n", " ") for cell in row] for row in (columns, *rows)]
         widths = [max(map(_width, column)) for column in zip(*cells, strict=True)]
         right = [all(NUMBER.fullmatch(row[i]) for row in cells[1:]) for i in range(len(columns))]
@@ -77,7 +77,7 @@ class Sink:
                 " " * (width - _width(cell)) + cell if to_right else cell + " " * (width - _width(cell))
                 for cell, width, to_right in zip(row, widths, right, strict=True)
             ]
-            text = "  ".join(padded).rstrip()
+            text = (" " * gap).join(padded).rstrip()
             _write((f"\x1b[1m{text}\x1b[0m" if number == 0 and _coloured(sys.stdout) else text) + "\n")
 
     def note(self, text: str) -> None:

@@ -73,18 +73,22 @@ def test_a_wide_table_comes_in_parts_that_fit_and_lose_nothing(rows, width):
 def test_a_report_fits_the_terminal_and_is_whole_in_a_pipe(monkeypatch):
     table = (["method", *"abcdefghij"], [["nonperso", *["0.123456"] * 10], ["rag", *["0.654321"] * 10]])
 
-    def shown(terminal: bool) -> list[str]:
+    def shown(terminal: bool, columns: int = 60) -> list[str]:
         stream = io.StringIO()
         monkeypatch.setattr(stream, "isatty", lambda: terminal)
         monkeypatch.setattr("sys.stdout", stream)
         monkeypatch.setenv("NO_COLOR", "1")
-        monkeypatch.setenv("COLUMNS", "60")
+        monkeypatch.setenv("COLUMNS", str(columns))
         layout.report(Sink(), [table], ["a note"])
         return stream.getvalue().splitlines()
 
     assert max(map(len, shown(False))) > 100 and shown(False)[:3] == [line for line in shown(False) if line][:3]
     narrow = shown(True)
     assert max(map(len, narrow)) <= 60 and [line.split()[0] for line in narrow if line].count("rag") == 2
+    whole = shown(False)
+    assert shown(True, len(whole[0])) == whole
+    tight = shown(True, len(whole[0]) - 10)
+    assert [line.split() for line in tight] == [line.split() for line in whole] and len(tight[1]) == len(whole[1]) - 10
 
 
 @pytest.mark.parametrize("name", ["u", "u" * 36, "u" * 500, "漢字" * 100])
