@@ -77,8 +77,9 @@ class _Methods(click.ParamType):
     help="Write a page about it too, with 20 requests side by side; it needs no network.",
 )  # fmt: skip
 @click.option(
-    "--out", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="[default: evaluations/ADAPTER-SPLIT-ROLE]"
-)
+    "--out", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
+    help="[default: evaluations/ADAPTER-SPLIT-ROLE; without an adapter BACKBONE-text-...]",
+)  # fmt: skip
 @click.option(
     "--adapter", "adapters", multiple=True, metavar="NAME",
     help="Once for each method with an adapter. [default: the newest of each, all of one backbone]",
@@ -163,7 +164,7 @@ def command(
     if any(variant.settings.get("retrieval") == "dense" for variant in variants):
         retrieval = "dense"
     embedder = query_embedder(setting, store, [variant.method for variant in variants], retrieval)
-    name = parts.adapter.name if parts.adapter else parts.backbone.name.rpartition("/")[2]
+    name = parts.adapter.name if parts.adapter else parts.backbone.name.rpartition("/")[2] + "-text"  # no adapter's own folder
     told_apart = [name, *([study] if study else []), *([split.replace(":", "-")] if split else []), role]
     out = out or setting.profiles / places.EVALUATIONS / "-".join(told_apart)
     tell_moment(sink, as_of)

@@ -220,6 +220,14 @@ def test_an_evaluation_that_cannot_begin_names_no_folder_for_its_results(profile
     assert "results go to" not in capsys.readouterr().err
 
 
+def test_methods_without_an_adapter_do_not_take_the_folder_of_one(profiles, folder, tmp_path, capsys):
+    place = shutil.copytree(profiles, tmp_path / "copy")
+    shutil.move(place / "adapters" / "one", place / "adapters" / "tiny")  # an adapter is called after its backbone by default
+    ask = ["eval", "--backbone", str(folder / "tiny"), "--max-new-tokens", "4", "--limit", "1", "--profiles", str(place)]
+    assert f"results go to {place}/evaluations/tiny-text-test\n" in run(capsys, *ask, "--methods", "nonperso,rag").err
+    assert f"results go to {place}/evaluations/tiny-test\n" in run(capsys, *ask).err
+
+
 def test_compacting_names_the_adapters_that_cannot_be_tested_any_more(profiles, folder, tmp_path, capsys):
     place = str(shutil.copytree(profiles, tmp_path / "copy"))
     newcomer = folder / "late.jsonl"
