@@ -56,14 +56,16 @@ def prepare_model(setting: Setting, asked: str | None) -> None:
 
 def cost(analysis: dict) -> str:
     """What making a profile took, and what failed on the way."""
+    from depcli.cli.layout import count
+
     said = [
-        f"{analysis['calls']} calls, {analysis['prompt_tokens']:,} tokens read, {analysis['generated_tokens']:,} written, "
-        f"{analysis['seconds']:.1f} s"
+        f"{count(analysis['calls'], 'call')}, {analysis['prompt_tokens']:,} tokens read, "
+        f"{analysis['generated_tokens']:,} written, {analysis['seconds']:.1f} s"
     ]
     if analysis["failures"]:
         said.append("unusable answers: " + ", ".join(f"{kind} {count}" for kind, count in analysis["failures"].items()))
     if analysis["dropped"]:
-        said.append(f"{analysis['dropped']} questions without an answer")
+        said.append(f"{count(analysis['dropped'], 'question')} without an answer")
     return "; ".join(said)
 
 
@@ -87,11 +89,11 @@ def show_profile(sink, document: dict) -> None:
     sink.line(f"{document['method']}, by {entry['analyst']}, {entry['created'][:10]}, commit {entry['store_commit']}")
     for line in layout.paragraph(profile["text"], lines=_LINES):
         sink.line(line)
-    compared = f"{profile['anchors']} reviews compared with those of peers"
+    compared = f"{layout.count(profile['anchors'], 'review')} compared with those of peers"
     for number, dimension in enumerate(profile["dimensions"], 1):
         if number == 1:
             sink.line()
-            sink.heading(f"Dimensions ({compared}, {profile['rejected']} proposals did not hold)")
+            sink.heading(f"Dimensions ({compared}, {layout.count(profile['rejected'], 'proposal')} did not hold)")
         sink.line()
         _paragraphs(sink, f"{number}. {dimension['name']}, seen in {dimension['seen']}: {dimension['definition']}", "")
         _paragraphs(sink, dimension["differences"][0]["text"], "   ")
@@ -103,8 +105,8 @@ def show_profile(sink, document: dict) -> None:
         _paragraphs(sink, difference["asin"], "")
         _paragraphs(sink, difference["text"], "   ")
     sink.note(cost(profile["analysis"]))
-    if len(document["profiles"]) > 1:
-        sink.note(f"{len(document['profiles']) - 1} older ones are kept: --json shows all")
+    if older := len(document["profiles"]) - 1:
+        sink.note(f"{layout.count(older, 'older profile')} kept: --json shows all")
 
 
 def _paragraphs(sink, text: str, indent: str) -> None:

@@ -108,6 +108,7 @@ def command(
     """
     from depcli import embedders, profiles, readers
     from depcli.cli.filtered import filter_all
+    from depcli.cli.layout import count
     from depcli.errors import BadInput
     from depcli.store.ingest import ingest
 
@@ -148,9 +149,8 @@ def command(
             for line in report.first_bad:
                 sink.note(": ".join(filter(None, (f"{file}, line {line.line_number}", line.reason, line.excerpt))))
             if out is None and report.bad_lines > len(report.first_bad):
-                sink.note(
-                    f"{file}: {report.bad_lines - len(report.first_bad):,} more such lines; --bad-lines FILE has all of them"
-                )
+                more = count(report.bad_lines - len(report.first_bad), "more such line")
+                sink.note(f"{file}: {more}; --bad-lines FILE has all of them")
             reports.append({"file": file, **asdict(report)})
     document = {
         "profiles": str(setting.profiles), "embedder": asdict(store.embedder), "store": store.snapshot().counts(),

@@ -32,6 +32,7 @@ def command(
     """
     import json
 
+    from depcli.cli.layout import count
     from depcli.evaluation.lamp import predictions
     from depcli.store.export import whole_file
 
@@ -42,4 +43,4 @@ def command(
     with whole_file(out, replace=replace) as file:
         file.write(json.dumps(found, ensure_ascii=False).encode() + b"\n")
     said = {"out": str(out), "task": task, "texts": len(found["golds"])}
-    sink.result(said, lambda: sink.line(f"{out} holds {len(found['golds']):,} texts"))
+    sink.result(said, lambda: sink.line(f"{out} holds {count(len(found['golds']), 'text')}"))

@@ -73,13 +73,13 @@ def show_batch(sink, requests: str, out, report) -> None:
     document = {"requests_file": requests, "out": str(out), **asdict(report), "written": report.written}
     speed = f", {report.generated_tokens / report.seconds:,.0f} tokens/s" if report.generated_tokens and report.seconds else ""
     said = count(report.written, "review") + (f", {report.failed:,} not written" if report.failed else "")
-    said += f"; {report.kept:,} lines were there" if report.kept else ""
+    said += f"; {count(report.kept, 'line')} already there" if report.kept else ""
     sink.result(document, lambda: sink.line(f"{out}: {said}, in {report.seconds:.1f} s{speed}"))
     if report.kept_failed:
         said = f"{count(report.kept_failed, 'line')} of an earlier run had an error and stayed as they are"
         sink.note(f"{said}: to try them again, put their requests into a file of their own")
     for entry in report.first_errors:
-        sink.note(f"{requests}, line {entry['line']}: {entry['error']}")
+        sink.note(f"{'standard input' if requests == '-' else requests}, line {entry['line']}: {entry['error']}")
     if report.failed > len(report.first_errors):
         sink.note(f"and {report.failed - len(report.first_errors):,} more; `error` in {out} says why")
 

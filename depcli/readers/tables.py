@@ -154,7 +154,7 @@ def parquet(path: str) -> ArrowTable:
             rows = opened.metadata.num_rows
     except (pa.ArrowException, OSError) as error:
         raise BadInput(f"{path} is a broken parquet file: {_short(error)}", "it is cut or damaged: fetch it again") from None
-    return ArrowTable(path, [Path(path)], batches, f"{rows:,} rows of a parquet file")
+    return ArrowTable(path, [Path(path)], batches, f"{rows:,} row{'' if rows == 1 else 's'} of a parquet file")
 
 
 def saved_dataset(path: str) -> ArrowTable | None:
@@ -174,7 +174,7 @@ def saved_dataset(path: str) -> ArrowTable | None:
         outside = [file for file in files if not file.resolve().is_relative_to(folder.resolve())]
         if outside:
             raise BadInput(f"{path} names a file outside itself: {outside[0]}")
-        return ArrowTable(path, files, _stream, f"{len(files)} files of a saved data set: {', '.join(s.name for s in splits)}")
+        return ArrowTable(path, files, _stream, f"a saved data set: {', '.join(s.name for s in splits)}")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BadInput(f"{path} is a broken data set: {_short(error)}", "save it again with save_to_disk()") from None
 

@@ -32,7 +32,7 @@ def test_made_once_shown_and_forgotten(profiles, capsys):
     assert code == 3 and "has made no profile" in err and "dep write" in err
     code, out, err = run(capsys, *WRITE, "--json")
     document = json.loads(out)
-    assert code == 0 and "llamacpp:mini makes a profile from" in err and "profile: 1 calls" in err
+    assert code == 0 and "llamacpp:mini makes a profile from" in err and "profile: 1 call," in err
     assert document["analyst"] == "llamacpp:mini" and document["profile"]["text"] and not document["profile"]["reused"]
     code, out, err = run(capsys, *WRITE, "--seed", "1", "--json")
     again = json.loads(out)["profile"]
@@ -49,7 +49,7 @@ def test_made_once_shown_and_forgotten(profiles, capsys):
     ("arguments", "code", "said"),
     [
         ((*WRITE, "--method", "rag", "--analyst", "llamacpp:mini"), 2, "--analyst is for"),
-        ((*WRITE, "--analyst", "mini"), 3, "ENGINE:MODEL"),
+        ((*WRITE, "--analyst", "mini"), 2, "ENGINE:MODEL"),
         ((*WRITE, "--analyst", "llamacpp:nowhere-at-all"), 3, "no backbone"),
         (("show", "--item", "film-01", "--profile", "drp"), 2, "--profile needs --user"),
         (("show", "--user", "nobody", "--profile", "drp"), 3, "no user"),
@@ -58,3 +58,11 @@ def test_made_once_shown_and_forgotten(profiles, capsys):
 def test_what_is_refused(profiles, capsys, arguments, code, said):
     found, out, err = run(capsys, *arguments)
     assert (found, out) == (code, "") and said in err
+
+
+def test_one_of_a_thing_is_no_plural():
+    from depcli.cli.analyst import cost
+
+    made = {"calls": 1, "prompt_tokens": 9, "generated_tokens": 3, "seconds": 0.5, "failures": {}, "dropped": 1}
+    assert cost(made) == "1 call, 9 tokens read, 3 written, 0.5 s; 1 question without an answer"
+    assert cost({**made, "calls": 2, "dropped": 0}) == "2 calls, 9 tokens read, 3 written, 0.5 s"

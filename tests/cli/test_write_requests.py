@@ -43,7 +43,7 @@ def test_a_file_and_its_json_summary(ask, profiles, tmp_path, capsys):
     assert (document["requests"], document["written"], document["failed"], document["kept"]) == (3, 3, 0, 0)
     assert document["out"] == str(out) and len(out.read_text().splitlines()) == 3
     assert main([*command, "--requests", str(wanted)]) == 0
-    assert "3 lines were there" in capsys.readouterr().out
+    assert "3 lines already there" in capsys.readouterr().out
     assert main([*command, "--requests", str(wanted), "--seed", "1"]) == 1
     assert "other settings; sampling" in capsys.readouterr().err
 
@@ -59,7 +59,7 @@ def test_failed_requests_are_counted_shown_and_in_the_exit_code(ask, profiles, m
     assert main([*command, "--requests", "-"]) == 1
     captured = capsys.readouterr()
     assert captured.out.startswith(f"{out}: 1 review, 7 not written, in ")
-    assert "-, line 2: no user 'nobody\\x1b0' in the store" in captured.err and "and 2 more" in captured.err
+    assert "standard input, line 2: no user 'nobody\\x1b0' in the store" in captured.err and "and 2 more" in captured.err
     assert "an earlier run" not in captured.err
     assert ["error" in json.loads(line) for line in out.read_text().splitlines()] == [False, *[True] * 7]
     give()
