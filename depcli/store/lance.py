@@ -16,17 +16,20 @@ from typing import Literal
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from depcli.errors import BadInput
+from depcli.store.placeholders import without
+from depcli.store.whole import whole_files
+
 os.environ.setdefault("LANCEDB_LOG", "error")  # before the import: it warns on stderr about every table it makes
 
 # Bytes that a scan reads ahead. Its default, 2 GiB, may hold a whole table while it is written anew.
 os.environ.setdefault("LANCE_DEFAULT_IO_BUFFER_SIZE", str(64 * 2**20))
 
-import lancedb  # noqa: E402
-from lancedb.expr import Expr, col, lit  # noqa: E402
-from lancedb.index import BTree  # noqa: E402
-
-from depcli.errors import BadInput  # noqa: E402
-from depcli.store.whole import whole_files  # noqa: E402
+# Half of the time of importing LanceDB goes into a client of namespace services, which a store in a folder never asks.
+with without("lance_namespace_urllib3_client", "lance_namespace"):
+    import lancedb
+    from lancedb.expr import Expr, col, lit
+    from lancedb.index import BTree
 
 _VALUES_PER_QUERY = 8192
 _ROWS_PER_BATCH = 4096
