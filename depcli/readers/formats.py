@@ -16,6 +16,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from depcli.errors import BadInput
 from depcli.readers import fields, lamp
 from depcli.readers.entries import BadField
 from depcli.records import Item, Review
@@ -34,6 +35,7 @@ _AMAZON_ITEM = ("parent_asin", "asin")  # variants of a product share its parent
 _OF_ITEM = {"title": "item_title", "description": "item_description", "task": "item_task"}
 
 _ANY_ITEM = ("parent_asin", "asin", "item_id")
+_ABOUT_ITEM = ("title", "description")
 COLUMNS = ("user_id", "asin", "text", "rating", "title", "timestamp", *_OF_ITEM.values())
 _HEADER = "Product Description"  # the first paragraph of many an Amazon description, and no part of it
 
@@ -98,17 +100,19 @@ def detect(record: Mapping) -> tuple[str, str] | None:
         what = "item metadata" if _is_item(record) else "reviews"
         return "amazon2023", f"its rows are {what} with parent_asin"
     if _is_item(record):
-        return "jsonl", f"its rows have {_names(record, (_PLAIN_ITEM, ('title', 'description')))}, and no user"
+        return "jsonl", f"its rows have {_names(record, (_PLAIN_ITEM, _ABOUT_ITEM))}, and no user"
     if _is_review(record):
         return "jsonl", f"its rows have {_names(record, (_USER, _PLAIN_ITEM, _TEXT))}"
     return None
 
 
 def detect_items(record: Mapping) -> tuple[str, str] | None:
-    """(format, reason) when this row can be one of an items file."""
+    """(format, reason) when this row can be one of an items file. Raises BadInput for a review: its title is not the item's."""
+    if _is_review(record):
+        raise BadInput("the file of --items holds reviews", "name it without --items: items may stand in a file of reviews")
     if not any(name in record for name in _ANY_ITEM) or not ("title" in record or "description" in record):
         return None
-    return ("amazon2023", "its rows have parent_asin") if "parent_asin" in record else ("jsonl", "its rows have asin")
+    return "amazon2023" if "parent_asin" in record else "jsonl", f"its rows have {_names(record, (_ANY_ITEM, _ABOUT_ITEM))}"
 
 
 def _of_row(record: Mapping, user: Mapping) -> Parsed:

@@ -88,7 +88,7 @@ def _open(
         if missing := [column for column in must_have if column not in getattr(source, "columns", must_have)]:
             raise BadInput(f"{source.name} has no column {missing[0]!r}", f"its columns are {_names(source.columns)}")
         entries = source.entries()
-        seen, format, reason = _look(source, entries, lambda record: detect(renamed(record)))
+        seen, format, reason = _look(source, named, entries, lambda record: detect(renamed(record)))
         format = source.kind if format == "jsonl" else format
         if columns and format not in formats.PLAIN:
             raise BadInput(f"{source.name} is read as {format}, whose fields have their names", "leave --column out")
@@ -100,7 +100,7 @@ def _open(
     return Reader(source, itertools.chain(seen, entries), lambda record: parse(renamed(record)), format, reason)
 
 
-def _look(source, entries: Iterator, detect: _Detector) -> tuple[list, str, str]:
+def _look(source, named: str | None, entries: Iterator, detect: _Detector) -> tuple[list, str, str]:
     """Read entries until one tells the format: (entries read, format, reason)."""
     name, columns = source.name, getattr(source, "columns", None)  # which a table with a header has
     seen, strangers, problem = [], [], ""
@@ -117,6 +117,8 @@ def _look(source, entries: Iterator, detect: _Detector) -> tuple[list, str, str]
         strangers.append(record)
     if not seen:
         raise BadInput(f"{name} is empty" if columns is None else f"{name} has a header and no rows")
+    if not strangers and columns is None and named:
+        raise BadInput(f"{name} is not {named}: {problem}", "leave --format out, and it is found out")
     if not strangers and columns is None:
         hint = "needed: a JSON object per line, a JSON array of objects, or a header and rows between commas, semicolons or tabs"
         raise BadInput(f"{name} is neither JSON nor a table: {problem}", _UTF8 if "UTF-8" in problem else hint)

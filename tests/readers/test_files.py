@@ -157,7 +157,7 @@ def test_items_file(tmp_path):
     rows = [{"asin": "a", "title": "A", "description": "first\nsecond"}, {"asin": "b", "title": None}, {"title": "nameless"}]
     (tmp_path / "items.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     reader = read_items(tmp_path / "items.jsonl")
-    assert (reader.format, reader.reason) == ("jsonl", "its rows have asin")
+    assert (reader.format, reader.reason) == ("jsonl", "its rows have asin, title")
     first, second, bad = reader
     assert (first, second) == (Item("a", "A", "first\nsecond"), Item("b")) and bad.reason == "no item id"
 
@@ -185,3 +185,11 @@ def test_a_line_without_end_after_good_ones_leaves_these(tmp_path, monkeypatch):
         for entry in open_reviews(tmp_path / "reviews.jsonl"):
             seen.append(type(entry).__name__)
     assert seen[-3:] == ["Review", "BadLine", "Review"]
+
+
+@pytest.mark.parametrize("content", [line(0, title="Loved it"), "user_id,asin,title,text\nu,i,t,w\n"])
+def test_reviews_are_not_taken_for_items(tmp_path, content):
+    """Their titles were those of the items once."""
+    (tmp_path / "reviews").write_text(content)
+    with pytest.raises(BadInput, match="the file of --items holds reviews"):
+        read_items(tmp_path / "reviews")

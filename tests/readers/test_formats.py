@@ -60,6 +60,9 @@ def test_a_named_format_is_taken_at_its_word_and_an_unknown_one_refused(tmp_path
         read(tmp_path, row, format="xml")
     with pytest.raises(BadInput, match="is not parquet"):
         read(tmp_path, row, format="parquet")
+    for name in ("jsonl", "lamp"):
+        with pytest.raises(BadInput, match=f"is not {name}: line 1: not JSON"):
+            read(tmp_path, b"user_id,asin,text\nu,i,words", format=name)
 
 
 def test_a_review_that_lacks_user_and_text_is_not_taken_for_an_item(tmp_path):
