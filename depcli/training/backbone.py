@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import copy
-import json
-import struct
 from collections.abc import Callable
+from contextlib import suppress
 from math import prod
 
 import torch
 import torch.distributed as dist
+from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from depcli import backbones
@@ -24,7 +24,7 @@ from depcli.training.workers import Whole, Workers, together
 _FOR_WEIGHTS = 0.8  # of what is free; the rest is for passes
 
 
-def load(
+def load_backbone(
     backbone: Backbone, hardware: Hardware, workers: Workers, *, offline: bool, on_event: Callable[[dict], None]
 ) -> tuple[nn.Module, Whole | Shards]:  # fmt: skip
     """(model, its weights: Whole, or Shards where they are spread over the workers).
@@ -33,9 +33,18 @@ def load(
     backbones.load_in raises.
     """
     reason = _why_in_parts(backbone, hardware, workers, offline=offline)
-    if reason is None:
-        return _load_whole(backbone, hardware, offline=offline), Whole()
-    model, shards = _load_in_parts(backbone, hardware, workers, offline=offline)
+    try:
+        if reason is None:
+            return backbones.load_in(backbone, hardware.precision, device=hardware.device, offline=offline), Whole()
+        model, shards = _load_in_parts(backbone, hardware, workers, offline=offline)
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        needed = mib(weights_bytes(backbone, hardware, offline=offline))
+        raise DepError(
+            f"there is no room for the weights of {backbone.name} ({needed})",
+            "--backbone-precision int8 or int4, or more workers, which share them: torchrun --nproc-per-node 2 -m depcli train ...",
+        ) from error
     size = mib(sum(local(parameter).nbytes for parameter in model.parameters()))
     on_event({"note": f"the backbone is spread over {workers.count} workers, {size} with each: {reason}"})
     return model, shards
@@ -68,24 +77,9 @@ def weights_bytes(backbone: Backbone, hardware: Hardware, *, offline: bool) -> i
     """Bytes of the weights as the device will hold them, read from the heads of the files."""
     numbers = 0
     for path in backbones.weights_folder(backbone, offline=offline).glob("*.safetensors"):
-        with path.open("rb") as file:
-            (length,) = struct.unpack("<Q", file.read(8))
-            entries = json.loads(file.read(length))
-        numbers += sum(prod(entry["shape"]) for name, entry in entries.items() if name != "__metadata__")
+        with suppress(SafetensorError), safe_open(path, "pt") as file:  # loading says what is wrong with a file
+            numbers += sum(prod(file.get_slice(name).get_shape()) for name in file.keys())
     return numbers * number_type(hardware.precision, torch_device(hardware.device)).itemsize  # fp8 in both layouts: 2 bytes too
-
-
-def _load_whole(backbone: Backbone, hardware: Hardware, *, offline: bool):
-    try:
-        return backbones.load_in(backbone, hardware.precision, device=hardware.device, offline=offline)
-    except (RuntimeError, MemoryError) as error:
-        if not is_out_of_memory(error):
-            raise
-        needed = mib(weights_bytes(backbone, hardware, offline=offline))
-        raise DepError(
-            f"the device cannot hold the weights of {backbone.name} ({needed})",
-            "--backbone-precision int8 or int4, or spread them: torchrun --nproc-per-node 2 -m depcli train ...",
-        ) from error
 
 
 def _load_in_parts(

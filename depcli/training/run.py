@@ -28,7 +28,7 @@ from depcli.personal.prompts import PromptBuilder
 from depcli.personal.template import Template
 from depcli.records import Sampling
 from depcli.training import checkpoints
-from depcli.training.backbone import load
+from depcli.training.backbone import load_backbone
 from depcli.training.budget import Budget
 from depcli.training.card import write_card
 from depcli.training.estimate import estimate
@@ -146,7 +146,7 @@ class _Run:
         self.snapshot = store.snapshot(at=commit, as_of=options.as_of)
         self.split = splits.make(self.snapshot, options.split, targets_per_user=options.targets_per_user)
         check_leakage(self.split)
-        self.model, workers.weights = load(backbone, hardware, workers, offline=offline, on_event=on_event)
+        self.model, workers.weights = load_backbone(backbone, hardware, workers, offline=offline, on_event=on_event)
         self.hardware = dataclasses.replace(hardware, shard=isinstance(workers.weights, Shards))
         if hardware.checkpointing:
             checkpoint_layers(self.model)

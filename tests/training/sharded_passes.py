@@ -11,7 +11,7 @@ from depcli.adapters.dep import DepLoss
 from depcli.backbones.passes import checkpoint_layers
 from depcli.engines.transformers import TransformersEngine
 from depcli.records import Sampling, SoftPrompt, Text
-from depcli.training.backbone import load
+from depcli.training.backbone import load_backbone
 from depcli.training.budget import Budget
 from depcli.training.hardware import Hardware, OutOfMemory
 from depcli.training.shards import Shards, local
@@ -26,7 +26,7 @@ CPU = Hardware("cpu", shard=True)
 def in_parts(workers: Workers, hardware: Hardware = CPU):
     notes = []
     backbone = backbones.find(FOLDER)
-    model, workers.weights = load(backbone, hardware, workers, offline=True, on_event=notes.append)
+    model, workers.weights = load_backbone(backbone, hardware, workers, offline=True, on_event=notes.append)
     assert "spread over 2 workers" in notes[0]["note"], notes
     return model
 

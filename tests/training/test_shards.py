@@ -13,7 +13,7 @@ from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from depcli import backbones
 from depcli.errors import DepError, Incompatible
-from depcli.training.backbone import load, weights_bytes
+from depcli.training.backbone import load_backbone, weights_bytes
 from depcli.training.hardware import Hardware
 from depcli.training.workers import Workers
 
@@ -43,7 +43,7 @@ def test_passes_through_parts_are_those_of_the_whole(name, request):
 
 
 def load_here(folder, hardware: Hardware, workers: Workers):
-    return load(backbones.find(str(folder)), hardware, workers, offline=True, on_event=lambda event: None)
+    return load_backbone(backbones.find(str(folder)), hardware, workers, offline=True, on_event=lambda event: None)
 
 
 def test_what_cannot_be_spread_says_what_to_do_instead(tiny_backbone):
@@ -64,11 +64,11 @@ def test_the_size_of_weights_is_known_before_they_are_loaded(name, precision, re
     assert weights_bytes(backbone, hardware, offline=True) == pytest.approx(size, rel=0.03)  # fp8: but for the scales, one a row
 
 
-def test_weights_that_one_process_cannot_hold(tiny_backbone, monkeypatch):
+def test_weights_that_do_not_fit(tiny_backbone, monkeypatch):
     def no_room(*args, **how):
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 65000000000 bytes.")
 
     monkeypatch.setattr(backbones, "load_in", no_room)
-    with pytest.raises(DepError, match="cannot hold the weights") as caught:
+    with pytest.raises(DepError, match="no room for the weights") as caught:
         load_here(tiny_backbone, Hardware("cpu"), Workers())
     assert "torchrun" in caught.value.hint and "int4" in caught.value.hint
