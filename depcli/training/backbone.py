@@ -43,7 +43,7 @@ def load_backbone(
         needed = mib(weights_bytes(backbone, hardware, offline=offline))
         raise DepError(
             f"there is no room for the weights of {backbone.name} ({needed})",
-            "--backbone-precision int8 or int4, or more workers, which share them: torchrun --nproc-per-node 2 -m depcli train ...",
+            "--backbone-precision int8 or int4, or more workers to share them: torchrun --nproc-per-node 2 -m depcli train ...",
         ) from error
     size = mib(sum(local(parameter).nbytes for parameter in model.parameters()))
     on_event({"note": f"the backbone is spread over {workers.count} workers, {size} with each: {reason}"})
