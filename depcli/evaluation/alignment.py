@@ -22,7 +22,7 @@ from depcli.evaluation.split import Target
 from depcli.personal.difference import Peers, key_of
 
 _USERS = 256  # whose reviews are looked up together
-_TEXTS = 64  # embedded together
+_TEXTS = 256  # embedded together: the more there are, the better they pair off by length
 _NO_LENGTH = 1e-4  # unit vectors no further apart than this are of the same text: what is left of the difference is rounding
 
 
@@ -61,7 +61,7 @@ def real_differences(snapshot, targets: Sequence[Target], *, min_peers: int = 1)
 def alignments(
     embed: Callable[[Sequence[str]], np.ndarray], lines: Iterable[dict], real: Mapping[tuple[str, str], Real]
 ) -> Iterator[dict]:
-    """{"id", "method", "cosine", "peers"} of each line of predictions.jsonl, in order, embedded 64 at a time; cosine and peers
+    """{"id", "method", "cosine", "peers"} of each line of predictions.jsonl, in order, embedded 256 at a time; cosine and peers
     are None where the target is not in `real`. A text without content scores 0, and so does one on the mean of the peers."""
     lines = iter(lines)
     while window := list(islice(lines, _TEXTS)):

@@ -10,7 +10,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.metadata import version
+from types import SimpleNamespace
 
 from depcli.errors import MissingDependency
 from depcli.evaluation import bertscore as bert
@@ -51,12 +53,21 @@ def meteor(predictions: Sequence[str], references: Sequence[str], *, wordnet_pla
     if found is None:
         return Score(None, f"{options}|wordnet:absent|nltk:{version('nltk')}", note=f"METEOR needs WordNet: {INSTALL}")
     wordnet, place = found
-    words = NLTKWordTokenizer().tokenize
+    words, known = NLTKWordTokenizer().tokenize, _known(wordnet)
     each = tuple(
-        single_meteor_score(words(reference), words(prediction), wordnet=wordnet)
+        single_meteor_score(words(reference), words(prediction), stemmer=known, wordnet=known)
         for prediction, reference in zip(predictions, references, strict=True)
     )
     return _mean(each, f"{options}|wordnet:{wordnet.get_version()} ({place})|nltk:{version('nltk')}")
+
+
+@lru_cache(maxsize=1)
+def _known(wordnet):
+    """WordNet and METEOR's stemmer in one, which remember the words they were asked for: most stand in many reviews."""
+    from nltk.stem.porter import PorterStemmer
+
+    remembering = lru_cache(maxsize=_WORDS)
+    return SimpleNamespace(synsets=remembering(wordnet.synsets), stem=remembering(PorterStemmer().stem))
 
 
 def bleu(predictions: Sequence[str], references: Sequence[str]) -> Score:
@@ -104,6 +115,7 @@ def distinct(n: int) -> Callable[[Sequence[str], Sequence[str]], Score]:
     return compute
 
 
+_WORDS = 1 << 16  # that are remembered
 _WORD = re.compile(r"\w+")
 
 

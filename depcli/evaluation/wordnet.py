@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import warnings
 from collections.abc import Sequence
@@ -60,9 +61,15 @@ def _read(reader, root, place: str):
 
     if place not in nltk.data.path:
         nltk.data.path.append(place)  # NLTK opens files below these folders only
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="The multilingual functions are not available")
-        return reader(root, None)
+    collecting = gc.isenabled()
+    gc.disable()  # looking for garbage among 150,000 new entries, none of them garbage, takes as long as making them
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="The multilingual functions are not available")
+            return reader(root, None)
+    finally:
+        if collecting:
+            gc.enable()
 
 
 def _debian_reader():
@@ -72,6 +79,8 @@ def _debian_reader():
         """WordNet as Debian lays it out: no `lexnames`, no `index.sense` (which METEOR does not use)."""
 
         def open(self, file):
+            if file.startswith("index."):  # large, and read line by line: faster without NLTK's kind of file
+                return open(self.abspath(file), encoding="utf-8")
             return io.StringIO(lexnames()) if file == "lexnames" else super().open(file)
 
         def index_sense(self, version=None):

@@ -54,6 +54,21 @@ def test_meteor_of_the_library_s_examples():
     assert re.search(r"wordnet:3\.\d \(", meteor(["a"], ["a"]).signature)
 
 
+@needs_wordnet
+def test_meteor_with_a_memory_is_the_library_s_without_one():
+    from nltk.tokenize import NLTKWordTokenizer
+    from nltk.translate.meteor_score import single_meteor_score
+
+    known, _ = wordnet.find_wordnet()
+    words = NLTKWordTokenizer().tokenize
+    predictions = [*REFERENCES[1:], "The film and the films grew on us, scenes by scenes.", "An auto drove; autos were driving."]
+    references = [*REFERENCES[:-1], REFERENCES[0], "A car drives, and cars drove."]
+    expected = [single_meteor_score(words(r), words(p), wordnet=known) for p, r in zip(predictions, references, strict=True)]
+    for _ in range(2):  # the second time, every word is remembered
+        assert list(meteor(predictions, references).each) == expected
+    assert min(expected[-2:]) > 0
+
+
 @needs_encoder
 @pytest.mark.skipif(choose_encoder() and choose_encoder().name == bertscore.LED, reason="the values are of the offline encoder")
 def test_bertscore_of_known_pairs():
