@@ -39,7 +39,7 @@ def open_source(path: str | os.PathLike) -> Source:
 class Source:
     """One file, decompressed, from its start on."""
 
-    kind, description = "jsonl", ""
+    kind, description, columns = "jsonl", "", None
 
     def __init__(self, name: str, raw: BinaryIO, *, owned: bool):
         self.name, self._raw, self._owned = name, raw, owned

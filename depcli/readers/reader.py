@@ -85,7 +85,8 @@ def _open(
 
     source = open_container(path, named, lambda names: detect(renamed(dict.fromkeys(names, ""))) is not None)
     try:
-        if missing := [column for column in must_have if column not in getattr(source, "columns", must_have)]:
+        missing = [column for column in must_have if source.columns is not None and column not in source.columns]
+        if missing:
             raise BadInput(f"{source.name} has no column {missing[0]!r}", f"its columns are {_names(source.columns)}")
         entries = source.entries()
         seen, format, reason = _look(source, named, entries, lambda record: detect(renamed(record)))
@@ -102,7 +103,7 @@ def _open(
 
 def _look(source, named: str | None, entries: Iterator, detect: _Detector) -> tuple[list, str, str]:
     """Read entries until one tells the format: (entries read, format, reason)."""
-    name, columns = source.name, getattr(source, "columns", None)  # which a table with a header has
+    name, columns = source.name, source.columns
     seen, strangers, problem = [], [], ""
     for entry in itertools.islice(entries, _TRIED):
         seen.append(entry)
@@ -116,7 +117,7 @@ def _look(source, named: str | None, entries: Iterator, detect: _Detector) -> tu
             return seen, *found
         strangers.append(record)
     if not seen:
-        raise BadInput(f"{name} is empty" if columns is None else f"{name} has a header and no rows")
+        raise BadInput(f"{name} is empty" if columns is None else f"{name} names its columns and has no rows")
     if not strangers and columns is None and named:
         raise BadInput(f"{name} is not {named}: {problem}", "leave --format out, and it is found out")
     if not strangers and columns is None:
@@ -126,7 +127,7 @@ def _look(source, named: str | None, entries: Iterator, detect: _Detector) -> tu
         hint = _UTF8 if "UTF-8" in problem else ""
         raise BadInput(f"no row of {name} can be read, of {len(seen)} that were tried: {problem}", hint)
     need = "reviews need user_id, asin and text, items asin and title or description"
-    if columns is None:
+    if source.kind not in ("csv", "tsv"):
         message = f"cannot tell what {name} holds: its rows have {_names(strangers[0])}"
         raise BadInput(message, f"{need}; --column FIELD=NAME says what they are called")
     message = f"cannot tell what {name} holds: its first line, where the names of the columns belong, has {_names(columns)}"

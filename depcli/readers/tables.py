@@ -41,9 +41,7 @@ class DelimitedText:
         found = next(self._parsed())
         if isinstance(found[1], str):
             raise BadInput(f"{self.name}: its header cannot be read: {found[1]}")
-        self.columns = [name.strip() for name in found[1]]
-        if twice := [name for name in dict.fromkeys(self.columns) if name and self.columns.count(name) > 1]:
-            raise BadInput(f"{self.name} has two columns called {twice[0]!r}", "give each column a name of its own")
+        self.columns = _told_apart(self.name, [name.strip() for name in found[1]])
         self.description = f"{len(self.columns)} columns between {_DELIMITERS[delimiter]}"
 
     @property
@@ -101,13 +99,24 @@ def header_of(head: bytes) -> tuple[str, list[str]] | None:
     return delimiter, [name.strip().strip('"').strip() for name in line.split(delimiter)]
 
 
+def _told_apart(name: str, columns: list[str]) -> list[str]:
+    """The names of the columns. Raises BadInput when two are the same; those without a name mean nothing."""
+    if twice := [column for column in dict.fromkeys(columns) if column and columns.count(column) > 1]:
+        raise BadInput(f"{name} has two columns called {twice[0]!r}", "give each column a name of its own")
+    return columns
+
+
 class ArrowTable:
-    """The rows of several files, one after the other; `batches` opens one of them as record batches."""
+    """The rows of several files, one after the other; `batches` opens one of them as record batches. `columns` are their names,
+    None where only the rows tell."""
 
     kind = "parquet"
 
-    def __init__(self, name: str, files: list[Path], batches: Callable[[Path], Iterator], description: str):
-        self.name, self.description = name, description
+    def __init__(
+        self, name: str, files: list[Path], batches: Callable[[Path], Iterator], description: str,
+        columns: list[str] | None = None,
+    ):  # fmt: skip
+        self.name, self.description, self.columns = name, description, columns
         self._files, self._batches = files, batches
         self._bytes = sum(file.stat().st_size for file in files)
         self._read = 0
@@ -151,10 +160,11 @@ def parquet(path: str) -> ArrowTable:
 
     try:
         with pq.ParquetFile(path) as opened:
-            rows = opened.metadata.num_rows
+            rows, columns = opened.metadata.num_rows, opened.schema_arrow.names
     except (pa.ArrowException, OSError) as error:
         raise BadInput(f"{path} is a broken parquet file: {_short(error)}", "it is cut or damaged: fetch it again") from None
-    return ArrowTable(path, [Path(path)], batches, f"{rows:,} row{'' if rows == 1 else 's'} of a parquet file")
+    description = f"{rows:,} row{'' if rows == 1 else 's'} of a parquet file"
+    return ArrowTable(path, [Path(path)], batches, description, _told_apart(path, columns))
 
 
 def saved_dataset(path: str) -> ArrowTable | None:

@@ -118,7 +118,7 @@ def test_quotes_mean_nothing_in_tsv(tmp_path):
         ("user_id,asin,text\na,b,c\n", {"text": "body"}, "has no column 'body'"),
         ("user_id,asin,text\na,b,c\n", {"texts": "text"}, "no field 'texts'"),
         ("user_id,asin,text,text\na,b,c,d\n", {}, "two columns called 'text'"),
-        ("user_id,asin,text\n", {}, "a.csv has a header and no rows"),
+        ("user_id,asin,text\n", {}, "a.csv names its columns and has no rows"),
         ("user_id,asin,text\nu,i\nv,i\n", {}, "no row of .*a.csv can be read, of 2 that were tried: line 2: 2 cells"),
         ('user_id,asin,"text\n', {}, "a cell that begins at line 1 does not end"),
     ],
@@ -180,6 +180,26 @@ def test_times_and_bytes_of_parquet(tmp_path):
     pq.write_table(pa.table({"user_id": ["u"], "asin": ["i"], "text": [b"raw"]}), tmp_path / "a")
     (bad,) = open_reviews(tmp_path / "a")
     assert bad.reason == "the text is bytes, not a string"
+
+
+@pytest.mark.parametrize(
+    ("names", "columns", "words"),
+    [
+        (["user_id", "asin", "text", "text"], {}, "two columns called 'text'"),
+        (["user_id", "asin", "text", "stars"], {"rating": "star"}, "has no column 'star'"),
+        (["who", "what", "text", "stars"], {}, "its rows have who, what, text, stars"),
+    ],
+)  # fmt: skip
+def test_parquet_that_is_no_use(tmp_path, names, columns, words):
+    pq.write_table(pa.Table.from_arrays([pa.array(["u"])] * 4, names=names), tmp_path / "a")
+    with pytest.raises(BadInput, match=words):
+        open_reviews(tmp_path / "a", columns=columns)
+
+
+def test_parquet_without_rows(tmp_path):
+    pq.write_table(pa.table({"user_id": pa.array([], pa.string())}), tmp_path / "a")
+    with pytest.raises(BadInput, match="names its columns and has no rows"):
+        open_reviews(tmp_path / "a")
 
 
 def test_parquet_cut_in_half_or_damaged_within(tmp_path):
