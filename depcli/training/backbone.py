@@ -19,15 +19,15 @@ from depcli.backbones.precision import number_type
 from depcli.errors import DepError, Incompatible
 from depcli.training.hardware import ONLY_WHOLE, Hardware, free_memory, is_out_of_memory, mib
 from depcli.training.shards import Shards, local
-from depcli.training.workers import Whole, Workers, together
+from depcli.training.workers import Weights, Workers, together
 
 _FOR_WEIGHTS = 0.8  # of what is free; the rest is for passes
 
 
 def load_backbone(
     backbone: Backbone, hardware: Hardware, workers: Workers, *, offline: bool, on_event: Callable[[dict], None]
-) -> tuple[nn.Module, Whole | Shards]:  # fmt: skip
-    """(model, its weights: Whole, or Shards where they are spread over the workers).
+) -> tuple[nn.Module, Weights]:  # fmt: skip
+    """(model, its weights: Shards where they are spread over the workers).
 
     Raises Incompatible for what cannot be spread over workers, DepError where the weights do not fit, WorkerLost, and what
     backbones.load_in raises.
@@ -35,7 +35,7 @@ def load_backbone(
     reason = _why_in_parts(backbone, hardware, workers, offline=offline)
     try:
         if reason is None:
-            return backbones.load_in(backbone, hardware.precision, device=hardware.device, offline=offline), Whole()
+            return backbones.load_in(backbone, hardware.precision, device=hardware.device, offline=offline), Weights()
         model, shards = _load_in_parts(backbone, hardware, workers, offline=offline)
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):

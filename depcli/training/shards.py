@@ -18,7 +18,7 @@ from torch import nn
 
 from depcli.backbones.passes import layers_of
 from depcli.errors import Incompatible
-from depcli.training.workers import Whole, together
+from depcli.training.workers import Weights, together
 
 _FAILED, _NOTHING = -1, 1 << 40  # said instead of a step
 
@@ -27,7 +27,7 @@ class PassGivenUp(RuntimeError):
     """Another worker ran out of memory in its pass, so that all give up theirs."""
 
 
-class Shards(Whole):
+class Shards(Weights):
     """The pieces of `model`, in the order of their use: steps 0 to n - 1 of a pass, backward n to 2n - 1.
 
     What is whole, and what is on its way, is the same on all workers at any moment that they agree on.
@@ -78,6 +78,7 @@ class Shards(Whole):
         """Make all give up their passes, because this worker has run out of memory and freed what its pass held."""
         if self._owed is not None:
             self._gather(self._owed)  # the others wait for its part
+            self._owed = None
         _lowest(_FAILED)
 
     def _serve(self, step: int) -> None:

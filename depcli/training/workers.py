@@ -25,8 +25,8 @@ class WorkerLost(DepError):
         super().__init__("another worker of this training has ended; see its message", "go on with --resume")
 
 
-class Whole:
-    """The weights of a backbone that every worker has all of: no worker needs another's. Shards are those that lie in parts."""
+class Weights:
+    """The weights of a backbone that every worker has all of: none needs another's. In parts they are Shards."""
 
     working_memory = 0  # bytes of pieces that are brought together for a pass
 
@@ -47,7 +47,7 @@ class Workers:
     """`count` processes, of which this is number `rank`. One process alone needs no setting up: Workers()."""
 
     def __init__(self, rank: int = 0, count: int = 1):
-        self.rank, self.count, self.weights = rank, count, Whole()
+        self.rank, self.count, self.weights = rank, count, Weights()
 
     @property
     def is_first(self) -> bool:
