@@ -7,50 +7,56 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 import pyarrow as pa
 
-from depcli.store.batch import Version
+from depcli.store.batch import Columns
 from depcli.store.schema import review_rows
 from depcli.store.vectors import Vectors
 
-_ROWS_AT_ONCE = 2048  # memory that is used again is quicker than fresh memory
-_SUMMED_AT_ONCE = 256  # and what fits into the processor's cache quicker than what does not
+_ROWS_AT_ONCE = 2048
 
 
 class Changes:
-    """What is `changed`: the versions that the store shall hold, by key. `asins` and `texts` are their items and text hashes;
+    """What is `changed`: the versions that the store shall hold. `keys`, `asins` and `texts` are theirs, items and text hashes;
     those under the keys of `replacing` take the place of a stored version. `vectors` has those of all texts that are new."""
 
-    def __init__(self, changed: Mapping[bytes, Version], vectors: Vectors):
-        self.keys, self._vectors = list(changed), vectors
-        columns = zip(*changed.values(), strict=True) if changed else ((),) * len(Version._fields)
-        self._reviews, self.texts, self._superseded, stored_texts, _ = columns
+    def __init__(self, changed: Columns, vectors: Vectors):
+        self.keys, self._reviews, self.texts, self._superseded, stored_texts = changed
+        self._vectors = vectors
         self.asins = [review.asin for review in self._reviews]
-        self.replacing = [key for key, text in zip(self.keys, stored_texts, strict=True) if text is not None]
+        self.replacing = list(stored_texts)
         self._before: Mapping[bytes, np.ndarray] = {}
         self._places = vectors.places(self.texts)
+        self._rows: pa.Table | None = None
         if self.replacing:
-            self._places[[text == before for text, before in zip(self.texts, stored_texts, strict=True)]] = -1  # it stays
+            stays = [stored_texts.get(key) == text for key, text in zip(self.keys, self.texts, strict=True)]
+            self._places[stays] = -1
+        elif self.keys:
+            self._rows = pa.concat_tables(self._made())
 
     def replace(self, before: Mapping[bytes, np.ndarray]) -> None:
         """Reckon with the vectors (d,) that stand in the store under the keys of `replacing`. A text that stays keeps its own."""
         self._before = before
 
-    def rows(self) -> Iterator[pa.Table]:
-        """The rows of all keys, made as they are asked for. `replace` must have been called if anything is replaced."""
-        for here in self._slices(_ROWS_AT_ONCE):
-            yield review_rows(
-                self._reviews[here], self.keys[here], self.texts[here], self._superseded[here], self._after(here)
-            )  # fmt: skip
+    def rows(self) -> pa.Table | Iterator[pa.Table]:
+        """The rows of all keys: ready-made, so that whoever writes them needs nothing of Python, unless something is replaced.
+        Then `replace` must have been called, and they are made as they are asked for."""
+        return self._made() if self._rows is None else self._rows
 
     def moves(self) -> Iterator[tuple[list[str], np.ndarray, int]]:
         """What the item sums gain and lose: (asins, vectors (n, d) float32, +1), and for what is replaced (..., -1)."""
-        for here in self._slices(_SUMMED_AT_ONCE):
+        for here in self._slices():
             yield self.asins[here], self._after(here), 1
         if self._before:
             asins = dict(zip(self.keys, self.asins, strict=True))
             yield [asins[key] for key in self._before], np.array(list(self._before.values())), -1
 
-    def _slices(self, rows: int) -> Iterator[slice]:
-        return (slice(start, start + rows) for start in range(0, len(self.keys), rows))
+    def _made(self) -> Iterator[pa.Table]:
+        for here in self._slices():
+            yield review_rows(
+                self._reviews[here], self.keys[here], self.texts[here], self._superseded[here], self._after(here)
+            )  # fmt: skip
+
+    def _slices(self) -> Iterator[slice]:
+        return (slice(start, start + _ROWS_AT_ONCE) for start in range(0, len(self.keys), _ROWS_AT_ONCE))
 
     def _after(self, here: slice) -> np.ndarray:
         """The vectors (n, d) float32 that these rows shall have."""

@@ -20,7 +20,7 @@ from depcli.store.compact import drop_outdated
 from depcli.store.store import Store
 from depcli.store.writer import Counts, Writer
 
-READ_AHEAD = 512  # reviews looked up and embedded together, fewer when that takes longer than COMMIT_SECONDS
+READ_AHEAD = 2048  # reviews looked up and embedded together, fewer when that takes longer than COMMIT_SECONDS
 COMMIT_REVIEWS = 2**20  # a commit holds at most about this many reviews,
 COMMIT_SECONDS = 5.0  # and this much work that a kill could lose
 BATCH_REVIEWS = 65_536  # and it is written in batches of at most this many reviews
@@ -91,7 +91,7 @@ class _Run:
         self.added = self.replaced = self.unchanged = self.items = 0
         self.first_bad: list[BadLine] = []
         self.failure: DepError | None = None
-        self._read_ahead = READ_AHEAD // 8
+        self._read_ahead = max(READ_AHEAD // 32, 1)
         self.started = self._commit_started = time.monotonic()
         self._uncommitted, self._batch_bytes = 0, FIRST_BATCH_BYTES
         self._thread = ThreadPoolExecutor(1)

@@ -6,7 +6,8 @@ import os
 import re
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from functools import reduce
 from operator import or_
@@ -33,6 +34,7 @@ with without("lance_namespace_urllib3_client", "lance_namespace"):
 
 _VALUES_PER_QUERY = 8192
 _ROWS_PER_BATCH = 4096
+_INDEXES_AT_ONCE = 2
 _ROW_BITS = 32  # of a row id, that number the row within its piece
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _KEEP = timedelta(days=36500)  # optimize() drops versions after 7 days unless told otherwise: the newest commit may be older
@@ -95,9 +97,13 @@ def unindexed_rows(table) -> int:
     return max((index.num_unindexed_rows for index in table.list_indices()), default=0)
 
 
-def add(table, rows: Iterable[pa.Table]) -> None:
+def add(table, rows: pa.Table | Iterable[pa.Table]) -> None:
     """Add these rows. They may be made while they are asked for: memory holds one of the tables at a time."""
-    _write(table, rows, "append")
+    if isinstance(rows, pa.Table):
+        with whole_files(table):
+            table.add(rows.cast(table.schema))
+    else:
+        _write(table, rows, "append")
 
 
 def delete(table, column: str, values: Iterable[str | bytes]) -> None:
@@ -119,16 +125,15 @@ def _storable(value: str | bytes) -> bool:
     return isinstance(value, bytes) or not _SURROGATE.search(value)
 
 
-def add_index(table, column: str) -> None:
-    """A B-tree on one column: lookups stay quick however long the table grows."""
-    with whole_files(table):
-        table.create_index(column, config=BTree())
+def add_indexes(table, columns: Collection[str]) -> None:
+    """A B-tree on each of these columns: lookups stay quick however long the table grows."""
+    with whole_files(table), ThreadPoolExecutor(_INDEXES_AT_ONCE) as threads:  # each takes hardly more than one core
+        list(threads.map(lambda column: table.create_index(column, config=BTree()), columns))
 
 
 def index_anew(table) -> None:
     """Bring the indexes up to date by making them again, which leaves the rows where they are: optimize() copies them."""
-    for column in indexed(table):
-        add_index(table, column)
+    add_indexes(table, indexed(table))
 
 
 def fragments(table) -> int:
@@ -176,12 +181,11 @@ def settle(table) -> None:
         optimize(table)
 
 
-def rewrite(table, rows: Iterable[pa.Table], indexed_columns: Iterable[str]) -> None:
+def rewrite(table, rows: Iterable[pa.Table], indexed_columns: Collection[str]) -> None:
     """Put these rows in the place of all that the table holds, as a new version with new files and new indexes. The rows may
     come from a scan of the same table; memory holds a few thousand of them at a time."""
     _write(table, rows, "overwrite")
-    for column in indexed_columns:
-        add_index(table, column)
+    add_indexes(table, indexed_columns)
 
 
 def add_column(table, field: pa.Field) -> None:

@@ -56,8 +56,7 @@ def _mend(tables: Tables, what: Collection[str], embedder: Callable[[], object])
         erase.rewrite(tables, ITEMS, _without(tables[ITEMS], _repeated_items(tables[ITEMS])))
     if "indexes" in what:
         for name in DATA_TABLES:
-            for column in INDEXED[name]:
-                lance.add_index(tables[name], column)
+            lance.add_indexes(tables[name], INDEXED[name])
 
 
 def _repeated_reviews(table) -> np.ndarray:

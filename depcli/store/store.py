@@ -129,8 +129,7 @@ def _make_tables(folder: Path, embedder: EmbedderIdentity) -> Commit:
     db, wanted = lance.connect(folder), schemas(embedder.dimension)
     tables = {name: db.create_table(name, schema=wanted[name], mode="overwrite") for name in (*DATA_TABLES, COMMITS)}
     for name, columns in INDEXED.items():
-        for column in columns:
-            lance.add_index(tables[name], column)
+        lance.add_indexes(tables[name], columns)
     versions = {name: tables[name].version for name in DATA_TABLES}
     durable.flush_new(folder)
     commit = commits.append(tables[COMMITS], 0, "create", "", {}, versions, embedder)

@@ -4,6 +4,7 @@ batch is about the same popular items."""
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
@@ -15,6 +16,7 @@ from depcli.store.schema import matrix, sum_rows
 
 _KEPT_BYTES = 192 * 2**20
 _ROWS_AT_ONCE = 1024
+_SUMMED_AT_ONCE, _NUMBERS_UNDER_LOCK = 512, 384
 
 
 class RunningSums:
@@ -56,9 +58,18 @@ class RunningSums:
             self._changed.update(places)
             np.add.at(self._counts, places, sign)
             change = np.add if sign > 0 else np.subtract
-            for place, vector in zip(places, vectors.astype(np.float64), strict=True):
-                total = self._totals[place]
-                change(total, vector, out=total)  # one by one is quicker than np.add.reduceat on rows sorted by item
+            for start, stop in pairwise(range(0, len(places) + _SUMMED_AT_ONCE, _SUMMED_AT_ONCE)):
+                self._change(places[start:stop], vectors[start:stop], change)
+
+    def _change(self, places: Sequence[int], vectors: np.ndarray, change: np.ufunc) -> None:
+        """Add these vectors (n, d) to the totals at these places, or subtract them. One by one is quicker than np.add.reduceat on
+        rows sorted by item; and what is longer than numpy keeps Python's lock for would wait for it row by row."""
+        for column in range(0, self._totals.shape[1], _NUMBERS_UNDER_LOCK):
+            here = slice(column, column + _NUMBERS_UNDER_LOCK)
+            totals = self._totals[:, here]
+            for place, vector in zip(places, vectors[:, here].astype(np.float64), strict=True):
+                total = totals[place]
+                change(total, vector, out=total)
 
     def rows(self) -> tuple[list[str], Iterator[pa.Table]]:
         """(the asins that have a row to be replaced, the new rows)."""

@@ -208,7 +208,7 @@ class Writer:
             self._replace(SUMS, "asin", stored, rows)
         self._sums.written()
 
-    def _replace(self, name: str, column: str, values: Sequence[str | bytes], rows: Iterable[pa.Table]) -> None:
+    def _replace(self, name: str, column: str, values: Sequence[str | bytes], rows: pa.Table | Iterable[pa.Table]) -> None:
         lance.delete(self.tables[name], column, values)
         lance.add(self.tables[name], rows)
 

@@ -16,6 +16,7 @@ from depcli.errors import DepError
 from depcli.readers import open_reviews
 from depcli.records import Item, Review
 from depcli.store import Store
+from depcli.store.batch import Batch, Version
 from tests.store.made import DATA, IDENTITY, D, contents, some_reviews, upsert, vector_of, vectors_of, worst_difference
 
 FIRST = Review("u", "i", "first text", 4.0, "title", 100.0)
@@ -134,6 +135,33 @@ def test_any_sequence_of_batches_tidying_and_crashes_ends_as_the_plain_model(emp
     found = {(e.review.user_id, e.review.asin): e.review for h in snapshot.histories(["u", "v"]).values() for e in h}
     assert found == expected
     assert worst_difference(snapshot) < 1e-12
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.lists(st.lists(_REVIEWS, max_size=6), max_size=4), min_size=1, max_size=4))
+def test_reviews_that_were_new_when_they_came_are_compared_when_others_come(batches):
+    """Batches of groups, each filled while the one before it is being written, against the plain model."""
+    stored, written, before, read = {}, {}, None, []  # versions of the batches that are written, and those of `before`
+    for groups in batches:
+        stored.update(written)
+        batch = Batch(lambda keys: {key: stored[key] for key in keys if key in stored}, D, before)
+        for reviews in groups:
+            batch.add(reviews)
+            missing = batch.missing()
+            batch.vectors.add(list(missing), np.zeros((len(missing), D), np.float32))
+            read += reviews
+        keys, found, texts, superseded, stored_texts = batch.changed()
+        assert len(set(keys)) == len(keys) and batch.read == sum(map(len, groups))
+        everything = stored | written
+        assert stored_texts == {key: everything[key].text for key in keys if key in everything}
+        assert {text for text in texts if text not in batch.vectors.rows} <= set(stored_texts.values())
+        written |= {
+            key: Version(review, text, replaced, text, stored=True)
+            for key, review, text, replaced in zip(keys, found, texts, superseded, strict=True)
+        }
+        batch.before, before = None, batch
+    standing = [version.review for version in (stored | written).values()]
+    assert {(review.user_id, review.asin): review for review in standing} == model(read)
 
 
 def shuffled_twice(store, reviews: list[Review], replaced: list[Review], chunks: int) -> None:
