@@ -10,7 +10,8 @@ import numpy as np
 if TYPE_CHECKING:
     import torch
 
-CPU_TOKENS, GPU_TOKENS = 1024, 65536  # positions of a batch, padding included: wide batches of few texts are mostly padding
+CPU_TOKENS, GPU_TOKENS = 1024, 65536  # positions of a batch, padding included
+_BATCH = 0.05  # what a batch costs beside its positions, as a part of the most that it may have
 
 
 def encode_by_length(
@@ -19,8 +20,8 @@ def encode_by_length(
 ) -> np.ndarray:  # fmt: skip
     """(n, dimension) float32 from `encode(ids (B, T) int64, mask (B, T) int64 or None)`: None where nothing is padded.
 
-    All texts are tokenized at once, cut at `max_tokens`, sorted by their number of tokens, and batched to at most
-    `batch_tokens` padded positions: next to no padding, whatever the lengths.
+    All texts are tokenized at once, cut at `max_tokens`, and batched by their number of tokens to at most `batch_tokens` padded
+    positions: next to no padding, whatever the lengths.
     """
     vectors = np.empty((len(texts), dimension), np.float32)
     if not len(texts):
@@ -34,13 +35,27 @@ def encode_by_length(
 
 
 def batches_of(lengths: Sequence[int], batch_tokens: int) -> list[list[int]]:
-    """Positions, the longest first, in batches of at most `batch_tokens` padded tokens (a longer one goes alone)."""
-    order, batches = sorted(range(len(lengths)), key=lambda i: -lengths[i]), []
-    while order:
-        count = max(1, batch_tokens // max(1, lengths[order[0]]))
-        batches.append(order[:count])
-        order = order[count:]
-    return batches
+    """Positions, the longest first, in batches of at most `batch_tokens` padded tokens (a longer one goes alone): of all ways to
+    divide them the one that costs least."""
+    widths = np.maximum(np.asarray(lengths, np.int64), 1)
+    order = np.argsort(-widths, kind="stable")
+    count = len(order)
+    least = np.full(count + 1, np.inf)  # cost of the first so many
+    least[0] = 0
+    begins = np.zeros(count + 1, np.int64)  # where the last batch of the first so many begins
+    steps = np.arange(1, count + 1)
+    for begin, width in enumerate(widths[order]):
+        end = min(begin + max(1, batch_tokens // width), count)
+        costs = least[begin] + batch_tokens * _BATCH + width * steps[: end - begin]
+        after = slice(begin + 1, end + 1)
+        better = costs < least[after]
+        least[after][better] = costs[better]
+        begins[after][better] = begin
+    batches, end = [], count
+    while end:
+        batches.append(order[begins[end] : end].tolist())
+        end = int(begins[end])
+    return batches[::-1]
 
 
 def padded(rows: Sequence[Sequence[int]], pad: int) -> tuple[torch.Tensor, torch.Tensor | None]:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -124,7 +126,25 @@ def test_batches_are_grouped_by_length_and_come_back_in_order():
     texts = ["a" * n for n in (5, 1, 9, 3, 7, 3, 20)]
     found = encode_by_length(texts, Letters(), encode, 1, max_tokens=12, batch_tokens=10)
     assert found[:, 0].tolist() == [5, 1, 9, 3, 7, 3, 12]
-    assert seen == [[12], [9], [7], [5, 3], [3, 1]]
+    assert seen == [[12], [9], [7], [5], [3, 3], [1]]
+
+
+def _cost(batches, lengths) -> int:
+    return sum(2 + len(batch) * max(1, *(lengths[i] for i in batch), 1) for batch in batches)
+
+
+def test_few_texts_are_divided_where_it_costs_least():
+    for seed in range(20):
+        random = np.random.default_rng(seed)
+        lengths = random.integers(0, 30, random.integers(1, 11)).tolist()
+        order = sorted(range(len(lengths)), key=lambda i: -lengths[i])
+        every = []
+        for cuts in itertools.product([0, 1], repeat=len(lengths) - 1):
+            ends = [*(i + 1 for i, cut in enumerate(cuts) if cut), len(lengths)]
+            batches = [order[begin:end] for begin, end in zip([0, *ends], ends, strict=False)]
+            if all(len(batch) == 1 or len(batch) * lengths[batch[0]] <= 40 for batch in batches):
+                every.append(_cost(batches, lengths))
+        assert _cost(batches_of(lengths, 40), lengths) == min(every)
 
 
 def test_a_batch_holds_as_many_padded_tokens_as_it_may():
