@@ -17,6 +17,7 @@ import llama_cpp as lib
 import numpy as np
 
 from depcli.engines.kept_states import KeptStates, alike
+from depcli.engines.llama_batch import Batch
 from depcli.engines.llama_model import LlamaModel, forget_messages, messages
 from depcli.engines.tuning import Tuning
 from depcli.errors import DepError
@@ -67,6 +68,9 @@ class LlamaContext:
         # On CPUs it costs more for each written token than it saves in reading a prompt; a quantized memory cannot do without.
         self._flash = (model.on_gpu and not exact) or self._kv_type == "q8_0"
         self._unused = np.array(model.unused, np.int64)
+        self._size = max(self._piece, tuning.parallel)  # of a batch, at most
+        self._batch = Batch(self._size)
+        self._row = ctypes.POINTER(ctypes.c_float * model.vocabulary_size)
         # All that shows in the bits of a state beside the prompt.
         library = lib.__version__, lib.llama_print_system_info()
         self._numerics = repr((weights, library, tuning, self._threads, self._piece, self._flash, self._kv_type)).encode()
@@ -168,34 +172,20 @@ class LlamaContext:
 
     def feed(self, tokens: Mapping[int, int]) -> dict[int, np.ndarray]:
         """Append one token to each of these sequences; the logits (vocabulary,) that follow in each."""
-        self._decode(
-            np.array(list(tokens.values()), np.int32), [self._sequences[number].position for number in tokens], list(tokens),
-            wanted=range(len(tokens)),
-        )  # fmt: skip
+        positions = [self._sequences[number].position for number in tokens]
+        self._decode(np.fromiter(tokens.values(), np.int32), positions, list(tokens), wanted=slice(None))
         for number in tokens:
             self._sequences[number].position += 1
         return {number: self._logits(i) for i, number in enumerate(tokens)}
 
     def _evaluate(self, piece: np.ndarray, own: _Sequence, sequence: int, *, last: bool) -> None:
         """Append token ids (n,) int32 or soft tokens (n, width) float32, no more than a batch takes."""
-        positions = range(own.position, own.position + len(piece))
-        self._decode(piece, positions, [sequence] * len(piece), wanted=[len(piece) - 1] if last else [])
+        positions = np.arange(own.position, own.position + len(piece))
+        self._decode(piece, positions, sequence, wanted=slice(-1, None) if last else slice(0))
         own.position += len(piece)
 
-    def _decode(self, piece: np.ndarray, positions: Sequence[int], sequences: Sequence[int], wanted: Sequence[int]) -> None:
-        count, rows = len(piece), piece.ndim == 2
-        batch = lib.llama_batch_init(count, self.model.width if rows else 0, 1)
-        try:
-            batch.n_tokens = count
-            ctypes.memmove(batch.embd if rows else batch.token, piece.ctypes.data, piece.nbytes)
-            for i in range(count):
-                batch.pos[i] = positions[i]
-                batch.n_seq_id[i] = 1
-                batch.seq_id[i][0] = sequences[i]
-                batch.logits[i] = i in wanted  # the library does not zero it
-            code = lib.llama_decode(self._context, batch)
-        finally:
-            lib.llama_batch_free(batch)
+    def _decode(self, piece: np.ndarray, positions, sequences, *, wanted: slice) -> None:
+        code = lib.llama_decode(self._context, self._batch.fill(piece, positions, sequences, wanted=wanted))
         if code:
             raise DepError(f"llama.cpp failed to evaluate position {positions[0]} (code {code}): {messages()}")
 
@@ -204,7 +194,7 @@ class LlamaContext:
         pointer = lib.llama_get_logits_ith(self._context, row)
         if not pointer:
             raise RuntimeError("no logits were asked for")
-        logits = np.ctypeslib.as_array(pointer, shape=(self.model.vocabulary_size,)).copy()
+        logits = np.frombuffer(ctypes.cast(pointer, self._row).contents, np.float32).copy()
         logits[self._unused] = -np.inf
         return logits
 
@@ -215,7 +205,7 @@ class LlamaContext:
         params = lib.llama_context_default_params()
         params.n_seq_max = len(self._sequences)
         params.n_ctx = room * len(self._sequences)
-        params.n_batch = params.n_ubatch = self._piece
+        params.n_batch = params.n_ubatch = self._size
         params.n_threads = params.n_threads_batch = self._threads
         if not self._flash:
             params.flash_attn_type = lib.LLAMA_FLASH_ATTN_TYPE_DISABLED

@@ -10,7 +10,7 @@ import numpy as np
 from depcli.errors import DepError
 from depcli.records import Sampling
 
-_DEPTHS = (6.0, 10.0, np.inf)  # nats behind the likeliest token: how far down it is looked for a nucleus
+_DEPTHS = (6.0, 8.0, 10.0, np.inf)  # nats behind the likeliest token: how far down it is looked for a nucleus
 
 
 class Sampler:
@@ -45,16 +45,25 @@ class Sampler:
 
 def nucleus(logits: np.ndarray, temperature: float, top_p: float) -> tuple[np.ndarray, np.ndarray]:
     """The smallest set of likeliest tokens whose probability reaches `top_p`: ids, likeliest first, and cumulated probability."""
-    behind = logits.astype(np.float64) - float(logits.max())
+    behind = logits.astype(np.float64)
+    behind -= behind.max()
     with np.errstate(over="ignore"):  # near temperature 0 all but the likeliest are infinitely far behind
         behind /= temperature
-    probabilities = np.exp(behind)
-    probabilities /= probabilities.sum()
+    weights = np.exp(behind)
+    total = weights.sum()
     for depth in _DEPTHS:  # sorting a whole vocabulary costs more than a small model's step
-        ids = np.flatnonzero(behind > -depth)
-        if probabilities[ids].sum() >= top_p:
+        ids = (behind > -depth).nonzero()[0]
+        probabilities = weights[ids] / total
+        if probabilities.sum() >= top_p:
             break
-    ids = ids[np.argsort(-probabilities[ids], kind="stable")]
-    mass = np.cumsum(probabilities[ids])
-    kept = min(int(np.searchsorted(mass, top_p)) + 1, len(ids))
-    return ids[:kept], mass[:kept]
+    order = _likeliest_first(probabilities)
+    mass = probabilities[order].cumsum()
+    kept = min(int(mass.searchsorted(top_p)) + 1, len(ids))
+    return ids[order[:kept]], mass[:kept]
+
+
+def _likeliest_first(probabilities: np.ndarray) -> np.ndarray:
+    """The order (n,) of probabilities (n,) from large to small, equals as they stand."""
+    order = np.argsort(-probabilities)  # several times as quick as a stable sort, which only equals need
+    ranked = probabilities[order]
+    return np.argsort(-probabilities, kind="stable") if (ranked[1:] == ranked[:-1]).any() else order

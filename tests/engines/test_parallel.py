@@ -38,6 +38,13 @@ def test_the_same_texts_in_the_same_order_as_one_by_one(llama, side_by_side, ask
     ]
 
 
+def test_more_texts_than_positions_of_a_prompt_are_evaluated_at_once(llama, tiny_backbone, soft):
+    asked = [(soft(f"number {i}"), Sampling(temperature=0, max_new_tokens=2)) for i in range(130)]
+    with load("llamacpp", find(str(tiny_backbone)), exact=True, tuning=Tuning(parallel=130)) as engine:
+        together = [done.tokens for done in engine.generate(asked)]
+    assert together == [done.tokens for done in llama.generate(asked)]
+
+
 def test_a_run_can_be_repeated_with_drawn_texts_and_a_schema(side_by_side, soft):
     schema = json.dumps({
         "type": "object", "properties": {"n": {"type": "integer", "minimum": 1, "maximum": 9}}, "required": ["n"],

@@ -37,6 +37,21 @@ def test_of_equals_those_with_lower_ids_are_kept():
     assert nucleus(steps, 1.0, 0.9)[0].tolist() == slow_nucleus(steps, 1.0, 0.9)
 
 
+@pytest.mark.parametrize("steps", [None, 0.125, 2.0])  # rounded so that many are equal
+def test_order_and_cumulated_mass_are_those_of_sorting_everything_to_the_bit(steps):
+    random = np.random.default_rng(3)
+    for spread, temperature, top_p in [(0.3, 0.8, 0.95), (2.0, 1.3, 0.9), (6.0, 0.8, 0.99), (3.0, 0.2, 0.5), (2.0, 1.0, 1.0)]:
+        logits = (random.standard_normal(5000) * spread).astype(np.float32)
+        logits = logits if steps is None else np.round(logits / steps).astype(np.float32) * np.float32(steps)
+        behind = (logits.astype(np.float64) - float(logits.max())) / temperature
+        probabilities = np.exp(behind) / np.exp(behind).sum()
+        order = np.lexsort((np.arange(5000), -probabilities))
+        mass = np.cumsum(probabilities[order])
+        count = min(int(np.searchsorted(mass, top_p)) + 1, 5000)
+        ids, cumulated = nucleus(logits, temperature, top_p)
+        assert ids.tolist() == order[:count].tolist() and cumulated.tobytes() == mass[:count].tobytes()
+
+
 def test_top_p_one_keeps_everything_allowed():
     logits = np.array([0.0, -np.inf, 1.0], np.float32)
     ids, mass = nucleus(logits, 1.0, 1.0)
