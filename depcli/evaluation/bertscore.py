@@ -64,9 +64,9 @@ def bert_scores(choice: EncoderChoice, predictions: Sequence[str], references: S
     device = next(model.parameters()).device
     unweighted: dict[int, float] = defaultdict(lambda: 1.0)
     unweighted.update({tokenizer.sep_token_id: 0.0, tokenizer.cls_token_id: 0.0})
-    values = [0.0] * len(predictions)
+    values, tokens = [0.0] * len(predictions), _tokens(tokenizer, [*predictions, *references])
     pairs = zip(predictions, references, strict=True)
-    scored = [i for i, pair in enumerate(pairs) if all(_has_tokens(tokenizer, text) for text in pair)]
+    scored = [i for i, pair in enumerate(pairs) if all(tokens[text] for text in pair)]
     first = {text: i for i, text in reversed(list(enumerate(references)))}
     scored.sort(key=lambda i: first[references[i]])  # texts of one reference go together: it is read once
     for start in range(0, len(scored), _WINDOW):
@@ -75,17 +75,15 @@ def bert_scores(choice: EncoderChoice, predictions: Sequence[str], references: S
         found = bert_cos_score_idf(model, *sides, tokenizer, unweighted, batch_size=_BATCH, device=device)
         for i, value in zip(window, found[:, 2].tolist(), strict=True):
             values[i] = round(value, 6)  # the rest depends on the neighbours in a batch
-    truncated = sum(_is_longer(tokenizer, text) for text in {*predictions, *references})
-    return BertScores(tuple(values), truncated)
+    room = tokenizer.model_max_length - tokenizer.num_special_tokens_to_add()
+    return BertScores(tuple(values), sum(count > room for count in tokens.values()))
 
 
-def _has_tokens(tokenizer, text: str) -> bool:
-    """Whether anything of a text is left for the encoder (control characters, for one, are not)."""
-    return bool(text.strip() and tokenizer(text.strip(), add_special_tokens=False, truncation=True)["input_ids"])
-
-
-def _is_longer(tokenizer, text: str) -> bool:
-    return len(tokenizer(text.strip(), verbose=False)["input_ids"]) > tokenizer.model_max_length
+def _tokens(tokenizer, texts: Sequence[str]) -> dict[str, int]:
+    """How many tokens of each different text reach the encoder: none of control characters, for one."""
+    texts = list(dict.fromkeys(texts))
+    rows = tokenizer([text.strip() for text in texts], add_special_tokens=False, verbose=False)["input_ids"]
+    return {text: len(row) for text, row in zip(texts, rows, strict=True)}
 
 
 @lru_cache(maxsize=1)
