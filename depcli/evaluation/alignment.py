@@ -18,6 +18,7 @@ from statistics import fmean
 import numpy as np
 
 from depcli.evaluation.metrics import is_empty
+from depcli.evaluation.predictions import digest
 from depcli.evaluation.split import Target
 from depcli.personal.difference import Peers, key_of
 
@@ -61,8 +62,9 @@ def real_differences(snapshot, targets: Sequence[Target], *, min_peers: int = 1)
 def alignments(
     embed: Callable[[Sequence[str]], np.ndarray], lines: Iterable[dict], real: Mapping[tuple[str, str], Real]
 ) -> Iterator[dict]:
-    """{"id", "method", "cosine", "peers"} of each line of predictions.jsonl, in order, embedded 256 at a time; cosine and peers
-    are None where the target is not in `real`. A text without content scores 0, and so does one on the mean of the peers."""
+    """{"id", "method", "text" (its digest), "cosine", "peers"} of each line of predictions.jsonl, in order, embedded 256 at a
+    time; cosine and peers are None where the target is not in `real`. A text without content scores 0, and so does one on the
+    mean of the peers."""
     lines = iter(lines)
     while window := list(islice(lines, _TEXTS)):
         against = [real.get((line["user_id"], line["asin"])) for line in window]
@@ -71,7 +73,7 @@ def alignments(
         for i, (line, one) in enumerate(zip(window, against, strict=True)):
             cosine = _cosine(vectors[i] - one.mean, one.difference) if i in vectors else 0.0
             told = {"cosine": cosine, "peers": one.peers} if one else {"cosine": None, "peers": None}
-            yield {"id": line["id"], "method": line["method"], **told}
+            yield {"id": line["id"], "method": line["method"], "text": digest(line["prediction"]), **told}
 
 
 def chance(peers: Iterable[int]) -> float:

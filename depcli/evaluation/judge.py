@@ -15,6 +15,7 @@ from pathlib import Path
 from depcli.analysts.analyst import Analyst, Tally
 from depcli.analysts.answers import BROKEN, Unusable, json_object
 from depcli.evaluation.metrics import Score, is_empty
+from depcli.evaluation.predictions import digest
 from depcli.methods.asking import question
 from depcli.records import Request
 
@@ -32,8 +33,9 @@ _SCHEMA = json.dumps(
 
 
 def judgements(analyst: Analyst, lines: Iterable[dict], requests: Mapping[tuple[str, str], Request]) -> Iterator[dict]:
-    """{"id", "method", "judge", "score", "failures"} of each line of predictions.jsonl, in order. `requests` are by (user_id,
-    asin); `score` is None where no verdict could be read, and 0 for a text without content, which nobody is asked about."""
+    """{"id", "method", "text" (its digest), "judge", "score", "failures"} of each line of predictions.jsonl, in order. `requests`
+    are by (user_id, asin); `score` is None where no verdict could be read, and 0 for a text without content, which nobody is
+    asked about."""
     by = identity(analyst)
     for line in lines:
         tally, score = Tally(), LOWEST
@@ -46,7 +48,10 @@ def judgements(analyst: Analyst, lines: Iterable[dict], requests: Mapping[tuple[
             )  # fmt: skip
             (score,) = analyst.ask([asked], tally)
         failures = dict(sorted(tally.failures.items()))
-        yield {"id": line["id"], "method": line["method"], "judge": by, "score": score, "failures": failures}
+        yield {
+            "id": line["id"], "method": line["method"], "text": digest(line["prediction"]), "judge": by, "score": score,
+            "failures": failures,
+        }  # fmt: skip
 
 
 def identity(analyst: Analyst) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import hashlib
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,3 +20,16 @@ def claimed(out: Path, settings: dict) -> Iterator[None]:
     """The right to write into the folder `out`: see resumable.claimed. Methods that are new there add theirs to its settings."""
     with resumable.claimed(out / PREDICTIONS, settings, beside=out / SETTINGS, lock=out / _LOCK, growing=PER_METHOD):
         yield
+
+
+def digest(text: str) -> str:
+    """What stands for a text in the lines of other files."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def about(predictions: Iterable[dict], lines: Iterable[dict]) -> dict[tuple[str, str], dict]:
+    """By method and id those of `lines` that are about the texts in `predictions`, and not about what stood there before it was
+    edited. Lines made before there was a `text` in them count as they are."""
+    texts = {(line["method"], line["id"]): digest(line["prediction"]) for line in predictions}
+    found = (((line["method"], line["id"]), line) for line in lines)
+    return {key: line for key, line in found if "text" not in line or line["text"] == texts.get(key)}

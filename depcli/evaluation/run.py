@@ -195,10 +195,8 @@ def _align(
     on_progress,
 ) -> str:  # fmt: skip
     """Append the missing difference alignments; return their signature."""
-    log = resumable.JsonLines(out / files.ALIGNMENT)
-    done = _done(log)
-    wanted = {key for pairs in runs.values() for key in pairs}
-    written = [line for line in resumable.read_lines(out / files.PREDICTIONS) if line["id"] in wanted]
+    log, written = resumable.JsonLines(out / files.ALIGNMENT), _written(runs, out)
+    done = files.about(written, log.entries)
     targets = [target for target, _, _ in runs[min(runs)].values()]
     real = alignment.real_differences(snapshot, targets, min_peers=min_peers)
     for name in methods:
@@ -214,16 +212,21 @@ def _judge(
 ) -> tuple[str, str]:  # fmt: skip
     """Append the missing verdicts; return the judge's identity and signature."""
     log, by = resumable.JsonLines(out / files.JUDGE), judge.identity(asked)
-    done = {(line["method"], line["id"]) for line in log.entries if line["judge"] == by}
+    written = _written(runs, out)
+    done = files.about(written, (line for line in log.entries if line["judge"] == by))
     requests = {target.key: request for pairs in runs.values() for target, request, _ in pairs.values()}
-    wanted = {key for pairs in runs.values() for key in pairs}
-    written = [line for line in resumable.read_lines(out / files.PREDICTIONS) if line["id"] in wanted]
     for name in methods:
         mine = [line for line in written if line["method"] == name]
         todo = [line for line in mine if (name, line["id"]) not in done]
         lines = judge.judgements(asked, todo, requests)
         _follow(log.append(lines), "judge", name, len(mine) - len(todo), len(mine), on_progress)
     return by, judge.signature(asked)
+
+
+def _written(runs: Mapping[int, Mapping[str, Pair]], out: Path) -> list[dict]:
+    """The lines of predictions.jsonl for these requests."""
+    wanted = {key for pairs in runs.values() for key in pairs}
+    return [line for line in resumable.read_lines(out / files.PREDICTIONS) if line["id"] in wanted]
 
 
 def _done(log: resumable.JsonLines, *more: str) -> set[tuple]:

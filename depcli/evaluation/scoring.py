@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
@@ -41,8 +40,9 @@ def score_files(
     """
     comparison, clock = comparison or Comparison(), clock or Clock()
     written = _by_key(out / files.PREDICTIONS)
-    verdicts = _verdicts(out / files.JUDGE, judged[0]) if judged else {}
-    weighed, aligned, swaps = _by_key(out / files.NLL), _by_key(out / files.ALIGNMENT), _by_key(out / files.SWAP, "variant")
+    aligned = files.about(written.values(), resumable.read_lines(out / files.ALIGNMENT))
+    verdicts = files.about(written.values(), _verdicts(out / files.JUDGE, judged[0])) if judged else {}
+    weighed, swaps = _by_key(out / files.NLL), _by_key(out / files.SWAP, "variant")
     targets = next(iter(ids.values()))
     users = [written[methods[0], key]["user_id"] for key in targets]
     references = [written[methods[0], key]["reference"] for key in targets]
@@ -110,9 +110,9 @@ def _by_key(path: Path, *more: str) -> dict[tuple, dict]:
     return {(entry["method"], *(entry[field] for field in more), entry["id"]): entry for entry in resumable.read_lines(path)}
 
 
-def _verdicts(path: Path, by: str) -> dict[tuple[str, str], dict]:
-    """What one judge said, by method and id; another judge's verdicts stay in the file."""
-    return {(line["method"], line["id"]): line for line in resumable.read_lines(path) if line["judge"] == by}
+def _verdicts(path: Path, by: str) -> Iterator[dict]:
+    """What one judge said; another judge's verdicts stay in the file."""
+    return (line for line in resumable.read_lines(path) if line["judge"] == by)
 
 
 def _scores(entries: list[dict], known: Scores) -> Scores:
@@ -148,7 +148,7 @@ def _lines(
             weighed = likelihoods[i] if likelihoods else {"nats": None, "tokens": None}
             yield {
                 "id": key, "method": name, "seed": seed, "user_id": entry["user_id"], "asin": entry["asin"],
-                "real": hashlib.sha256(entry["reference"].encode("utf-8", "surrogatepass")).hexdigest()[:16],
+                "real": files.digest(entry["reference"]),
                 "nats": weighed["nats"], "tokens": weighed["tokens"],
                 **{metric: score.each[i] for metric, score in scores[seed].items() if score.each is not None},
             }  # fmt: skip

@@ -357,3 +357,27 @@ def test_a_judge_goes_on_where_it_stopped_and_another_one_starts_anew(evaluation
     again = evaluation(tmp_path, names=("nonperso", "rag"), asked=judge("two", lambda *_: '{"score": 2}'))
     assert again["methods"]["rag"]["metrics"]["judge"]["value"] == 2 and len(lines(tmp_path, files.JUDGE)) == 2 * len(found)
     assert "judge" not in evaluation(tmp_path, names=("nonperso", "rag"))["methods"]["rag"]["metrics"]
+
+
+def test_an_edited_text_is_aligned_and_judged_anew(evaluation, tmp_path):
+    def evaluated(out: Path) -> dict:
+        said = Scripted(lambda prompt, _: '{"score": 9}' if "EDITED" in prompt else '{"score": 1}')
+        judge = Analyst(said, "one", temperature=0, top_p=1)
+        return evaluation(out, names=("rag",), limit=3, asked=judge, scorer=None, strangers_from=())
+
+    def edit(text: str) -> None:
+        resumable.write_lines(tmp_path / files.PREDICTIONS, [{**written[0], "prediction": text}, *written[1:]])
+
+    before = evaluated(tmp_path)
+    written, asked = lines(tmp_path), lines(tmp_path, files.ALIGNMENT)
+    edit("EDITED by hand")
+    after = evaluated(tmp_path)["methods"]["rag"]["metrics"]
+    assert after["judge"]["value"] == pytest.approx((9 + 1 + 1) / 3)
+    assert after["alignment"]["value"] != before["methods"]["rag"]["metrics"]["alignment"]["value"]
+    for name in (files.ALIGNMENT, files.JUDGE):
+        assert len(lines(tmp_path, name)) == 3 + 1, "the other texts keep theirs"
+    edit(written[0]["prediction"])
+    assert steady(evaluated(tmp_path)) == steady(before) and len(lines(tmp_path, files.JUDGE)) == 4, "back again: all is there"
+    older = [{key: value for key, value in line.items() if key != "text"} for line in asked]
+    resumable.write_lines(tmp_path / files.ALIGNMENT, older)
+    assert steady(evaluated(tmp_path)) == steady(before) and lines(tmp_path, files.ALIGNMENT) == older
