@@ -26,6 +26,12 @@ class Unknown(NotFound):
     """A user or item that the store does not know: the fault of one request, unlike a store that is gone."""
 
 
+class Unnamed(DepError):
+    """Several things fit, and none was named."""
+
+    exit_code = USAGE
+
+
 class MissingDependency(DepError):
     """A package to install or a device that is not there."""
 

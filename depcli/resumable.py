@@ -54,16 +54,21 @@ def _settle(lines: Path, beside: Path, settings: dict, growing: Sequence[str]) -
         if isinstance(found.get(name), dict) and isinstance(settings.get(name), dict):
             settings = {**settings, name: found[name] | settings[name]}
             found[name] = settings[name] | found[name]
-    different = [
-        f"{name}: expected {_short(found, name)}, found {_short(settings, name)}"
-        for name in sorted(found.keys() | settings.keys())
-        if found.get(name) != settings.get(name)
-    ]
-    if different:
+    if different := list(_different(found, settings)):
         by_whom = "" if found.keys() == settings.keys() else ", by another version of dep"
         raise Incompatible(f"{lines} was begun with other settings{by_whom}; {'; '.join(different)}", remedy)
     if growing:
         write_json(beside, settings)
+
+
+def _different(found: dict, settings: dict, above: str = "") -> Iterator[str]:
+    """What differs, as people read it, of objects in one another by the innermost names (a.b)."""
+    for name in sorted(found.keys() | settings.keys()):
+        one, other = found.get(name), settings.get(name)
+        if isinstance(one, dict) and isinstance(other, dict):
+            yield from _different(one, other, f"{above}{name}.")
+        elif one != other:
+            yield f"{above}{name}: expected {_short(found, name)}, found {_short(settings, name)}"
 
 
 def _short(settings: dict, name: str) -> str:
@@ -120,8 +125,9 @@ def cut_torn_line(path: Path) -> None:
             file.truncate(stop)
 
 
-def read_lines(path: Path) -> Iterator[dict]:
-    """The objects of a file of JSON lines, none when there is no file. Raises BadInput with the number of a line that is none."""
+def read_lines(path: Path, remedy: str = "restore the file, or name another place with --out") -> Iterator[dict]:
+    """The objects of a file of JSON lines, none when there is no file. Raises BadInput, with `remedy` as its hint and the number
+    of a line that is none."""
     if not path.exists():
         return
     with path.open("rb") as file:
@@ -131,7 +137,7 @@ def read_lines(path: Path) -> Iterator[dict]:
                 if not isinstance(entry, dict):
                     raise ValueError("not an object")
             except ValueError as error:
-                raise BadInput(f"{path}, line {number}: {error}", "restore the file, or name another place with --out") from error
+                raise BadInput(f"{path}, line {number}: {error}", remedy) from error
             yield entry
 
 

@@ -99,9 +99,9 @@ def test_predictions_have_the_shape_of_the_outputs(run, place, capsys):
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (["{run}"], 3, "has several methods"),
+        (["{run}"], 2, "has several methods"),
         (["{run}", "--method", "dpl"], 3, "has no method 'dpl'"),
-        (["{run}", "--method", "rag", "--seed", "9"], 3, "was written for an input of LaMP"),
+        (["{run}", "--method", "rag", "--seed", "9"], 3, "has no seed 9 hint: there: 0, 1"),
         (["{run}/none", "--method", "rag"], 3, "there is no"),
         (["{run}", "--method", "rag", "--out", "{run}/settings.json"], 1, "is there already"),
     ],
@@ -109,6 +109,21 @@ def test_predictions_have_the_shape_of_the_outputs(run, place, capsys):
 def test_predictions_that_are_not_there(run, capsys, arguments, code, words):
     assert main(["predictions", *(word.format(run=run) for word in arguments), "--task", "LaMP_4"]) == code
     assert words in " ".join(capsys.readouterr().err.split())
+
+
+def test_what_is_no_run_or_half_a_run_is_told_what_to_do(run, place, tmp_path, capsys):
+    def refused(path) -> str:
+        capsys.readouterr()
+        assert main(["predictions", str(path), "--task", "LaMP_4", "--method", "rag"]) == 5
+        return capsys.readouterr().err
+
+    assert "name the folder of a dep eval, or the file of a dep write --requests" in refused(place / "dev_questions.json")
+    for name in ("predictions.jsonl", "settings.json"):
+        (tmp_path / name).write_bytes((run / name).read_bytes())
+    with (tmp_path / "predictions.jsonl").open("ab") as file:
+        file.write(b'{"id": "00')
+    told = refused(tmp_path)
+    assert "run its `dep eval` again" in told and "--out" not in told
 
 
 def test_questions_without_outputs_are_requests(place, store, backbone, capsys):

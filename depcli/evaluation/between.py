@@ -76,7 +76,7 @@ def compare_runs(folders: Sequence[Path]) -> dict:
 
 def _read(folder: Path, name: str) -> Run:
     results = read_results(folder)
-    lines = resumable.read_lines(folder / files.SCORES)
+    lines = resumable.read_lines(folder / files.SCORES, "run its `dep eval` again: the scores are made anew")
     try:
         scores = {(line["method"], (line["user_id"], line["asin"]), line["seed"]): line for line in lines}
         expected = results["requests"] * len(results["methods"])

@@ -93,9 +93,19 @@ def test_settings_of_one_method_are_its_own(tmp_path):
 
     assert begin(rag=1, dep=2) == {"rag": 1, "dep": 2}
     assert begin(pag=3, rag=1) == {"rag": 1, "dep": 2, "pag": 3}
-    with pytest.raises(Incompatible, match='choices: expected .*"dep": 2.*, found .*"dep": 9'):
+    with pytest.raises(Incompatible, match=r"settings; choices\.dep: expected 2, found 9$"):
         begin(dep=9)
     assert begin(dep=2) == {"rag": 1, "dep": 2, "pag": 3}
+
+
+def test_of_large_settings_only_what_differs_is_named(tmp_path):
+    choices = {"dep": {**{f"part {i}": "as it was trained with" for i in range(9)}, "retrieval": "bm25", "gone": 1}}
+    with claimed(tmp_path, {"choices": choices, "sampling": {"seed": 0}}):
+        pass
+    other = {"dep": {key: value for key, value in choices["dep"].items() if key != "gone"} | {"retrieval": "dense"}}
+    said = r'settings; choices\.dep\.gone: expected 1, found none; choices\.dep\.retrieval: expected "bm25", found "dense"$'
+    with pytest.raises(Incompatible, match=said), claimed(tmp_path, {"choices": other, "sampling": {"seed": 0}}):
+        pass
 
 
 def test_predictions_without_settings_are_not_mixed_with(tmp_path):
