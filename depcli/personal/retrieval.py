@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 import re
 from collections.abc import Callable, Sequence
@@ -38,6 +39,7 @@ def by_words(stored: Sequence[Stored], item: Item) -> np.ndarray:
     wanted = [word for word in _words(query_text(item)) if word in known]
     if not wanted:
         return np.zeros(len(stored))
+    logging.getLogger("bm25s").setLevel(logging.WARNING)  # it lets itself say everything, to whoever set up the root logger
     index = bm25s.BM25()
     index.index(reviews, show_progress=False)
     return index.get_scores(wanted)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 from pathlib import Path
 
@@ -78,6 +79,13 @@ def test_bm25_takes_what_shares_rare_words():
     chosen = retrieve(entries, 3, "bm25", Request("u", item))
     assert [entry.review.asin for entry in chosen] == ["i0", "i3", "i4"]  # the last for being the latest of the rest
     assert retrieve(entries, 2, "bm25", Request("u", Item("x", "", ""))) == entries[-2:]
+
+
+def test_bm25_says_nothing_in_other_people_s_logs(caplog):
+    pytest.importorskip("bm25s")
+    with caplog.at_level(logging.DEBUG):
+        retrieve(stored(["the kettle", "a film"]), 1, "bm25", Request("u", Item("x", "A Kettle!")))
+    assert [record for record in caplog.records if record.name == "bm25s"] == []
 
 
 def test_random_is_the_same_for_the_same_request_and_covers_everything():
