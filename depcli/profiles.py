@@ -114,11 +114,15 @@ def _adapter(folder: Path, embedder: dict) -> dict:
         config = adapter_files.read_config(folder)
     except DepError as error:
         return {**entry, "problem": error.message}
-    fits = config["embedder"] == embedder
+    problem = {}
+    if not (folder / adapter_files.WEIGHTS).is_file():
+        again = f"restore the file, or dep train --replace --adapter {folder.name}"
+        problem = {"problem": f"{adapter_files.WEIGHTS} is gone: {again}"}
+    elif config["embedder"] != embedder:
+        problem = {"problem": f"trained on {config['embedder']['name']} vectors, which are not this store's"}
     return {
         **entry, "method": config["type"], "backbone": config["backbone"]["name"], "embedder": config["embedder"]["name"],
-        "store_commit": config["store_commit"], "validation_losses": config["validation_losses"],
-        **({} if fits else {"problem": f"trained on {config['embedder']['name']} vectors, which are not this store's"}),
+        "store_commit": config["store_commit"], "validation_losses": config["validation_losses"], **problem,
     }  # fmt: skip
 
 
@@ -173,7 +177,10 @@ def compared_adapters(
     wanted = [method for method in method_names if methods.find(method).needs_adapter]
     found, reasons = {}, []
     for method in sorted(wanted, key=lambda method: (method != "dep", method not in names)):
-        found[method], why = choose_adapter(profiles, method, names.get(method), backbone)
+        try:
+            found[method], why = choose_adapter(profiles, method, names.get(method), backbone)
+        except NotFound as error:
+            raise NotFound(error.message, f"{error.hint}; --methods nonperso,rag needs none") from None
         backbone = backbone or adapter_files.read_config(found[method])["backbone"]["name"]
         reasons.append(f"adapter {found[method].name}: {why}")
     return {method: found[method] for method in wanted}, reasons
