@@ -7,6 +7,7 @@ from collections.abc import Collection
 import click
 
 from depcli.cli.options import Setting, agree_to_download
+from depcli.words import count
 
 PROFILED = ("pag", "dpl", "drp")
 _LINES = 16  # of a text that is shown; --json has all of it
@@ -56,8 +57,6 @@ def prepare_model(setting: Setting, asked: str | None) -> None:
 
 def cost(analysis: dict) -> str:
     """What making a profile took, and what failed on the way."""
-    from depcli.cli.layout import count
-
     said = [
         f"{count(analysis['calls'], 'call')}, {analysis['prompt_tokens']:,} tokens read, "
         f"{analysis['generated_tokens']:,} written, {analysis['seconds']:.1f} s"
@@ -89,11 +88,11 @@ def show_profile(sink, document: dict) -> None:
     sink.line(f"{document['method']}, by {entry['analyst']}, {entry['created'][:10]}, commit {entry['store_commit']}")
     for line in layout.paragraph(profile["text"], lines=_LINES):
         sink.line(line)
-    compared = f"{layout.count(profile['anchors'], 'review')} compared with those of peers"
+    compared = f"{count(profile['anchors'], 'review')} compared with those of peers"
     for number, dimension in enumerate(profile["dimensions"], 1):
         if number == 1:
             sink.line()
-            sink.heading(f"Dimensions ({compared}, {layout.count(profile['rejected'], 'proposal')} did not hold)")
+            sink.heading(f"Dimensions ({compared}, {count(profile['rejected'], 'proposal')} did not hold)")
         sink.line()
         _paragraphs(sink, f"{number}. {dimension['name']}, seen in {dimension['seen']}: {dimension['definition']}", "")
         _paragraphs(sink, dimension["differences"][0]["text"], "   ")
@@ -106,7 +105,7 @@ def show_profile(sink, document: dict) -> None:
         _paragraphs(sink, difference["text"], "   ")
     sink.note(cost(profile["analysis"]))
     if older := len(document["profiles"]) - 1:
-        sink.note(f"{layout.count(older, 'older profile')} kept: --json shows all")
+        sink.note(f"{count(older, 'older profile')} kept: --json shows all")
 
 
 def _paragraphs(sink, text: str, indent: str) -> None:

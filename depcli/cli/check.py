@@ -8,6 +8,7 @@ import click
 
 from depcli.cli.options import Setting, every_command, may_download
 from depcli.errors import DONE, FAILURE
+from depcli.words import count
 
 
 @click.command("check")
@@ -29,7 +30,6 @@ def command(setting: Setting, mend: bool, no_wait: bool) -> int:
       dep check --profiles ~/profiles --json
     """
     from depcli import embedders
-    from depcli.cli.layout import count
     from depcli.store import Store
     from depcli.store.check import check
     from depcli.store.repair import repair

@@ -7,6 +7,7 @@ from dataclasses import asdict
 import click
 
 from depcli.cli.options import Finite, Setting, every_command
+from depcli.words import count
 
 
 @click.command("compact")
@@ -45,7 +46,7 @@ def command(setting: Setting, keep: float, no_wait: bool) -> None:
 
 
 def _show(sink, document: dict) -> None:
-    from depcli.cli.layout import count, size
+    from depcli.cli.layout import size
 
     before, after = size(document["bytes_before"]), size(document["bytes_after"])
     sink.line(f"{document['profiles']}: {before} before, {after} now")

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from depcli.cli.options import Setting, at_commit, every_command
+from depcli.words import count
 
 
 @click.command("export")
@@ -27,7 +28,6 @@ def command(setting: Setting, file: str, replace: bool, at: str | None) -> None:
       dep export --at 12 | head
       dep ingest reviews.jsonl.gz --profiles elsewhere
     """
-    from depcli.cli.layout import count
     from depcli.store import Store
     from depcli.store.export import export, whole_file
 

@@ -7,6 +7,7 @@ from dataclasses import asdict
 import click
 
 from depcli.cli.options import Setting, every_command
+from depcli.words import count
 
 
 @click.command("forget")
@@ -29,7 +30,6 @@ def command(setting: Setting, users: tuple[str, ...], items: tuple[str, ...], no
       dep forget --item B00X4WHP5E --item B00YQ6X8EO --yes
     """
     from depcli import forgetting
-    from depcli.cli.layout import count
     from depcli.errors import DepError
 
     if not users and not items:
@@ -64,8 +64,6 @@ _BEYOND = {
 
 
 def _show(sink, document: dict) -> None:
-    from depcli.cli.layout import count
-
     gone = count(document["reviews_removed"], "review"), count(document["commits_dropped"], "earlier commit")
     sink.line(f"erased: {gone[0]}, and {gone[1]}")
     rows = [(what, name, why) for kind, (what, why) in _BEYOND.items() for name in document["beyond_reach"][kind]]

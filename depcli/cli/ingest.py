@@ -13,6 +13,7 @@ from typing import TextIO
 import click
 
 from depcli.cli.options import Setting, every_command, may_download
+from depcli.words import count
 
 FORMATS = ("jsonl", "csv", "tsv", "parquet", "amazon2023", "dpl", "lamp", "longlamp")  # a test compares them with the readers'
 
@@ -108,7 +109,6 @@ def command(
     """
     from depcli import embedders, profiles, readers
     from depcli.cli.filtered import filter_all
-    from depcli.cli.layout import count
     from depcli.errors import BadInput
     from depcli.store.ingest import ingest
 
@@ -196,7 +196,7 @@ def _show_progress(update, reader, event: dict) -> None:
 
 def _show(sink, document: dict) -> None:
     from depcli.cli.filtered import show_filter
-    from depcli.cli.layout import count, holding
+    from depcli.cli.layout import holding
 
     if "filter" in document:
         show_filter(sink, document["filter"])

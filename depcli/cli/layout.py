@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 
 from depcli.cli.sink import NUMBER, Sink, visible
+from depcli.words import count
 
 WIDTH = 80
 Table = tuple[Sequence[str], Sequence[Sequence[str]]]  # columns, rows
@@ -93,11 +94,6 @@ def day(timestamp: float | None) -> str:
         return "-" if timestamp is None else datetime.fromtimestamp(timestamp, UTC).date().isoformat()
     except (ValueError, OverflowError, OSError):
         return "-"
-
-
-def count(number: int, noun: str) -> str:
-    """How many of a thing whose plural takes an s."""
-    return f"{number:,} {noun}" + ("" if number == 1 else "s")
 
 
 def holding(counts: dict[str, int]) -> str:

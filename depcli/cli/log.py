@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from depcli.cli.options import Setting, every_command
+from depcli.words import count
 
 
 @click.command("log")
@@ -32,11 +33,9 @@ def command(setting: Setting, limit: int, everything: bool) -> None:
 
 
 def _show(sink, commits: list[dict], limit: int) -> None:
-    from depcli.cli import layout
-
     show_commits(sink, commits[: -limit - 1 : -1])
     if len(commits) > limit:
-        sink.note(f"{layout.count(len(commits) - limit, 'older commit')}: --all")
+        sink.note(f"{count(len(commits) - limit, 'older commit')}: --all")
 
 
 def show_commits(sink, commits: list[dict]) -> None:

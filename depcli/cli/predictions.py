@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from depcli.cli.options import Setting, every_command
+from depcli.words import count
 
 
 @click.command("predictions")
@@ -32,7 +33,6 @@ def command(
     """
     import json
 
-    from depcli.cli.layout import count
     from depcli.evaluation.lamp import predictions
     from depcli.store.export import whole_file
 

@@ -9,6 +9,7 @@ import click
 from depcli.cli.analyst import PROFILED, show_profile
 from depcli.cli.moment import as_of_moment, tell_moment
 from depcli.cli.options import MethodChoice, Setting, at_commit, every_command
+from depcli.words import count
 
 _LINES = 6  # of a text that is shown; --json has all of it
 
@@ -91,7 +92,7 @@ def _show_user(sink, document: dict, limit: int) -> None:
         for line in layout.paragraph(f"{number}. {_named(entry['item_title'], entry['asin'])}", lines=2):
             sink.line(line)
         near, far, peers = entry["nearest"], entry["farthest"], entry["peers"]
-        _tell(sink, f"this user, {entry['difference']:.2f} from the mean of {_many(peers, 'peer')}", entry)
+        _tell(sink, f"this user, {entry['difference']:.2f} from the mean of {count(peers, 'peer')}", entry)
         _tell(sink, f"{near['user_id']}, {'the nearest' if peers > 1 else 'the only'} peer (cosine {near['cosine']:.2f})", near)
         if peers > 1:
             _tell(sink, f"{far['user_id']}, the farthest peer (cosine {far['cosine']:.2f})", far)
@@ -141,7 +142,7 @@ def _summary(document: dict) -> str:
     """Reviews, their dates and their ratings."""
     from depcli.cli.layout import day
 
-    said = [_many(document["reviews"], "review")]
+    said = [count(document["reviews"], "review")]
     if document["first"] is not None:
         first, last = day(document["first"]), day(document["last"])
         said.append(first if first == last else f"{first} to {last}")
@@ -155,7 +156,7 @@ def _unusual(unusual: dict) -> str:
     """Where the user stands among all users, in words."""
     if unusual["percentile"] is None:
         return "no other user to compare with"
-    said = f"more unusual than {unusual['percentile']:.0f} % of the {_many(unusual['others'], 'other user')}"
+    said = f"more unusual than {unusual['percentile']:.0f} % of the {count(unusual['others'], 'other user')}"
     if unusual["among_similar"] is not None:
         said += f"; than {unusual['among_similar']:.0f} % of the {unusual['similar']:,} who wrote about as many reviews"
     return said
@@ -189,10 +190,6 @@ def _heading(sink, what: str, shown: int, there: int) -> None:
 
 def _named(title: str, asin: str) -> str:
     return f"{title} ({asin})" if title else asin
-
-
-def _many(number: int, what: str) -> str:
-    return f"{number:,} {what}" + ("" if number == 1 else "s")
 
 
 def _number(value: float | None, form: str = ".2f") -> str:

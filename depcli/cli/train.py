@@ -23,6 +23,7 @@ from depcli.cli.options import (
 from depcli.cli.preset import choose_preset, tell_preset
 from depcli.cli.sink import Sink
 from depcli.cli.split import choose_split
+from depcli.words import count
 
 _NO_LOSS = {"step", "steps", "epoch", "seconds", "tokens_per_second", "grad_norm", "learning_rate"}
 _AT_LEAST_1 = click.IntRange(min=1)
@@ -146,8 +147,8 @@ def _show(sink, document: dict) -> None:
     from depcli.training.card import interval_text
 
     sink.line(f"adapter {document['adapter']}, {document['parameters']:,} parameters: {document['folder']}")
-    sink.line(f"{document['train_reviews']:,} reviews learned in {document['seconds']:.0f} s")
-    sink.line(f"loss per token (nats) of {document['validation_reviews']:,} validation reviews, lower is better:")
+    sink.line(f"{count(document['train_reviews'], 'review')} learned in {document['seconds']:.0f} s")
+    sink.line(f"loss per token (nats) of {count(document['validation_reviews'], 'validation review')}, lower is better:")
     gains = document["config"]["minus"]
     losses = document["validation_losses"]
     rows = [(name, f"{losses[name]:.4f}", interval_text(gains[name]) if name in gains else "") for name in losses]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
+from depcli.words import count
+
 
 def document_of(written, parts, sampling, snapshot, writer, show_prompt: bool) -> dict:
     """One review with all that it was made from, ready for JSON."""
@@ -68,7 +70,6 @@ def tell_written(sink, document: dict) -> None:
 
 def show_batch(sink, requests: str, out, report) -> None:
     """How many lines of a requests file were written, and why the first ones that were not could not be."""
-    from depcli.cli.layout import count
 
     document = {"requests_file": requests, "out": str(out), **asdict(report), "written": report.written}
     speed = f", {report.generated_tokens / report.seconds:,.0f} tokens/s" if report.generated_tokens and report.seconds else ""

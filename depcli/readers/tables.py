@@ -15,6 +15,7 @@ from pathlib import Path
 
 from depcli.errors import BadInput
 from depcli.readers.files import Source
+from depcli.words import count
 
 MAX_CELL = 16 * 2**20  # characters: an open quote would take the rest of the file for one cell
 _DELIMITERS = {",": "commas", "\t": "tabs", ";": "semicolons"}
@@ -163,7 +164,7 @@ def parquet(path: str) -> ArrowTable:
             rows, columns = opened.metadata.num_rows, opened.schema_arrow.names
     except (pa.ArrowException, OSError) as error:
         raise BadInput(f"{path} is a broken parquet file: {_short(error)}", "it is cut or damaged: fetch it again") from None
-    description = f"{rows:,} row{'' if rows == 1 else 's'} of a parquet file"
+    description = f"{count(rows, 'row')} of a parquet file"
     return ArrowTable(path, [Path(path)], batches, description, _told_apart(path, columns))
 
 

@@ -39,6 +39,7 @@ from depcli.training.options import TrainOptions
 from depcli.training.shards import Shards
 from depcli.training.step import review_losses
 from depcli.training.workers import Workers, join
+from depcli.words import count
 
 # options whose chosen value is recorded instead
 _RESOLVED = {"learning_rate", "max_input_tokens", "max_target_tokens", "micro_tokens", "split", "template"}
@@ -90,7 +91,7 @@ def train(
     checked = run.examples(options.method, targets)
     without = len(run.split.train) - len(learned)
     left_out = f"; {without:,} left out, no history" if without else ""
-    on_event({"note": f"{len(learned):,} reviews to learn, {len(checked):,} to validate{left_out}"})
+    on_event({"note": f"{count(len(learned), 'review')} to learn, {len(checked):,} to validate{left_out}"})
 
     text_alone = {name: run.losses(None, run.examples(name, targets)) for name in ("nonperso", "rag")}
     losses = {name: _per_token(*found) for name, found in text_alone.items()}

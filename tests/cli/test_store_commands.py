@@ -9,11 +9,15 @@ import pty
 import subprocess
 import sys
 from contextlib import closing
+from dataclasses import asdict
 
 import pytest
 from rich.cells import cell_len
 
+from depcli.adapters import files as adapter_files
 from depcli.cli import main
+from depcli.cli.sink import Sink
+from depcli.cli.train import _show as show_trained
 from depcli.records import Item, Review
 from depcli.store import Store, erase
 from depcli.store.backup import backup
@@ -106,6 +110,40 @@ def test_log_and_status_fit_and_say_what_is_gone(profiles, capsys, tmp_path):
     assert sum(status["tables"].values()) <= status["bytes"] and status["readable_commits"] == 1
     assert main(["status", "--profiles", str(store.path), "--at", "1"]) == 3
     assert "dep log" in capsys.readouterr().err
+
+
+def test_an_adapter_without_its_weights_is_not_listed_as_if_it_were_whole(tmp_path, capsys):
+    store = Store.create(tmp_path / "profiles", IDENTITY)
+    folder = adapter_files.folder_of(store.path, "worn")
+    folder.mkdir(parents=True)
+    needed = dict.fromkeys(adapter_files._NEEDED, "")
+    config = {"format": 1, "type": "dep", "backbone": {"name": "mini"}, "embedder": asdict(IDENTITY), "validation_losses": {}}
+    (folder / adapter_files.CONFIG).write_text(json.dumps(needed | config))
+
+    def problem() -> str | None:
+        (adapter,) = json.loads(told(capsys, "status", "--profiles", store.path, "--json").out)["adapters"]
+        return adapter.get("problem")
+
+    assert "adapter_model.safetensors is gone" in problem() and "dep train --replace --adapter worn" in problem()
+    assert "worn: adapter_model.safetensors is gone" in told(capsys, "status", "--profiles", store.path).out
+    (folder / adapter_files.WEIGHTS).write_bytes(b"")
+    assert problem() is None
+
+
+def test_before_any_training_an_evaluation_names_the_methods_that_need_none(profiles, capsys):
+    assert main(["eval", "--profiles", profiles]) == 3
+    assert f"dep train --profiles {profiles}; --methods nonperso,rag needs none" in capsys.readouterr().err
+    assert main(["write", "--user", USER, "--item", "item1", "--profiles", profiles]) == 3
+    assert "--methods" not in capsys.readouterr().err
+
+
+def test_one_review_learned_is_no_plural(capsys):
+    show_trained(Sink(), {
+        "adapter": "a", "method": "dep", "folder": "f", "parameters": 9, "train_reviews": 1, "validation_reviews": 1,
+        "seconds": 2.0, "validation_losses": {"dep": 3.0}, "config": {"minus": {}},
+    })  # fmt: skip
+    out = capsys.readouterr().out
+    assert "1 review learned in 2 s\n" in out and "of 1 validation review, lower" in out
 
 
 def test_one_of_a_thing_is_not_said_in_the_plural(capsys, tmp_path):
