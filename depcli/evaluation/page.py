@@ -22,6 +22,7 @@ from depcli.evaluation.scoring import ALIGNMENT
 from depcli.evaluation.titles import TITLES, Table, number
 from depcli.personal.difference import Peers, key_of
 from depcli.resumable import file_errors
+from depcli.words import count
 
 REQUESTS = 20
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -42,12 +43,12 @@ def render(results: dict, shown: Sequence[dict]) -> str:
     from markupsafe import Markup
 
     environment = Environment(loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True)
-    environment.filters["visible"] = visible
+    environment.filters["visible"], environment.globals["count"] = visible, count
     tables = {name: make(results) for name, make in _TABLES.items()}
     plots = {name: [(title, said, Markup(svg)) for title, said, svg in make(results) if svg] for name, make in _PLOTS.items()}
     return environment.get_template("report.html.jinja").render(
         results=results, tables=tables, plots=plots, requests=shown, notes=report.notes(results),
-        all_differences=report.difference_rows(results["differences"]), signatures=report.signatures(results),
+        all_differences=report.difference_rows(results["differences"], results["targets"]), signatures=report.signatures(results),
         backbone=_backbone(results["settings"]), settings=settings_rows(results["settings"]), made=_day(results["created"]),
     )  # fmt: skip
 
@@ -147,7 +148,7 @@ def _apart(snapshot, pairs: Collection[tuple[str, str]]) -> dict[tuple[str, str]
     histories = snapshot.histories(sorted({user for user, _ in pairs})).values()
     entries = [entry for history in histories for entry in history if key_of(entry) in pairs]
     return {
-        key_of(entry): f"{np.linalg.norm(difference):.2f} from the mean of {peers:,} other review{'s'[: peers != 1]} of it"
+        key_of(entry): f"{np.linalg.norm(difference):.2f} from the mean of {count(peers, 'other review')} of it"
         for entry, (difference, peers) in zip(entries, Peers(snapshot).differences(entries), strict=True)
         if difference is not None
     }

@@ -8,6 +8,7 @@ from depcli.evaluation import report_study
 from depcli.evaluation.scoring import ALIGNMENT
 from depcli.evaluation.swap import HISTORY, TEXT, VECTORS
 from depcli.evaluation.titles import TITLES, Table, chance, number, signed
+from depcli.words import count
 
 FEW_USERS = 30
 _SWAPPED = {HISTORY: "text and soft tokens", TEXT: "text", VECTORS: "soft tokens"}
@@ -48,20 +49,26 @@ def standard_errors(results: dict) -> Table:
 
 def differences(results: dict) -> Table:
     """Pairs of methods, at most a few, as `difference_rows`."""
-    return difference_rows(told(results))
+    return difference_rows(told(results), results["targets"])
 
 
-def difference_rows(tests: list[dict]) -> Table:
-    """Difference, interval, p values, and which of the two is better where that is significant."""
+def difference_rows(tests: list[dict], targets: int) -> Table:
+    """Difference, interval, p values, and which of the two is better where that is significant; beside the metric the pairs that
+    a difference rests on, where these are not all `targets`."""
     columns = ["difference", "metric", "mean", "95 % interval", "p", "p (Holm)", "better"]
     rows = [
         [
-            f"{found['method']} - {found['against']}", TITLES[found["metric"]], signed(found["difference"]), _interval(found),
-            chance(found["p"]), chance(found["p_holm"]), found["better"] or "not clear",
+            f"{found['method']} - {found['against']}", TITLES[found["metric"]] + _of(found["requests"], targets),
+            signed(found["difference"]), _interval(found), chance(found["p"]), chance(found["p_holm"]),
+            found["better"] or "not clear",
         ]
         for found in tests
     ]  # fmt: skip
     return columns, rows
+
+
+def _of(pairs: int, targets: int) -> str:
+    return "" if pairs == targets else f" ({pairs:,} of {targets:,})"
 
 
 def swaps(results: dict) -> Table:
@@ -76,16 +83,18 @@ def swaps(results: dict) -> Table:
 
 
 def costs(results: dict) -> Table:
-    """What a review took, and the profile behind it, which is made once for a user and kept. Seconds are those of this run: '-'
+    """What a review took, and any profile behind it, which is made once for a user and kept. Seconds are those of this run: '-'
     where it found all texts there."""
-    columns = ["cost", "tokens read", "written", "seconds", "profile: calls", "tokens read", "written"]
+    columns = ["cost", "tokens read", "written", "seconds"]
+    asked = any(found["profiles"] for found in results["methods"].values())
+    columns += ["profile: calls", "tokens read", "written"] if asked else []
     rows = []
     for name, found in results["methods"].items():
         run, profiles = found["generation"], found["profiles"]
         seconds = f"{run['seconds'] / run['requests']:.2f}" if run["requests"] else "-"
         row = [name, f"{found['mean_prompt_tokens']:,.0f}", f"{found['mean_generated_tokens']:,.0f}", seconds]
         made = [f"{profiles[f'mean_{what}']:,.0f}" for what in ("calls", "prompt_tokens", "generated_tokens")] if profiles else []
-        rows.append(row + (made or ["-"] * 3))
+        rows.append(row + (made or ["-"] * 3 if asked else []))
     return columns, rows
 
 
@@ -94,7 +103,7 @@ def notes(results: dict) -> list[str]:
     real, seeds = results["real"], results["seeds"]
     times = f"each written {len(seeds)} times (seeds {seeds[0]} to {seeds[-1]})" if len(seeds) > 1 else "each written once"
     lines = [
-        f"{results['targets']:,} held-out reviews of {results['users']:,} users, {times}; a real review has "
+        f"{count(results['targets'], 'held-out review')} of {count(results['users'], 'user')}, {times}; a real review has "
         f"{real['mean_words']:.1f} words on average; all together distinct-1 {real['distinct1']:.3f}, "
         f"distinct-2 {real['distinct2']:.3f}"
     ]
@@ -109,10 +118,10 @@ def notes(results: dict) -> list[str]:
     lines += _about_swaps(results)
     stopped = {name: found["stopped_by_length"] for name, found in results["methods"].items() if found["stopped_by_length"]}
     if stopped:
-        lines.append(f"texts that ended at the token limit: {', '.join(f'{name} {count:,}' for name, count in stopped.items())}")
+        lines.append(f"texts that ended at the token limit: {', '.join(f'{name} {texts:,}' for name, texts in stopped.items())}")
     for name, found in results["methods"].items():
         if found["nll"] and found["nll"]["cut"]:
-            lines.append(f"{name}: likelihood of {found['nll']['cut']:,} long reviews counts their beginning only")
+            lines.append(f"{name}: the likelihood counts only the beginning of {count(found['nll']['cut'], 'long review')}")
         if found["profiles"] and (said := _profiles(found["profiles"])):
             lines.append(f"{name}: {said}")
     if real["alignment_chance"] is not None:
@@ -121,7 +130,7 @@ def notes(results: dict) -> list[str]:
         )
     undefined = next(iter(results["methods"].values()))["metrics"].get(ALIGNMENT, {}).get("undefined")
     if undefined:
-        lines.append(f"alignment: left out for {undefined:,} reviews, whose items have too few other reviewers")
+        lines.append(f"alignment: left out where an item has too few other reviewers, {count(undefined, 'review')}")
     return [*lines, *results["notes"], *_time(results["seconds"])]
 
 
@@ -175,7 +184,7 @@ def tests_done(done: dict) -> str:
     """What the tests were: `tests` of the results."""
     return (
         f"intervals: paired bootstrap over users, {done['resamples']:,} resamples; p: paired permutation test, "
-        f"{done['flips']:,} sign flips of the users' differences; Holm-corrected for all {done['corrected_for']} comparisons"
+        f"{done['flips']:,} sign flips of the users' differences; Holm-corrected for {count(done['corrected_for'], 'comparison')}"
     )
 
 
@@ -192,7 +201,7 @@ def _tests(results: dict) -> Iterator[str]:
     yield f"better: significant at {done['alpha']:.0%} after that correction{starred}; BLEU, length and distinct-n are not tested"
     hidden = len(results["differences"]) - len(told(results))
     if hidden:
-        yield f"{hidden} more comparisons are in results.json"
+        yield f"results.json has {count(hidden, 'more comparison')}"
 
 
 def _time(seconds: dict) -> Iterator[str]:
@@ -216,7 +225,7 @@ def _about_swaps(results: dict) -> Iterator[str]:
         "below 0: the method knows something of the person (bootstrap over users, not corrected)"
     )
     if left := results["targets"] - done[0]["requests"]:
-        yield f"swap test: {left:,} reviews left out, whose users have written more than any stranger"
+        yield f"swap test: {count(left, 'review')} left out, of users who have written more than any stranger"
     if without := [name for name, swap in found.items() if not swap]:
         yield f"swap test: without {', '.join(without)}, whose prompts hold nothing of the user"
 
@@ -228,11 +237,11 @@ def _what(swap: dict, variant: str) -> str:
 
 def _profiles(found: dict) -> str:
     """What failed on the way to the profiles of a method."""
-    said = [f"{kind}: {count:,} answers" for kind, count in found["failures"].items()]
-    for what, words in (("dropped", "questions without an answer"), ("empty", "empty profiles"),
-                        ("commanding", "reviews read as orders to a model")):  # fmt: skip
+    said = [f"{kind}: {count(answers, 'answer')}" for kind, answers in found["failures"].items()]
+    for what, noun, more in (("dropped", "question", " without an answer"), ("empty", "empty profile", ""),
+                             ("commanding", "review", " read as orders to a model")):  # fmt: skip
         if found[what]:
-            said.append(f"{found[what]:,} {words}")
+            said.append(count(found[what], noun) + more)
     return "; ".join(said)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from depcli.evaluation.report import difference_rows, few_users, tests_done
 from depcli.evaluation.titles import TITLES, Table, number
+from depcli.words import count
 
 
 def tables(found: dict) -> Iterator[Table]:
@@ -16,14 +17,15 @@ def tables(found: dict) -> Iterator[Table]:
         ["on what they share", *(TITLES[metric] for metric in metrics)],
         [[name, *(number(values.get(metric), metric) for metric in metrics)] for name, values in found["systems"].items()],
     )
-    yield difference_rows(found["differences"])
+    yield difference_rows(found["differences"], found["targets"])
 
 
 def notes(found: dict) -> list[str]:
     """Sentences that belong beside the tables."""
     seeds = ", ".join(map(str, found["seeds"]))
     lines = [
-        f"{found['targets']:,} held-out reviews of {found['users']:,} users are in all runs; averaged over the seeds {seeds}",
+        f"in all runs: {count(found['targets'], 'held-out review')} of {count(found['users'], 'user')}; "
+        f"averaged over the seed{'s'[: len(found['seeds']) != 1]} {seeds}",
         *few_users(found["users"]),
         tests_done(found["tests"]),
     ]

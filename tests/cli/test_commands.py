@@ -209,7 +209,7 @@ def test_eval_with_seeds_and_a_swap_test_then_compare(profiles, folder, capsys):
     assert f"results go to {folder / 'twice'}" in captured.err
     assert once["seeds"] == [0] and all(found["swap"] == {} for found in once["methods"].values())
     compared = run(capsys, "compare", str(folder / "once"), str(folder / "twice"))
-    assert "dep (twice) - dep (once)" in compared.out and "averaged over the seeds 0" in compared.out
+    assert "dep (twice) - dep (once)" in compared.out and "averaged over the seed 0" in compared.out
     assert main(["compare", str(folder / "once")]) == 2
     assert main(["compare", str(folder / "once"), "nowhere"]) == 3
     assert "nowhere has no finished evaluation" in capsys.readouterr().err

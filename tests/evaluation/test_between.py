@@ -138,5 +138,6 @@ def test_what_a_person_reads(evaluated):
     assert rows[1][columns.index("ROUGE-1")] == f"{found['systems']['rag (a)']['rouge1']:.4f}"
     assert {row[0] for row in tested} == {"nonperso (b) - nonperso (a)", "rag (b) - rag (a)"}
     notes = "\n".join(report_between.notes(found))
-    for said in ("4 held-out reviews", "seeds 1, 2", "few users (4)", "other sampling.temperature: a: 0.8; b: 0.1"):
+    assert "in all runs: 4 held-out reviews of 4 users; averaged over the seeds 1, 2\n" in notes
+    for said in ("few users (4)", "other sampling.temperature: a: 0.8; b: 0.1"):
         assert said in notes

@@ -82,7 +82,7 @@ def test_of_many_methods_the_pairs_of_dep_are_shown_and_all_corrected_for():
     rows = report.differences(results)[1]
     assert len(rows) == 6 and all("dep" in row[0] for row in rows)
     notes = "\n".join(report.notes(results))
-    assert "all 12 comparisons" in notes and "6 more comparisons are in results.json" in notes
+    assert "corrected for 12 comparisons" in notes and "results.json has 6 more comparisons" in notes
 
 
 def test_standard_errors_say_what_they_are_over():
@@ -122,9 +122,9 @@ def test_notes_say_what_was_done():
     assert notes[0].startswith("40 held-out reviews of 40 users, each written 2 times (seeds 0 to 1)")
     for said in (
         "permutation test, 20,000 sign flips",
-        "Holm-corrected for all 2 comparisons",
+        "Holm-corrected for 2 comparisons",
         "not tested",
-        "left out for 4 reviews",
+        "too few other reviewers, 4 reviews",
     ):
         assert any(said in line for line in notes), said
     assert notes[-2:] == ["a note", "100 s: writing 80%, tests 10%, metrics 9%, loading 1%"]
@@ -140,7 +140,26 @@ def test_costs_are_of_a_review_and_of_the_profile_behind_it():
     rag, drp = report.costs(results)[1]
     assert rag == ["rag", "1", "1", "0.25", "-", "-", "-"] and drp == ["drp", "1", "1", "-", "9", "4,321", "800"]
     said = [line for line in report.notes(results) if line.startswith(("rag:", "drp:"))]
-    assert said == ["drp: broken JSON: 2 answers; 1 questions without an answer"]
+    assert said == ["drp: broken JSON: 2 answers; 1 question without an answer"]
+    columns, rows = report.costs(made(rag=0.0, dep=0.1))
+    assert columns == ["cost", "tokens read", "written", "seconds"] and [len(row) for row in rows] == [4, 4], "nobody was asked"
+
+
+def test_one_of_a_thing_is_no_plural():
+    results = made(2, nonperso=0.0, rag=0.3)
+    results |= {"targets": 1, "users": 1}
+    results["methods"]["rag"]["nll"]["cut"] = 1
+    results["methods"]["nonperso"]["metrics"]["alignment"]["undefined"] = 1
+    results["tests"]["corrected_for"] = 1
+    said = "\n".join(report.notes(results))
+    assert "1 held-out review of 1 user, each" in said and "beginning of 1 long review\n" in said
+    assert "for 1 comparison\n" in said and "reviewers, 1 review\n" in said
+
+
+def test_beside_a_difference_of_some_of_the_pairs_stands_of_how_many():
+    results = made(rag=0.0, dep=0.5)
+    results["differences"][1]["requests"] = 3
+    assert [row[1] for row in report.differences(results)[1]] == ["NLL/token", "METEOR (3 of 40)"]
 
 
 def test_a_study_marks_what_is_better_and_worse_than_its_reference():
