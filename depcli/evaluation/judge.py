@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from depcli.evaluation.metrics import Score, is_empty
 from depcli.evaluation.predictions import digest
 from depcli.methods.asking import question
 from depcli.records import Request
+from depcli.words import count
 
 LOWEST, HIGHEST = 0, 10
 _PROMPT = Path(__file__).parent / "templates" / "judge.jinja"
@@ -80,14 +82,13 @@ def note(found: Mapping[str, Iterable[dict]]) -> list[str]:
     said = []
     for method, lines in found.items():
         lines = list(lines)
-        missing = sum(line["score"] is None for line in lines)
-        if missing:
-            kinds: dict[str, int] = {}
-            for line in lines:
-                for kind, count in line["failures"].items():
-                    kinds[kind] = kinds.get(kind, 0) + count
-            why = ", ".join(f"{kind} {count:,}" for kind, count in kinds.items())
-            said.append(f"judge: {missing:,} of {len(lines):,} verdicts on {method} could not be used ({why}), and are left out")
+        if missing := [line for line in lines if line["score"] is None]:
+            kinds: Counter[str] = Counter()
+            for line in missing:
+                kinds.update(line["failures"])
+            why = ", ".join(f"{kind} {attempts:,}" for kind, attempts in kinds.items())
+            unread = f"{len(missing):,} of {count(len(lines), 'verdict')} on {method}"
+            said.append(f"judge: {unread} could not be used (attempts: {why}): left out")
     return said
 
 

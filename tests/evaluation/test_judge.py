@@ -70,6 +70,10 @@ def test_missing_verdicts_are_left_out_of_the_mean_and_counted():
     assert "scripted:one" in score.signature and "real review" in score.signature
     (note,) = judge.note({"rag": found, "dep": found[:2]})
     assert "1 of 4 verdicts on rag could not be used" in note
+    unsure, _, _ = judged(lambda prompt, sampling: '{"score": 3}' if sampling.temperature else "hm", [line(8, "text")])
+    assert sum(unsure[0]["failures"].values()) == 1 and unsure[0]["score"] == 3
+    (kind,) = found[2]["failures"]
+    assert f"1 of 5 verdicts on rag could not be used (attempts: {kind} 2)" in judge.note({"rag": [*found, *unsure]})[0]
     assert judge.score([None], "s").value is None and "no verdict" in judge.score([None], "s").note
 
 
