@@ -78,6 +78,7 @@ def command(
 
 def _show(sink, document: dict) -> None:
     from depcli.cli import layout
+    from depcli.evaluation.report import few_users
 
     rows = [
         (found["name"], kind, str(row["k"]), f"{found[kind]['users']:,}", *_rate(row, "auc", "low", "high"),
@@ -86,7 +87,9 @@ def _show(sink, document: dict) -> None:
     ]  # fmt: skip
     interval = f"{document['confidence']:.0%}"
     columns = ("embedder", "of", "K", "users", "AUC", interval, "same item", interval, "top-1", "chance")
-    layout.report(sink, [(columns, rows)], _COLUMNS)
+    counted = [found[kind]["users"] for found in document["embedders"] for kind in ("his", "diff")]
+    fewest = min((users for users in counted if users > 1), default=document["users"])  # of one or none there is no interval
+    layout.report(sink, [(columns, rows)], (*_COLUMNS, *few_users(fewest)))
 
 
 def _rate(row: dict, value: str, low: str, high: str) -> tuple[str, str]:

@@ -39,7 +39,8 @@ def test_a_table_and_a_document(place, capsys):
     out, err = told(place, capsys)
     lines = out.splitlines()
     assert lines[0].split() == ["embedder", "of", "K", "users", "AUC", "95%", "same", "item", "95%", "top-1", "chance"]
-    assert lines[11] == "" and [line.partition(":")[0] for line in lines[12:]] == ["of", "K", "AUC", "same item", "top-1"]
+    assert lines[11] == "" and [line.partition(":")[0] for line in lines[12:-1]] == ["of", "K", "AUC", "same item", "top-1"]
+    assert lines[-1] == "few users (6): intervals are rough"
     assert err == "" and f"{found['his']['last'][0]['auc']:.3f}" in lines[1]
 
 
