@@ -62,6 +62,7 @@ class OpenAIEngine:
         # Requests run in an event loop of another thread: Ctrl-C waits for none of them, and notebooks keep their own loop.
         self._open = ExitStack()
         self._loop = self._open.enter_context(start_blocking_portal())
+        self._open.callback(self._loop.call, self._loop.stop, True)  # also requests that Ctrl-C let nobody hold any more
         self._open.callback(self._loop.call, self._client.close)
 
     @property

@@ -176,6 +176,22 @@ def test_ctrl_c_waits_for_no_answer(endpoint, requests):
     release.set()
 
 
+def test_a_request_that_nobody_holds_does_not_keep_the_engine_open(endpoint):
+    asked, release = threading.Event(), threading.Event()
+
+    def answer(_):
+        asked.set()
+        release.wait()
+        return completion("too late")
+
+    engine, _ = endpoint(answer)
+    engine._loop.start_task_soon(engine._complete, "Say", GREEDY)  # Ctrl-C came before its future was kept
+    assert asked.wait(60)
+    engine.close()
+    assert not release.is_set()
+    release.set()
+
+
 @pytest.mark.parametrize("status", [429, 500, 503])
 def test_busy_and_broken_endpoints_are_asked_again(endpoint, status):
     engine, scripted = endpoint(in_turn(failing(status), failing(status), completion("at last")))
