@@ -277,7 +277,9 @@ def machine() -> str:
 @click.command()
 @click.option("--sizes", default=FULL, show_default=True, help="Reviews x dimension, separated by commas.")
 @click.option("--rounds", default=3, show_default=True)
-@click.option("--folder", type=click.Path(file_okay=False, path_type=Path), help="For the stores. [default: a temporary one]")
+@click.option(
+    "--folder", type=click.Path(exists=True, file_okay=False, path_type=Path), help="For the stores. [default: a temporary one]"
+)  # fmt: skip
 @click.option("--json", "json_path", type=click.Path(dir_okay=False, path_type=Path))
 def main(sizes: str, rounds: int, folder: Path | None, json_path: Path | None) -> None:
     """Print a table of every figure for every size."""
