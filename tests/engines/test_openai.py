@@ -150,7 +150,7 @@ def test_dep_eval_through_an_endpoint(url, tmp_path, monkeypatch, capsys):
     assert {name: (Path(results["out"]) / name).read_bytes() for name in before} == before
     monkeypatch.setenv("OPENAI_BASE_URL", url.replace("127.0.0.1", "localhost"))
     assert main([*named, "--methods", "rag"]) == 1
-    assert "backbone: expected" in capsys.readouterr().err
+    assert "backbone.endpoint: expected" in capsys.readouterr().err
 
 
 def test_an_interrupted_stream_leaves_a_usable_engine(engine):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -84,8 +85,14 @@ def test_three_runs_are_three_pairs(evaluated):
     assert len({(one["against"], one["method"]) for one in found["differences"]}) == 1 + 1 + 2
 
 
+def test_adapters_that_learned_from_more_reviews_are_compared(evaluated, snapshot):
+    more = evaluated("more", split=leave_last_out(snapshot, targets_per_user=2))
+    found = compare_runs([evaluated("a", seeds=3), more])
+    assert found["targets"] == 5 and found["differences"]  # one user has too few reviews for that split
+
+
 def test_other_splits_are_refused(evaluated, snapshot):
-    other = evaluated("other split", split=leave_last_out(snapshot, targets_per_user=2))
+    other = evaluated("other split", split=replace(leave_last_out(snapshot), name="time:2009-05-31"))
     with pytest.raises(Incompatible, match="are evaluations of other splits: expected .*, found ") as caught:
         compare_runs([evaluated("a", seeds=3), other])
     assert "--at" in caught.value.hint

@@ -291,7 +291,7 @@ def test_other_settings_never_mix(finished, evaluation, snapshot, engine):
     out, _ = finished
     before = (out / files.PREDICTIONS).read_bytes()
     for changes, word in [
-        ({"sampling": Sampling(max_new_tokens=10, seed=4)}, "sampling"),
+        ({"sampling": Sampling(max_new_tokens=10, seed=4)}, "sampling.seed"),
         ({"settings": {"backbone": "other", "engine": engine.name}}, "backbone"),
         ({"split": leave_last_out(snapshot, targets_per_user=2)}, "split_digest"),
         ({"scorer": Scorer(engine.model, engine.tokenizer, 51)}, "max_answer_tokens"),
