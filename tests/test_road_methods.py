@@ -174,7 +174,9 @@ def test_an_adapter_writes_with_the_parts_that_it_was_trained_with(store, backbo
 def test_a_person_is_learned_on_top_of_what_all_share(store, backbone, tmp_path):
     options = replace(OPTIONS, epochs=1, reduction="pca", template="compact-vectors")
     report = train(store=store, backbone=backbone, folder=tmp_path / "person", options=options)
-    assert "`--reduction pca`" in (report.folder / files.CARD).read_text()
+    card = (report.folder / files.CARD).read_text()
+    assert "`--reduction pca`" in card and "from 1 peer or more" in card
+    assert report.losses.keys() == {"nonperso", "dep"} and "| RAG |" not in card  # without past texts RAG would be Non-Perso
     with engines.load("transformers", backbone) as engine:
         road = writer(store, backbone, engine, "dep", report.folder)
         one, other = (road.soft(road.builder.build(request)) for request in requests(store, 2))

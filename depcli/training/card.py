@@ -8,8 +8,9 @@ from depcli import methods
 from depcli.adapters.files import CARD
 from depcli.atomic import write_atomically
 from depcli.personal.history import moment_text
+from depcli.words import count
 
-NAMES = {"dep": "DEP", "pplug": "PPlug", "trained-prompt": "Trained prompt"}
+NAMES = {"nonperso": "Non-Perso", "rag": "RAG", "dep": "DEP", "pplug": "PPlug", "trained-prompt": "Trained prompt"}
 
 _CARD = """# {name} adapter for {backbone_name}
 
@@ -20,7 +21,7 @@ Trained by `dep train --method {method}`: {summary}. Its soft tokens are for the
 |---|---|
 | embedder | {embedder} |
 | trained on | {train} reviews ({split}{moment}), {history} past reviews each at most |
-| differences | from {min_peers} peers or more{weighted} |
+| differences | from {peers} or more{weighted} |
 | parameters | {parameters:,}{reduced} |
 | best epoch | {best_epoch}, by {select_by} |
 | training time | {seconds:.0f} s |
@@ -30,12 +31,11 @@ over users, 95 %; the same reviews chose the best epoch, which flatters it a lit
 
 | method | loss | {name} minus it |
 |---|---|---|
-| Non-Perso | {nonperso:.4f} | {against_nonperso} |
-| RAG | {rag:.4f} | {against_rag} |
+{text_alone}
 | {name} (this adapter) | {trained:.4f} | |
 
-Non-Perso and RAG prompt the same backbone without any training; part of {name}'s lead over them is therefore tuning to the
-task, not knowledge of the person. `dep eval` measures on test reviews that chose nothing here.
+What stands above it prompts the same backbone without any training; part of {name}'s lead is therefore tuning to the task, not
+knowledge of the person. `dep eval` measures on test reviews that chose nothing here.
 
 ## Limits and privacy
 It loads only onto this backbone and onto vectors of this embedder. Its weights were fitted to the users of one store: forgetting
@@ -55,7 +55,7 @@ def write_card(folder: Path, config: dict) -> None:
         split=config["split"]["name"],
         moment="" if config["as_of"] is None else f", as of {moment_text(config['as_of'])}",
         history=config["history"],
-        min_peers=config["min_peers"],
+        peers=count(config["min_peers"], "peer"),
         weighted=", weighted by distance" if config["choices"]["peer_weighting"] == "distance" else "",
         parameters=config["parameters"],
         reduced=f", `--reduction {config['reduction']}`" if config["method"] == "dep" else "",
@@ -64,13 +64,13 @@ def write_card(folder: Path, config: dict) -> None:
         seconds=config["seconds"],
         validation=config["validation_reviews"],
         commit=config["store_commit"],
-        nonperso=losses["nonperso"],
-        rag=losses["rag"],
+        text_alone="\n".join(
+            f"| {NAMES[name]} | {losses[name]:.4f} | {interval_text(found)} |" for name, found in config["minus"].items()
+        ),
         name=NAMES.get(config["method"], config["method"]),
         method=config["method"],
         summary=methods.find(config["method"]).summary,
         trained=losses[config["method"]],
-        **{f"against_{name}": interval_text(found) for name, found in config["minus"].items()},
     )
     write_atomically(folder / CARD, text.encode())
 
