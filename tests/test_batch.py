@@ -166,7 +166,7 @@ def test_other_settings_and_other_requests_are_refused(store, compact_backbone, 
     for suffix in ("", ".settings.json"):
         shutil.copy(f"{whole[0]}{suffix}", f"{out}{suffix}")
     before = out.read_bytes()
-    with pytest.raises(Incompatible, match="sampling: expected .*, found "):
+    with pytest.raises(Incompatible, match="sampling.seed: expected .*, found "):
         run(store, compact_backbone, engine, requests, out, sampling=Sampling(temperature=0.9, max_new_tokens=8, seed=6))
     text = requests.read_text()
     changed.write_text(text.replace('"rating": 3', '"rating": 2', 1))
