@@ -8,11 +8,13 @@ from functools import wraps
 
 import click
 
+from depcli.words import count
+
 
 def _not_more_than_there_are(ctx, param, threads: int | None) -> int | None:
     cores = os.cpu_count() or 1
     if threads is not None and threads > cores:  # they wait for each other, a hundred times as long as they compute
-        raise click.BadParameter(f"{threads} threads on {'1 processor' if cores == 1 else f'{cores} processors'}.", ctx, param)
+        raise click.BadParameter(f"{threads} threads on {count(cores, 'processor')}.", ctx, param)
     return threads
 
 
