@@ -21,18 +21,13 @@ import torch
 import torch.nn.functional as F
 from shapes import SHAPES, dep_shape, paper_samples, random_backbone
 
-from depcli import backbones, embedders, methods
+from depcli import backbones
 from depcli.adapters.dep import DepAdapter, DepLoss, DepShape, dep_losses
 from depcli.backbones.fp8 import to_fp8
+from depcli.backbones.fused import fuse
 from depcli.backbones.load import torch_device
 from depcli.backbones.passes import checkpoint_layers
 from depcli.backbones.sequence import embed, micro_batches
-from depcli.evaluation.split import leave_last_out, pairs_of
-from depcli.personal.prompts import PromptBuilder
-from depcli.personal.template import Template
-from depcli.readers import open_reviews
-from depcli.store import Store
-from depcli.store.ingest import ingest
 from depcli.training.estimate import Shape, estimate, matmul_rate
 from depcli.training.examples import Example, epoch_batches, make_examples
 from depcli.training.hardware import Hardware, mib
@@ -118,10 +113,14 @@ def main(
         theirs, model = (backbones.load_model(spec, device=device, offline=True) for _ in range(2))
         tokenizer = backbones.load_tokenizer(spec, offline=True)
         if profiles:
+            from depcli.store import Store
+
             examples = samples_of(Store.open(profiles), spec, tokenizer, samples)
         else:
             examples = real_samples(spec, tokenizer, reviews, items, samples)
         adapter = DepAdapter(DepShape(384, 192, model.config.hidden_size, 1.0)).to(where)
+    if where.type == "cuda":
+        fuse(model)
     if checkpointing:
         checkpoint_layers(model)
     weights, lengths, padded = DepLoss(), [len(example.encoded.ids) for example in examples], int(AUTHORS_LENGTH * scale)
@@ -137,6 +136,8 @@ def main(
         return clock
 
     def authors() -> Clock:
+        if where.type == "cuda":
+            torch.cuda.empty_cache()  # each side gets all the memory
         with Clock(where) as clock:
             for example in examples[:authors_samples]:
                 authors_step(theirs, adapter, example, weights, padded)
@@ -226,6 +227,11 @@ def _work(shape: Shape, example: Example) -> float:
 
 def real_samples(spec, tokenizer, reviews: str, items: str, samples: int) -> list[Example]:
     """Training examples of the users with the longest histories, vectors from the offline embedder."""
+    from depcli import embedders
+    from depcli.readers import open_reviews
+    from depcli.store import Store
+    from depcli.store.ingest import ingest
+
     with tempfile.TemporaryDirectory() as folder:
         embedder = embedders.load("minilm", offline=True)
         store = Store.create(folder, embedder.identity)
@@ -240,7 +246,12 @@ def real_samples(spec, tokenizer, reviews: str, items: str, samples: int) -> lis
         return samples_of(store, spec, tokenizer, samples)
 
 
-def samples_of(store: Store, spec, tokenizer, samples: int) -> list[Example]:
+def samples_of(store, spec, tokenizer, samples: int) -> list[Example]:
+    from depcli import methods
+    from depcli.evaluation.split import leave_last_out, pairs_of
+    from depcli.personal.prompts import PromptBuilder
+    from depcli.personal.template import Template
+
     snapshot = store.snapshot()
     split = leave_last_out(snapshot)
     builder = PromptBuilder(

@@ -36,7 +36,7 @@ class Fp8Linear(nn.Module):
         self.bias = linear.bias
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        y = _Multiply.apply(x.reshape(-1, x.shape[-1]), self.rows, self.columns, self.scale).reshape(*x.shape[:-1], -1)
+        y = _multiply(x.reshape(-1, x.shape[-1]), self.rows, self.columns, self.scale).reshape(*x.shape[:-1], -1)
         return y if self.bias is None else y + self.bias
 
 
@@ -45,6 +45,11 @@ def quantize(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     x = x.float()
     scale = x.abs().amax(dim=1, keepdim=True).clamp(min=1e-12) / _LARGEST
     return (x / scale).to(E4M3), scale
+
+
+@torch.compiler.allow_in_graph  # so that the compiler sees what both directions compute and joins it with what is beside
+def _multiply(x: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+    return _Multiply.apply(x, rows, columns, scale)
 
 
 class _Multiply(torch.autograd.Function):

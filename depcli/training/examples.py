@@ -5,10 +5,13 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from depcli.backbones.sequence import Encoded, encode
-from depcli.personal.prompts import PromptBuilder
 from depcli.records import Prompt, Request, Slot
+
+if TYPE_CHECKING:
+    from depcli.personal.prompts import PromptBuilder
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,6 +16,7 @@ from depcli.adapters import files, seen, trained_for
 from depcli.adapters.project import project
 from depcli.atomic import write_atomically
 from depcli.backbones.catalogue import Backbone
+from depcli.backbones.fused import fuse
 from depcli.backbones.passes import checkpoint_layers
 from depcli.engines.transformers import TransformersEngine
 from depcli.errors import BadInput, DepError
@@ -33,7 +34,7 @@ from depcli.training.budget import Budget
 from depcli.training.card import write_card
 from depcli.training.estimate import estimate
 from depcli.training.examples import Example, make_examples
-from depcli.training.hardware import HERE, Hardware
+from depcli.training.hardware import HERE, ONLY_WHOLE, Hardware
 from depcli.training.loop import Loop
 from depcli.training.options import TrainOptions
 from depcli.training.shards import Shards
@@ -151,6 +152,8 @@ class _Run:
         check_leakage(self.split)
         self.model, workers.weights = load_backbone(backbone, hardware, workers, offline=offline, on_event=on_event)
         self.hardware = dataclasses.replace(hardware, shard=isinstance(workers.weights, Shards))
+        if self.model.device.type == "cuda" and not self.hardware.shard and hardware.precision not in ONLY_WHOLE:
+            fuse(self.model)
         if hardware.checkpointing:
             checkpoint_layers(self.model)
         self.tokenizer = backbones.load_tokenizer(backbone, offline=offline)
