@@ -37,10 +37,10 @@ def dep_shape(model) -> DepShape:
     return DepShape(EMBEDDING, EMBEDDING // 2, model.config.hidden_size, 1.0)
 
 
-def paper_samples(count: int, vocabulary: int, scale: float = 1.0) -> list[Example]:
+def paper_samples(count: int, vocabulary: int, scale: float = 1.0, seed: int = 0) -> list[Example]:
     """Samples of about 3,400 tokens times `scale`: prompts of 2,700 to 3,072 with eight reviews, each followed by its six soft
     tokens, and reviews of 450 tokens in the mean, 2,048 at most."""
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed)
     samples = []
     for _ in range(count):
         prompt = int(rng.integers(2700, LONGEST_INPUT + 1) * scale)

@@ -68,4 +68,4 @@ class _Multiply(torch.autograd.Function):
 def _product(x: torch.Tensor, w8: torch.Tensor, scale: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     """x (n, k) times w8 (k, m), columns scaled by `scale` (1, m)."""
     x8, own = quantize(x)
-    return torch._scaled_mm(x8, w8, scale_a=own, scale_b=scale, out_dtype=torch.bfloat16).to(dtype)
+    return torch._scaled_mm(x8, w8, scale_a=own, scale_b=scale, out_dtype=torch.bfloat16, use_fast_accum=True).to(dtype)

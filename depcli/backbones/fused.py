@@ -1,14 +1,16 @@
 """What lies between the products of a layer made into a few kernels instead of many, for GPUs: there the norms, the gate of the
 feed-forward part and the scales of 8-bit products wait for memory, and a matrix unit waits for them.
 
-PyTorch's compiler makes the kernels at the first pass, once for all layers and all shapes. Attention stays as it is: it has a
-kernel of its own. The numbers are the same within rounding (a value that no longer lies in memory is not rounded on the way).
+PyTorch's compiler makes the kernels at the first pass, once for all layers and all shapes. Attention, which has a kernel of its own,
+stays as it is, but for the turning of queries and keys before it. The numbers are the same within rounding (a value that no longer
+lies in memory is not rounded on the way).
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import partial, wraps
 
 import torch
 from torch import nn
@@ -28,6 +30,24 @@ def fuse(model) -> None:
             if kind not in compiled:
                 compiled[kind] = torch.compile(kind.forward, dynamic=True)
             part.forward = partial(_position_by_position, compiled[kind], part)
+        _fuse_rotation(getattr(layer, "self_attn", None))
+
+
+def _fuse_rotation(attention: nn.Module | None) -> None:
+    """Layers find the function that turns queries and keys by its name in their file: there the compiled one takes its place, for
+    tensors on a GPU."""
+    file = sys.modules[type(attention).__module__]
+    plain = getattr(file, "apply_rotary_pos_emb", None)
+    if plain is None or hasattr(plain, "fused"):
+        return
+    compiled = torch.compile(plain, dynamic=True)
+
+    @wraps(plain)
+    def rotate(query: torch.Tensor, *more, **named):
+        return (compiled if query.is_cuda else plain)(query, *more, **named)
+
+    rotate.fused = True
+    file.apply_rotary_pos_emb = rotate
 
 
 def _position_by_position(forward: Callable, part: nn.Module, x: torch.Tensor) -> torch.Tensor:

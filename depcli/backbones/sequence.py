@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     import torch
 
 
+# A GPU's attention kernels are looked for anew for every shape: with lengths in such steps most passes find one that was found.
+_GPU_GRAIN = 128
+
+
 @dataclass(frozen=True, eq=False)
 class Encoded:
     """One sequence: `ids` (T,) int32 with a placeholder where a soft token goes, `soft` (S,) int32 positions of those, and
@@ -53,15 +57,15 @@ def encode(
     return Encoded(np.array(ids, np.int32), np.array(soft, np.int32), targets)
 
 
-def embed(model, batch: Sequence[Encoded], rows: torch.Tensor | None) -> torch.Tensor:
-    """Right-padded input embeddings (B, T, H). `rows` (S, H) are the soft tokens of the batch in reading order.
+def embed(model, batch: Sequence[Encoded], rows: torch.Tensor | None, grain: int = 1) -> torch.Tensor:
+    """Right-padded input embeddings (B, T, H), T a multiple of `grain`. `rows` (S, H) are the batch's soft tokens in reading order.
 
     Gradients flow to `rows` and not to the embedding table. Causal attention makes a padding mask needless.
     """
     import torch
 
     table = model.get_input_embeddings()
-    width = max(len(entry.ids) for entry in batch)
+    width = -(-max(len(entry.ids) for entry in batch) // grain) * grain
     ids = np.zeros((len(batch), width), np.int64)
     for b, entry in enumerate(batch):
         ids[b, : len(entry.ids)] = entry.ids
@@ -87,13 +91,15 @@ def target_losses(model, batch: Sequence[Encoded], rows: torch.Tensor | None) ->
     from depcli.backbones.cross_entropy import cross_entropy
     from depcli.backbones.passes import hidden_at
 
-    embeds = embed(model, batch, rows)
+    grain = _GPU_GRAIN if model.device.type == "cuda" else 1
+    embeds = embed(model, batch, rows, grain)
     b = np.concatenate([np.full(entry.targets, i) for i, entry in enumerate(batch)])
     t = np.concatenate([np.arange(len(entry.ids) - entry.targets, len(entry.ids)) for entry in batch])
     wanted = np.concatenate([entry.ids[len(entry.ids) - entry.targets :] for entry in batch]).astype(np.int64)
     b, t, wanted = (torch.from_numpy(numbers).to(embeds.device) for numbers in (b, t - 1, wanted))
     # a row without targets counts not: it has no gradient
     fixed = min((int(entry.soft[0]) if len(entry.soft) else len(entry.ids) - 1 - entry.targets for entry in batch), default=0)
+    fixed -= fixed % grain
     return cross_entropy(model.get_output_embeddings(), hidden_at(model, embeds, (b, t), fixed), wanted)
 
 

@@ -83,15 +83,15 @@ def rounded(x: torch.Tensor) -> torch.Tensor:
 def test_products_in_fp8_are_those_of_the_rounded_numbers(compiled):
     torch.manual_seed(0)
     linear = torch.nn.Linear(256, 512).bfloat16()
-    layer, x, back = Fp8Linear(linear).cuda(), torch.randn(77, 256).bfloat16(), torch.randn(77, 512).bfloat16()
+    layer, x, back = Fp8Linear(linear.cuda()), torch.randn(77, 256).bfloat16(), torch.randn(77, 512).bfloat16()
     if compiled:
         layer.forward = torch.compile(layer.forward, dynamic=True)
     there = x.cuda().requires_grad_()
     y = layer(there)
     y.backward(back.cuda())
-    weight, scale = quantize(linear.weight)
-    expected = rounded(x) @ (weight.float() * scale).t() + linear.bias.float()
-    torch.testing.assert_close(y.detach().float().cpu(), expected.detach(), rtol=0.02, atol=0.02)
+    weight, scale = quantize(linear.weight.detach().cpu())
+    expected = rounded(x) @ (weight.float() * scale).t() + linear.bias.detach().cpu().float()
+    torch.testing.assert_close(y.detach().float().cpu(), expected, rtol=0.02, atol=0.02)
     wanted = rounded(back * scale.t()) @ weight.float()
     torch.testing.assert_close(there.grad.float().cpu(), wanted, rtol=0.02, atol=0.02 * wanted.abs().max().item())
 
@@ -138,7 +138,7 @@ def test_out_of_memory_makes_smaller_passes_and_the_same_gradients():
     def gradients(budget: Budget) -> list[torch.Tensor]:
         adapter.zero_grad(set_to_none=True)
         budget.spend(lambda tokens: backward(model, adapter, examples, DepLoss(), tokens), examples)
-        return [parameter.grad.clone() for parameter in adapter.parameters()]
+        return [parameter.grad.clone() for parameter in adapter.parameters() if parameter.grad is not None]
 
     expected = gradients(Budget(4096))
     torch.cuda.empty_cache()
@@ -148,7 +148,7 @@ def test_out_of_memory_makes_smaller_passes_and_the_same_gradients():
         found = gradients(Budget(1 << 20, on_event=notes.append))
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
-    assert notes and "out of memory: going on with" in notes[0]["note"]
+    assert len(found) == len(expected) > 4 and notes and "out of memory: going on with" in notes[0]["note"]
     for one, other in zip(found, expected, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-2, atol=1e-5)
 
