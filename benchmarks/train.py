@@ -4,12 +4,15 @@
     python benchmarks/train.py --shape qwen2.5-7b [--precision fp8]   random weights, made-up samples of the paper's lengths
 
 The authors' layout: one review at a time, padded to a fixed 5,121 positions, logits at every position. Both sides see the
-same prompts, the same adapter and the same loss; both are warmed up, and run in turn so that a drift of the machine hits both.
-Rates are by wall clock and by processor time, which other work on the machine disturbs less; FLOP/s on a CPU by the latter.
+same prompts, the same weights, the same adapter and the same loss; both are warmed up, and run in turn so that a drift of the
+machine hits both. With --shape every round has samples of its own, as a training has: new lengths cost a GPU time.
+With --precision only this project's side is timed; the loss that the backbone has without it stands beside. Rates are by wall
+clock and by processor time, which other work on the machine disturbs less; FLOP/s on a CPU by the latter.
 """
 
 from __future__ import annotations
 
+import copy
 import json
 import platform
 import statistics
@@ -27,7 +30,7 @@ from depcli.backbones.fp8 import to_fp8
 from depcli.backbones.fused import fuse
 from depcli.backbones.load import torch_device
 from depcli.backbones.passes import checkpoint_layers
-from depcli.backbones.sequence import embed, micro_batches
+from depcli.backbones.sequence import GPU_GRAIN, embed, micro_batches
 from depcli.training.estimate import Shape, estimate, matmul_rate
 from depcli.training.examples import Example, epoch_batches, make_examples
 from depcli.training.hardware import Hardware, mib
@@ -103,14 +106,12 @@ def main(
 ):
     where = torch_device(device)
     if shape:
-        theirs, model = random_backbone(shape, where), random_backbone(shape, where)
-        examples = paper_samples(samples, model.config.vocab_size, scale)
+        model = random_backbone(shape, where)
+        sets = [paper_samples(samples, model.config.vocab_size, scale, seed) for seed in range(rounds + 1)]
         adapter = DepAdapter(dep_shape(model)).to(where)
-        if precision:
-            to_fp8(model, model.get_output_embeddings())
     else:
         spec = backbones.find(backbone)
-        theirs, model = (backbones.load_model(spec, device=device, offline=True) for _ in range(2))
+        model = backbones.load_model(spec, device=device, offline=True)
         tokenizer = backbones.load_tokenizer(spec, offline=True)
         if profiles:
             from depcli.store import Store
@@ -118,24 +119,30 @@ def main(
             examples = samples_of(Store.open(profiles), spec, tokenizer, samples)
         else:
             examples = real_samples(spec, tokenizer, reviews, items, samples)
+        sets = [examples] * (rounds + 1)
         adapter = DepAdapter(DepShape(384, 192, model.config.hidden_size, 1.0)).to(where)
+    weights, padded = DepLoss(), int(AUTHORS_LENGTH * scale)
+    theirs = copy.deepcopy(model, {id(parameter): parameter for parameter in model.parameters()})  # the same numbers in memory
+    slow = authors_step(theirs, adapter, sets[0][0], weights, padded)
+    if precision:
+        del theirs
+        to_fp8(model, model.get_output_embeddings())
     if where.type == "cuda":
         fuse(model)
     if checkpointing:
         checkpoint_layers(model)
-    weights, lengths, padded = DepLoss(), [len(example.encoded.ids) for example in examples], int(AUTHORS_LENGTH * scale)
     hardware = Hardware(device, precision, checkpointing)
-    told = estimate(model, adapter, examples, [], 1, 32768 if where.type == "cuda" else 4096, hardware)
-    batches = [[examples[i] for i in batch] for batch in epoch_batches(lengths, BATCH, seed=0, epoch=0)]
+    told = estimate(model, adapter, sets[0], [], 1, 32768 if where.type == "cuda" else 4096, hardware)
 
-    def ours() -> Clock:
+    def ours(examples: list[Example]) -> Clock:
+        batches = batches_of(examples)
         with Clock(where) as clock:
             for batch in batches:
                 backward(model, adapter, batch, weights, told.micro_tokens)
                 adapter.zero_grad()
         return clock
 
-    def authors() -> Clock:
+    def authors(examples: list[Example]) -> Clock:
         if where.type == "cuda":
             torch.cuda.empty_cache()  # each side gets all the memory
         with Clock(where) as clock:
@@ -144,34 +151,40 @@ def main(
                 adapter.zero_grad()
         return clock
 
-    slow = authors_step(theirs, adapter, examples[0], weights, padded)
-    quick = backward(model, adapter, examples[:1], weights, told.micro_tokens)["gen"]
+    quick = backward(model, adapter, sets[0][:1], weights, told.micro_tokens)["gen"]
     adapter.zero_grad()
-    ours()
+    ours(sets[0])
     if where.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
-    pairs = [(ours(), authors()) for _ in range(rounds)]
-    seconds = statistics.median(a.wall for a, _ in pairs)
+    ours_took, peak, authors_took = [], None, []
+    for examples in sets[1:]:
+        ours_took.append(ours(examples))
+        peak = torch.cuda.max_memory_allocated() if where.type == "cuda" and peak is None else peak
+        authors_took += [] if precision else [authors(examples)]
     on_cpu = where.type == "cpu"  # by processor time, so that other work counts on neither side
     rate = matmul_rate(where, model.dtype, Shape.of(model), 1.0, time.process_time if on_cpu else time.monotonic)
-    work = sum(_work(Shape.of(model), example) for example in examples)
-    done = work / (statistics.median(a.cpu for a, _ in pairs) if on_cpu else seconds)
+    done = statistics.median(
+        sum(_work(Shape.of(model), example) for example in examples) / (clock.cpu if on_cpu else clock.wall)
+        for examples, clock in zip(sets[1:], ours_took, strict=True)
+    )
+    lengths, batches = [len(example.encoded.ids) for example in sets[-1]], batches_of(sets[-1])
+    seconds = statistics.median(clock.wall for clock in ours_took)
+    pairs = [] if precision else list(zip(ours_took, authors_took, strict=True))
     result = {
         "backbone": shape or backbone, "weights": "random" if shape else "real", "precision": precision or str(model.dtype),
         "checkpointing": checkpointing, "device": str(where), "hardware": hardware_name(where),
-        "threads": torch.get_num_threads(), "torch": torch.__version__, "samples": len(examples),
+        "threads": torch.get_num_threads(), "torch": torch.__version__, "samples": samples,
         "mean_tokens": statistics.mean(lengths), "padded_to": padded, "micro_tokens": told.micro_tokens,
-        "padding_share": padding(batches, told.micro_tokens), "loss_of_both_layouts": [slow, quick],
-        "ours_samples_per_second": len(examples) / seconds,
-        "ours_samples_per_cpu_second": statistics.median(len(examples) / a.cpu for a, _ in pairs),
-        "authors_samples_per_second": statistics.median(authors_samples / b.wall for _, b in pairs),
-        "authors_samples_per_cpu_second": statistics.median(authors_samples / b.cpu for _, b in pairs),
-        "ratios_by_wall": [len(examples) / a.wall / (authors_samples / b.wall) for a, b in pairs],
-        "ratios_by_cpu": [len(examples) / a.cpu / (authors_samples / b.cpu) for a, b in pairs],
+        "padding_share": padding(batches, told.micro_tokens, 1 if on_cpu else GPU_GRAIN), "loss_of_both_layouts": [slow, quick],
+        "ours_samples_per_second": samples / seconds,
+        "ours_samples_per_cpu_second": statistics.median(samples / clock.cpu for clock in ours_took),
+        "authors_samples_per_second": [authors_samples / clock.wall for clock in authors_took],
+        "authors_samples_per_cpu_second": [authors_samples / clock.cpu for clock in authors_took],
+        "ratios_by_wall": [samples / a.wall / (authors_samples / b.wall) for a, b in pairs],
+        "ratios_by_cpu": [samples / a.cpu / (authors_samples / b.cpu) for a, b in pairs],
         "model_flops_per_second": done, "matmul_flops_per_second": rate, "model_flop_share": done / rate,
-        "epoch_of_3996_minutes": EPOCH * seconds / len(examples) / 60, "estimated_seconds": told.seconds,
-        "measured_seconds": seconds, "estimated_memory": told.memory,
-        "peak_memory": torch.cuda.max_memory_allocated() if where.type == "cuda" else None,
+        "epoch_of_3996_minutes": EPOCH * seconds / samples / 60, "estimated_seconds": told.seconds,
+        "measured_seconds": seconds, "estimated_memory": told.memory, "free_memory": told.free, "peak_memory": peak,
     }  # fmt: skip
     show(result)
     if json_path:
@@ -180,33 +193,46 @@ def main(
             file.write("\n")
 
 
+def batches_of(examples: list[Example]) -> list[list[Example]]:
+    lengths = [len(example.encoded.ids) for example in examples]
+    return [[examples[i] for i in batch] for batch in epoch_batches(lengths, BATCH, seed=0, epoch=0)]
+
+
 def show(result: dict) -> None:
     at = f"{result['hardware']}, {result['threads']} threads" if result["device"] == "cpu" else result["hardware"]
-    lines = (
+    lines = [
         f"{result['backbone']} ({result['weights']} weights, {result['precision']}) on {at}",
         f"  tokens          {result['mean_tokens']:9.0f} a sample",
         f"  this project    {result['ours_samples_per_second']:9.3f} samples/s, padding {result['padding_share']:.1%}",
-        f"  authors' layout {result['authors_samples_per_second']:9.3f} samples/s (batch 1, {result['padded_to']:,} positions)",
-        f"  ratio           {statistics.median(result['ratios_by_wall']):9.1f} by wall clock, "
-        f"{statistics.median(result['ratios_by_cpu']):.1f} by processor time",
+    ]
+    if result["ratios_by_wall"]:
+        rate = statistics.median(result["authors_samples_per_second"])
+        lines += [
+            f"  authors' layout {rate:9.3f} samples/s (batch 1, {result['padded_to']:,} positions)",
+            f"  ratio           {statistics.median(result['ratios_by_wall']):9.1f} by wall clock, "
+            f"{statistics.median(result['ratios_by_cpu']):.1f} by processor time",
+        ]
+    plain, quick = result["loss_of_both_layouts"]
+    lines += [
+        f"  loss            {quick:9.4f} of one sample, {plain:.4f} in the authors' layout and in full precision",
         f"  model FLOP/s    {result['model_flops_per_second'] / 1e12:9.4f} T, {result['model_flop_share']:.0%} of plain products "
         f"({result['matmul_flops_per_second'] / 1e12:.4f} T)",
         f"  an epoch of {EPOCH:,} {result['epoch_of_3996_minutes']:9.1f} min",
         f"  estimated       {result['estimated_seconds']:9.1f} s, measured {result['measured_seconds']:.1f} s; "
         f"{mib(result['estimated_memory'])} for training",
-    )
+    ]
     for line in lines:
         click.echo(line)
 
 
-def padding(batches, micro_tokens: int) -> float:
+def padding(batches, micro_tokens: int, grain: int) -> float:
     """The share of positions that are padding: what packing instead of grouping by length could save."""
     real = width = 0
     for batch in batches:
         lengths = [len(example.encoded.ids) for example in batch]
         for positions in micro_batches(lengths, micro_tokens):
             real += sum(lengths[i] for i in positions)
-            width += max(lengths[i] for i in positions) * len(positions)
+            width += -(-max(lengths[i] for i in positions) // grain) * grain * len(positions)
     return 1 - real / width
 
 

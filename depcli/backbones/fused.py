@@ -1,9 +1,9 @@
 """What lies between the products of a layer made into a few kernels instead of many, for GPUs: there the norms, the gate of the
-feed-forward part and the scales of 8-bit products wait for memory, and a matrix unit waits for them.
+feed-forward part and the scales of 8-bit products wait for memory, and the matrix units wait for them.
 
-PyTorch's compiler makes the kernels at the first pass, once for all layers and all shapes. Attention, which has a kernel of its own,
-stays as it is, but for the turning of queries and keys before it. The numbers are the same within rounding (a value that no longer
-lies in memory is not rounded on the way).
+PyTorch's compiler makes the kernels at the first pass, once for all layers and all lengths. Attention, which has a kernel of its
+own, stays as it is, but for the turning of queries and keys before it. The numbers are the same within rounding: a value that no
+longer lies in memory is not rounded on the way.
 """
 
 from __future__ import annotations
@@ -31,6 +31,11 @@ def fuse(model) -> None:
                 compiled[kind] = torch.compile(kind.forward, dynamic=True)
             part.forward = partial(_position_by_position, compiled[kind], part)
         _fuse_rotation(getattr(layer, "self_attn", None))
+    model.fused = True
+
+
+def is_fused(model) -> bool:
+    return getattr(model, "fused", False)
 
 
 def _fuse_rotation(attention: nn.Module | None) -> None:
@@ -38,15 +43,21 @@ def _fuse_rotation(attention: nn.Module | None) -> None:
     tensors on a GPU."""
     file = sys.modules[type(attention).__module__]
     plain = getattr(file, "apply_rotary_pos_emb", None)
-    if plain is None or hasattr(plain, "fused"):
+    if plain is None or hasattr(plain, "__wrapped__"):
         return
-    compiled = torch.compile(plain, dynamic=True)
+    compiled = torch.compile(plain)
 
     @wraps(plain)
-    def rotate(query: torch.Tensor, *more, **named):
-        return (compiled if query.is_cuda else plain)(query, *more, **named)
+    def rotate(query, key, cos, sin, *more, **named):
+        if not query.is_cuda or more or named:
+            return plain(query, key, cos, sin, *more, **named)
+        sequences = len(query)
+        flat = [heads.transpose(1, 2).flatten(0, 1) for heads in (query, key)]
+        flat += [angle.expand(sequences, -1, -1).flatten(0, 1) for angle in (cos, sin)]
+        for tensor in flat:
+            torch._dynamo.maybe_mark_dynamic(tensor, 0)
+        return tuple(heads.unflatten(0, (sequences, -1)).transpose(1, 2) for heads in compiled(*flat))
 
-    rotate.fused = True
     file.apply_rotary_pos_emb = rotate
 
 

@@ -72,7 +72,8 @@ def _attend(module, query, key, value, attention_mask, **kwargs):
     """Causal attention of queries that stand at the end of the keys. Empty queries fill the front, so that it is square and SDPA
     takes its causal kernel: with a mask it would need another, slower one, and a copy of the keys for every head."""
     missing = key.shape[2] - query.shape[2]
-    states, weights = sdpa_attention_forward(module, F.pad(query, (0, 0, missing, 0)), key, value, None, **kwargs)
+    query = F.pad(query.transpose(1, 2), (0, 0, 0, 0, missing, 0)).transpose(1, 2)  # laid out as it is read
+    states, weights = sdpa_attention_forward(module, query, key, value, None, **kwargs)
     return states[:, missing:], weights
 
 

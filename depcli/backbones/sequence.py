@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 # A GPU's attention kernels are looked for anew for every shape: with lengths in such steps most passes find one that was found.
-_GPU_GRAIN = 128
+GPU_GRAIN = 128
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +58,7 @@ def encode(
 
 
 def embed(model, batch: Sequence[Encoded], rows: torch.Tensor | None, grain: int = 1) -> torch.Tensor:
-    """Right-padded input embeddings (B, T, H), T a multiple of `grain`. `rows` (S, H) are the batch's soft tokens in reading order.
+    """Right-padded input embeddings (B, T, H), T a multiple of `grain`. `rows` (S, H) are the soft tokens in reading order.
 
     Gradients flow to `rows` and not to the embedding table. Causal attention makes a padding mask needless.
     """
@@ -91,7 +91,7 @@ def target_losses(model, batch: Sequence[Encoded], rows: torch.Tensor | None) ->
     from depcli.backbones.cross_entropy import cross_entropy
     from depcli.backbones.passes import hidden_at
 
-    grain = _GPU_GRAIN if model.device.type == "cuda" else 1
+    grain = GPU_GRAIN if model.device.type == "cuda" else 1
     embeds = embed(model, batch, rows, grain)
     b = np.concatenate([np.full(entry.targets, i) for i, entry in enumerate(batch)])
     t = np.concatenate([np.arange(len(entry.ids) - entry.targets, len(entry.ids)) for entry in batch])

@@ -2,7 +2,8 @@
 
 Bytes that autograd keeps for a position of a pre-norm decoder layer with a gated feed-forward part and frozen weights (a frozen
 linear layer keeps nothing of its input): the residual twice for the norms in float32, queries, attention's output, keys, values,
-and three times the inner width. Other layouts differ; the estimate was within a factor of two of what was measured.
+and three times the inner width. Compiled (see backbones/fused.py), the norms keep no copy in float32 and the gate twice the inner
+width. Other layouts differ; the estimate was within a factor of two of what was measured.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 import torch
 
 from depcli.backbones.cross_entropy import CHUNK_LOGITS
+from depcli.backbones.fused import is_fused
 from depcli.training.examples import Example
 from depcli.training.hardware import Hardware, free_memory, mib
 
@@ -24,7 +26,8 @@ _EFFICIENCY = {"cpu": 0.45, "cuda": 0.6}  # of the rate of plain products; cpu: 
 
 @dataclass(frozen=True)
 class Shape:
-    """What counts of a backbone: layers, widths (hidden, feed-forward, queries, keys), vocabulary, bytes per number."""
+    """What counts of a backbone: layers, widths (hidden, feed-forward, queries, keys), vocabulary, bytes per number,
+    whether what lies between the products is compiled."""
 
     layers: int
     hidden: int
@@ -33,6 +36,7 @@ class Shape:
     keys: int
     vocabulary: int
     size: int
+    fused: bool = False
 
     @classmethod
     def of(cls, model) -> Shape:
@@ -42,11 +46,14 @@ class Shape:
         keys = (getattr(config, "num_key_value_heads", None) or heads) * width
         inner = getattr(config, "intermediate_size", None) or 4 * config.hidden_size
         return cls(
-            config.num_hidden_layers, config.hidden_size, inner, heads * width, keys, config.vocab_size, model.dtype.itemsize
-        )
+            config.num_hidden_layers, config.hidden_size, inner, heads * width, keys, config.vocab_size, model.dtype.itemsize,
+            is_fused(model),
+        )  # fmt: skip
 
     def kept(self) -> int:
         """Bytes that one layer keeps of one position for the backward pass."""
+        if self.fused:
+            return 2 * (self.hidden + self.queries + self.keys + self.inner) * self.size
         wide = 2 * self.hidden * (4 if self.size == 4 else 8)  # in 16 bits a copy in float32 for each norm
         return wide + (2 * self.queries + 2 * self.keys + 3 * self.inner) * self.size
 

@@ -33,16 +33,16 @@ def backward(
         starts.append(starts[-1] + len(example.slots))
     targets = sum(example.encoded.targets for example in batch)
     soft.grad = torch.zeros_like(soft)
-    generation = 0.0
+    generation = torch.zeros((), dtype=torch.float64, device=soft.device)
     lengths = [len(example.encoded.ids) for example in batch]
     for positions in shared_passes(lengths, micro_tokens, workers):
         part = torch.cat([soft[starts[i] : starts[i + 1]] for i in positions])
         loss = target_losses(model, [batch[i].encoded for i in positions], part).sum() / targets
         if part.numel():
             loss.backward()
-        generation += loss.item()
+        generation += loss.detach()  # read when all are on their way
     workers.add_up(soft.grad)
-    generation = sum(workers.gather([generation]))
+    generation = sum(workers.gather([generation.item()]))
     penalty, terms = adapter.penalty(seen, weights)
     added = [] if penalty is None else [penalty]
     torch.autograd.backward([rows, *added], [soft.grad, *(None for _ in added)])
