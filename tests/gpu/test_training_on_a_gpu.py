@@ -91,9 +91,9 @@ def test_products_in_fp8_are_those_of_the_rounded_numbers(compiled):
     y.backward(back.cuda())
     weight, scale = quantize(linear.weight.detach().cpu())
     expected = rounded(x) @ (weight.float() * scale).t() + linear.bias.detach().cpu().float()
-    torch.testing.assert_close(y.detach().float().cpu(), expected, rtol=0.02, atol=0.02)
+    assert (y.detach().float().cpu() - expected).norm() < 0.01 * expected.norm()
     wanted = rounded(back * scale.t()) @ weight.float()
-    torch.testing.assert_close(there.grad.float().cpu(), wanted, rtol=0.02, atol=0.02 * wanted.abs().max().item())
+    assert (there.grad.float().cpu() - wanted).norm() < 0.01 * wanted.norm()
 
 
 def test_a_backbone_in_fp8_is_near_the_whole_one():
