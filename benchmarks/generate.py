@@ -1,13 +1,13 @@
 """vLLM with soft prompts against the same vLLM with token prompts of the same lengths: requests and tokens per second.
 
     python benchmarks/generate.py [--backbone mini | --shape qwen2.5-7b] [--requests 64] [--tensor-parallel N]
-                                  [--clock wall|processor] [--json OUT]
+                                  [--clock wall|processor] [--more '{"enforce_eager": true}'] [--json OUT]
 
 The sides take turns: soft prompts through our engine (laid out, checked, in order), text through our engine, and token ids
 through vLLM's own `LLM.generate`, all at once. Every text has the same length, since no token ends it, and no prompt begins like
 another, so that nothing is used again. `--clock processor` counts the time of all threads, for CPUs with other work; give it
-OMP_NUM_THREADS=1 and VLLM_ENABLE_V1_MULTIPROCESSING=0. `--shape` is the shape of a real model with random weights: its texts mean
-nothing.
+OMP_NUM_THREADS=1 and VLLM_ENABLE_V1_MULTIPROCESSING=0. `--more` are arguments of vllm.LLM that replace ours, for all sides alike.
+`--shape` is the shape of a real model with random weights: its texts mean nothing.
 """
 
 from __future__ import annotations
@@ -48,8 +48,9 @@ REVIEWS, ROWS = 8, 4  # soft tokens as DEP has them: a marker on each side of tw
 @click.option("--rounds", default=5, show_default=True)
 @click.option("--tensor-parallel", default=1, show_default=True)
 @click.option("--clock", "clock_name", type=click.Choice(["wall", "processor"]), default="wall", show_default=True)
+@click.option("--more", type=json.loads, default="{}", help="arguments of vllm.LLM, as JSON")
 @click.option("--json", "json_path", default=None)
-def main(backbone, shape, requests, prompt_tokens, new_tokens, rounds, tensor_parallel, clock_name, json_path):
+def main(backbone, shape, requests, prompt_tokens, new_tokens, rounds, tensor_parallel, clock_name, more, json_path):
     clock = time.process_time if clock_name == "processor" else time.perf_counter
     prepare_environment()
     from vllm import __version__
@@ -60,8 +61,8 @@ def main(backbone, shape, requests, prompt_tokens, new_tokens, rounds, tensor_pa
     length, written = prompt_tokens or (3000 if shape else 700), new_tokens or (300 if shape else 64)
     with tempfile.TemporaryDirectory() as folder:
         spec = backbones.find(str(_shaped(Path(folder), SHAPES[shape])) if shape else backbone)
-        more = {"load_format": "dummy"} if shape else {}
-        with VllmEngine(spec, offline=True, tensor_parallel=tensor_parallel, more=more) as engine:
+        weights = {"load_format": "dummy"} if shape else {}
+        with VllmEngine(spec, offline=True, tensor_parallel=tensor_parallel, more=weights | more) as engine:
             engine._ends, engine._padding = frozenset(), range(0)  # every text goes on to the same length
             found = _rounds(engine, requests, length, written, rounds, clock)
             result = {
@@ -69,7 +70,7 @@ def main(backbone, shape, requests, prompt_tokens, new_tokens, rounds, tensor_pa
                 "tensor_parallel": tensor_parallel, "device": current_platform.get_device_name(),
                 "machine": platform.processor() or platform.machine(),
                 "dtype": str(engine._vllm.dtype), "requests": requests, "prompt_tokens": length, "new_tokens": written,
-                "rounds": rounds, "clock": clock_name, "rows": found,
+                "rounds": rounds, "clock": clock_name, "more": more, "rows": found,
             }  # fmt: skip
     for row in found:
         click.echo(

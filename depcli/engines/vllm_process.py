@@ -50,6 +50,8 @@ class VllmProcess:
             "structured_outputs_config": {"backend": "guidance", "disable_any_whitespace": True},
             **(_on_cpu(context) if on_cpu else {}), **more,
         }  # fmt: skip
+        if exact:  # vLLM attends in float32 with Triton, whose products are of TF32 unless told otherwise
+            os.environ.setdefault("TRITON_F32_DEFAULT", "ieee")
         self._before_term = _end_properly_when_terminated()
         self._guard = None
         try:

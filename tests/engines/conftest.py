@@ -58,6 +58,8 @@ def _in_process(folder, **more):
         prepare_environment()
         from depcli.engines.vllm import VllmEngine
 
+        # Two engines share a GPU, where without graphs one is there in seconds.
+        more |= {"enforce_eager": True, "gpu_memory_utilization": 0.3}
         with VllmEngine(find(str(folder)), exact=True, more=more) as engine:
             yield engine
 
