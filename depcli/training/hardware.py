@@ -53,7 +53,8 @@ def is_out_of_memory(error: BaseException) -> bool:
 def free_memory(device: torch.device) -> int | None:
     """Bytes that this process may still take on the device; workers of one machine share its memory. None: not known."""
     if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
+        kept_for_us = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return torch.cuda.mem_get_info(device)[0] + kept_for_us
     try:
         with open("/proc/meminfo") as file:
             available = next(int(line.split()[1]) * 1024 for line in file if line.startswith("MemAvailable:"))

@@ -16,6 +16,7 @@ from depcli.engines.transformers import TransformersEngine
 from depcli.records import Prompt, Sampling, Slot, SoftPrompt, Text, Vectors
 from depcli.training.budget import Budget
 from depcli.training.examples import Example
+from depcli.training.hardware import free_memory
 from depcli.training.loop import Loop
 from depcli.training.options import TrainOptions
 from depcli.training.step import backward
@@ -166,3 +167,12 @@ def test_greedy_texts_are_those_of_the_cpu():
         texts[device] = [done.tokens for done in engine.generate((prompt, sampling) for prompt in prompts)]
     assert texts["cuda"] == texts["cpu"]
     assert len(set(map(tuple, texts["cpu"]))) > 1
+
+
+def test_memory_that_was_given_back_is_free():
+    torch.cuda.empty_cache()
+    before, device = free_memory(torch.device("cuda")), torch.device("cuda")
+    held = torch.empty(1 << 30, dtype=torch.uint8, device=device)
+    assert before - free_memory(device) == pytest.approx(1 << 30, rel=0.1)
+    del held
+    assert free_memory(device) == pytest.approx(before, rel=0.01)
