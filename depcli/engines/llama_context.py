@@ -24,6 +24,7 @@ from depcli.engines.tuning import Tuning
 from depcli.errors import DepError
 
 _PIECE, _PIECE_ON_GPU = 128, 512  # positions that are evaluated at once; half as many cost `mini` 5 % of its speed
+_LONG = 32  # positions that are worth a batch of their own, where the others may be known already
 _CONTEXT_STEP = 1024
 _KV_TYPES = {"f16": lib.GGML_TYPE_F16, "f32": lib.GGML_TYPE_F32, "q8_0": lib.GGML_TYPE_Q8_0}
 
@@ -93,7 +94,7 @@ class LlamaContext:
         after them, so that whatever beginning is used again, the numbers are those of an evaluation from scratch."""
         arrays = [np.ascontiguousarray(part, np.float32 if isinstance(part, np.ndarray) else np.int32) for part in parts]
         pieces, last = [], self._numerics
-        for group in [arrays] if len(arrays) == 1 or self.model.table else ([array] for array in arrays):
+        for group in self._groups(arrays):
             for cut in _cut(group, self._piece):
                 digest = hashlib.blake2b(last, digest_size=16)
                 for array in cut:
@@ -101,6 +102,14 @@ class LlamaContext:
                 last = digest.digest()
                 pieces.append(Piece(cut, last))
         return pieces
+
+    def _groups(self, arrays: list[np.ndarray]) -> list[list[np.ndarray]]:
+        """Which arrays may stand in one batch. A long text behind the last soft token begins a batch: it may be all that is new
+        in the user's next prompt."""
+        behind = max((i for i, array in enumerate(arrays, start=1) if array.ndim == 2), default=0)
+        if behind and not self.model.table:
+            return [[array] for array in arrays]
+        return [arrays[:behind], arrays[behind:]] if sum(map(len, arrays[behind:])) >= _LONG else [arrays]
 
     def likeliest(self, pieces: Sequence[Piece], free: Sequence[int]) -> int:
         """Of the sequences `free` the one whose prompt began most alike."""
