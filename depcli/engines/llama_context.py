@@ -90,8 +90,8 @@ class LlamaContext:
             self._context, self._room = self._new_context(positions)
 
     def pieces(self, parts: Sequence[list[int] | np.ndarray]) -> list[Piece]:
-        """A prompt of token ids and soft tokens (n, width) float32 as it is evaluated: cut at places that depend on nothing
-        after them, so that whatever beginning is used again, the numbers are those of an evaluation from scratch."""
+        """A prompt of token ids and soft tokens (n, width) float32 as it is evaluated. A digest tells where a piece ends and all
+        before were cut, so that whatever beginning is used again, the numbers are those of an evaluation from scratch."""
         arrays = [np.ascontiguousarray(part, np.float32 if isinstance(part, np.ndarray) else np.int32) for part in parts]
         pieces, last = [], self._numerics
         for group in self._groups(arrays):
