@@ -94,11 +94,11 @@ def _speeds(engine, spec, prompt_tokens: int, new_tokens: int, rounds: int, cloc
     sampling = Sampling(temperature=0, max_new_tokens=new_tokens)
 
     def theirs(head: int) -> tuple[float, float]:
-        began, first, count = clock(), 0.0, 0
-        for _ in llm.create_completion([head, *ids], max_tokens=new_tokens, temperature=0.0, repeat_penalty=1.0, stream=True):
-            count += 1
+        began, first, count, finish = clock(), 0.0, -1, None  # of its chunks the last is empty
+        for chunk in llm.create_completion([head, *ids], max_tokens=new_tokens, temperature=0.0, repeat_penalty=1.0, stream=True):
+            count, finish = count + 1, chunk["choices"][0]["finish_reason"]
             first = first or clock()
-        return prompt_tokens / (first - began), (count - 1) / (clock() - first)
+        return prompt_tokens / (first - began), _steps(count, finish) / (clock() - first)
 
     def ours(prompt: SoftPrompt) -> tuple[float, float]:
         times: list[float] = []
@@ -106,7 +106,7 @@ def _speeds(engine, spec, prompt_tokens: int, new_tokens: int, rounds: int, cloc
         (done,) = engine.generate([(prompt, sampling)], lambda piece: times.append(clock()))
         if engine.reused or done.prompt_tokens != prompt_tokens:
             raise AssertionError(f"{engine.reused} positions reused, {done.prompt_tokens} tokens")
-        return prompt_tokens / (times[0] - began), (done.generated_tokens - 1) / (clock() - times[0])
+        return prompt_tokens / (times[0] - began), _steps(done.generated_tokens, done.finish) / (clock() - times[0])
 
     prompts = [_soft(engine, prompt_tokens, word) for word in ("One", "Two")]
     found = []
@@ -119,6 +119,11 @@ def _speeds(engine, spec, prompt_tokens: int, new_tokens: int, rounds: int, cloc
         ratio = statistics.median(a[i] / b[i] for a, b in found)
         rows.append({"what": what, "ours": round(middle[0], 1), "theirs": round(middle[1], 1), "ratio": round(ratio, 3)})
     return rows
+
+
+def _steps(tokens: int, finish: str) -> int:
+    """How often the model was asked after the first token: also for the end, where it ended by itself."""
+    return tokens - (finish == "length")
 
 
 def _soft(engine, length: int, word: str) -> SoftPrompt:

@@ -1,8 +1,9 @@
 """llama.cpp's memory of several sequences: prompts of tokens and embedding rows in, tokens appended, logits out.
 
 Hazards that shape this file: a batch longer than the context's n_batch aborts the whole process; a batch holds tokens or rows,
-never both; positions must follow on without gap; buffers that the library returns are reused by its next call; how a prompt is
-cut into batches, and what stands beside a token in its batch, shows in the last bits of its logits.
+never both, so text beside soft tokens becomes rows where that is the same; positions must follow on without gap; buffers that the
+library returns are reused by its next call; how a prompt is cut into batches, and what stands beside a token in its batch, shows
+in the last bits of its logits.
 """
 
 from __future__ import annotations
@@ -23,20 +24,21 @@ from depcli.engines.tuning import Tuning
 from depcli.errors import DepError
 
 _PIECE, _PIECE_ON_GPU = 128, 512  # positions that are evaluated at once; half as many cost `mini` 5 % of its speed
+_LONG = 32  # positions that are worth a batch of their own, where the others may be known already
 _CONTEXT_STEP = 1024
 _KV_TYPES = {"f16": lib.GGML_TYPE_F16, "f32": lib.GGML_TYPE_F32, "q8_0": lib.GGML_TYPE_Q8_0}
 
 
 @dataclass(frozen=True, eq=False)
 class Piece:
-    """What of a prompt is evaluated at once: `values` are token ids (n,) int32 or soft tokens (n, width) float32, `digest` is of
+    """What of a prompt is evaluated at once: `parts` are token ids (n,) int32 and soft tokens (n, width) float32, `digest` is of
     them, of all before them and of what else shows in the numbers."""
 
-    values: np.ndarray
+    parts: Sequence[np.ndarray]
     digest: bytes
 
     def __len__(self) -> int:
-        return len(self.values)
+        return sum(map(len, self.parts))
 
 
 @dataclass(eq=False)
@@ -88,14 +90,26 @@ class LlamaContext:
             self._context, self._room = self._new_context(positions)
 
     def pieces(self, parts: Sequence[list[int] | np.ndarray]) -> list[Piece]:
-        """A prompt of token ids and soft tokens (n, width) float32 as it is evaluated: cut at places that depend on nothing
-        before them, so that whatever beginning is used again, the numbers are those of an evaluation from scratch."""
+        """A prompt of token ids and soft tokens (n, width) float32 as it is evaluated. A digest tells where a piece ends and all
+        before were cut, so that whatever beginning is used again, the numbers are those of an evaluation from scratch."""
+        arrays = [np.ascontiguousarray(part, np.float32 if isinstance(part, np.ndarray) else np.int32) for part in parts]
         pieces, last = [], self._numerics
-        for part in parts:
-            for values in _cut(part, self._piece):
-                last = hashlib.blake2b(last + bytes([values.ndim]) + values.tobytes(), digest_size=16).digest()
-                pieces.append(Piece(values, last))
+        for group in self._groups(arrays):
+            for cut in _cut(group, self._piece):
+                digest = hashlib.blake2b(last, digest_size=16)
+                for array in cut:
+                    digest.update(repr(array.shape).encode() + array.tobytes())
+                last = digest.digest()
+                pieces.append(Piece(cut, last))
         return pieces
+
+    def _groups(self, arrays: list[np.ndarray]) -> list[list[np.ndarray]]:
+        """Which arrays may stand in one batch. A long text behind the last soft token begins a batch: it may be all that is new
+        in the user's next prompt."""
+        behind = max((i for i, array in enumerate(arrays, start=1) if array.ndim == 2), default=0)
+        if behind and not self.model.table:
+            return [[array] for array in arrays]
+        return [arrays[:behind], arrays[behind:]] if sum(map(len, arrays[behind:])) >= _LONG else [arrays]
 
     def likeliest(self, pieces: Sequence[Piece], free: Sequence[int]) -> int:
         """Of the sequences `free` the one whose prompt began most alike."""
@@ -117,7 +131,7 @@ class LlamaContext:
         self._go_back(sequence, shared)
         reused = own.position
         for piece in pieces[len(own.read) :]:
-            self._evaluate(piece.values, own, sequence, last=piece is pieces[-1])
+            self._evaluate(piece, own, sequence, last=piece is pieces[-1])
             own.read.append(piece)
         logits = self._logits(-1)
         if self._kept and reused < own.position // 2:  # else a kept state holds most of it
@@ -178,14 +192,16 @@ class LlamaContext:
             self._sequences[number].position += 1
         return {number: self._logits(i) for i, number in enumerate(tokens)}
 
-    def _evaluate(self, piece: np.ndarray, own: _Sequence, sequence: int, *, last: bool) -> None:
-        """Append token ids (n,) int32 or soft tokens (n, width) float32, no more than a batch takes."""
+    def _evaluate(self, piece: Piece, own: _Sequence, sequence: int, *, last: bool) -> None:
+        """Append a piece: as token ids, or as rows when there is a soft token in it."""
         positions = np.arange(own.position, own.position + len(piece))
-        self._decode(piece, positions, sequence, wanted=slice(-1, None) if last else slice(0))
+        soft = any(array.ndim == 2 for array in piece.parts)
+        values = np.concatenate([self.model.table.rows(array) if soft and array.ndim == 1 else array for array in piece.parts])
+        self._decode(values, positions, sequence, wanted=slice(-1, None) if last else slice(0))
         own.position += len(piece)
 
-    def _decode(self, piece: np.ndarray, positions, sequences, *, wanted: slice) -> None:
-        code = lib.llama_decode(self._context, self._batch.fill(piece, positions, sequences, wanted=wanted))
+    def _decode(self, values: np.ndarray, positions, sequences, *, wanted: slice) -> None:
+        code = lib.llama_decode(self._context, self._batch.fill(values, positions, sequences, wanted=wanted))
         if code:
             raise DepError(f"llama.cpp failed to evaluate position {positions[0]} (code {code}): {messages()}")
 
@@ -229,11 +245,18 @@ def _digests(pieces: Sequence[Piece]) -> list[bytes]:
     return [piece.digest for piece in pieces]
 
 
-def _cut(part: list[int] | np.ndarray, size: int) -> Iterator[np.ndarray]:
-    """Token ids (n,) int32 or soft tokens (n, width) float32, n at most `size`."""
-    values = np.ascontiguousarray(part, np.float32 if isinstance(part, np.ndarray) else np.int32)
-    for start in range(0, len(values), size):
-        yield values[start : start + size]
+def _cut(arrays: Sequence[np.ndarray], size: int) -> Iterator[list[np.ndarray]]:
+    """What of these arrays stands in the first `size` rows of all, in the next `size`, and so on."""
+    piece, room = [], size
+    for array in arrays:
+        while len(array):
+            piece.append(array[:room])
+            array, room = array[room:], room - len(piece[-1])
+            if not room:
+                yield piece
+                piece, room = [], size
+    if piece:
+        yield piece
 
 
 def threads() -> int:

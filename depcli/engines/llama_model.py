@@ -11,6 +11,7 @@ from pathlib import Path
 
 import llama_cpp as lib
 
+from depcli.engines.llama_table import EmbeddingTable, embedding_table
 from depcli.errors import BadInput, DepError, Incompatible, MissingDependency
 
 _WARN, _CONTINUE = 3, 5  # ggml_log_level
@@ -150,6 +151,11 @@ class LlamaModel:
             return lltokenizer_from_vocab(self._vocabulary, eos_token=ends)
 
     # -- the file
+
+    @cached_property
+    def table(self) -> EmbeddingTable | None:
+        """The token embeddings, None where rows do not do for tokens."""
+        return embedding_table(self.path, self.metadata("general.architecture"))
 
     def chat_template(self) -> str | None:
         """The Jinja chat template that the file carries."""

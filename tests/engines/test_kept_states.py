@@ -58,7 +58,8 @@ def test_nothing_is_found_for_another_beginning_or_other_numerics(read, states, 
     rows[0, 0] = np.nextafter(rows[0, 0], np.float32(9))
     logits, reused = read(prompt("x", rows=rows), states)
     with load("llamacpp", find(str(tiny_backbone))) as engine:
-        assert reused == engine.count(STORY)  # up to the soft token that differs in its last bit
+        piece = engine._llama._piece
+        assert reused == engine.count(STORY) // piece * piece > 0  # up to the soft token that differs in its last bit
     assert np.array_equal(logits, read(prompt("x", rows=rows), None)[0])
     assert read(prompt("x"), states, exact=False)[1] == 0
     monkeypatch.setenv("OMP_NUM_THREADS", "3")

@@ -48,8 +48,8 @@ def prompts(width: int) -> list[SoftPrompt]:
     rows = (random.standard_normal((4, width)) * 0.3).astype(np.float32)
     other = rows.copy()
     other[-1, -1] += np.float32(0.1)
-    system = Text("Write the review this user would write. " * 8)
-    long, end = Text("A quiet film that grows on you, scene by scene. " * 6), Text(" And now, the review:")
+    system = Text("Write the review this user would write. " * 18)
+    long, end = Text("A quiet film that grows on you, scene by scene. " * 9), Text(" And now, the review:")
     made = [
         (system, Vectors(rows), long, end), (system, Vectors(rows), long, Text(" Something else:")),
         (system, Vectors(other), long, end), (system, long, Vectors(rows), end), (system, Vectors(rows), long, end),
@@ -91,13 +91,18 @@ def test_the_shared_beginning_is_not_evaluated_again(used):
         used.next_logits(prompt)
         return used.reused
 
+    def whole(*parts):
+        """Positions of the pieces that hold nothing else."""
+        return sum(map(len, parts)) // used._llama._piece * used._llama._piece
+
+    system, rows, long, end = parts
     used._llama.forget()
     assert reused(first) == 0
-    assert reused(second) == sum(map(len, parts[:-1]))
-    assert reused(third) == len(parts[0])  # one number of a soft token differs
+    assert reused(second) == len(system) + len(rows) + whole(long)
+    assert reused(third) == whole(system) > 0  # one number of a soft token differs
     list(used.generate([(third, GREEDY)]))
-    pieces = used._llama.pieces(parts)
-    assert reused(third) == sum(map(len, pieces[:-1]))  # all but the last piece, and none of the text
+    assert reused(third) == len(system) + len(rows) + whole(long, end)  # all but the last piece, and none of the text
+    assert reused(SoftPrompt((first.parts[0], Text(" then")))) == whole(system)  # of a prompt without soft tokens, too
 
 
 def test_a_template_with_the_item_last_shares_the_whole_history(used):
@@ -119,7 +124,7 @@ def test_an_interruption_anywhere_leaves_nothing_behind(used, fresh, monkeypatch
     first, second = prompts(used.width)[:2]
     expected = fresh().next_logits(second)
     evaluate = used._llama._evaluate
-    for stop, after in itertools.product(range(4), (False, True)):
+    for stop, after in itertools.product(range(2), (False, True)):
         left = stop
 
         def interrupted(*piece, last, after=after):
