@@ -28,7 +28,7 @@ test: lint
 	  else echo "tests of the engine vllm: skipped, its build for CPUs is for Linux on x86-64"; fi
 
 test-vllm: $(VLLM_INSTALLED)
-	VLLM_CACHE_ROOT=$(CURDIR)/$(VLLM)/cache $(VLLM)/bin/python -m pytest -m "vllm and not slow"
+	VLLM_CACHE_ROOT=$(CURDIR)/$(VLLM)/cache $(VLLM)/bin/python -m pytest -m "vllm and not slow and not gpu"
 
 lint: $(INSTALLED)
 	$(VENV)/bin/ruff check
