@@ -19,8 +19,10 @@ from depcli.evaluation.studies import plain
 from depcli.personal.choices import Choices
 from depcli.profiles import compared_adapters
 from depcli.records import Sampling, Slot, Vectors
+from depcli.training import run as running
 from depcli.training.options import TrainOptions
 from depcli.training.run import train
+from depcli.training.step import review_losses
 from depcli.writing import find_request, make_writer
 from tests.personal.conftest import few_people, made_store
 from tests.store.made import MadeEmbedder
@@ -171,9 +173,17 @@ def test_an_adapter_writes_with_the_parts_that_it_was_trained_with(store, backbo
             writer(store, backbone, engine, "dep", report.folder, choices={"retrieval": "recency"})
 
 
-def test_a_person_is_learned_on_top_of_what_all_share(store, backbone, tmp_path):
+def test_a_person_is_learned_on_top_of_what_all_share(store, backbone, tmp_path, monkeypatch):
+    read_alone = []  # how many reviews of text alone the backbone reads, each time
+
+    def losses(model, adapter, examples, *rest):
+        read_alone.extend([len(examples)] if adapter is None else [])
+        return review_losses(model, adapter, examples, *rest)
+
+    monkeypatch.setattr(running, "review_losses", losses)
     options = replace(OPTIONS, epochs=1, reduction="pca", template="compact-vectors")
     report = train(store=store, backbone=backbone, folder=tmp_path / "person", options=options)
+    assert read_alone == [report.validation_reviews], "RAG is known to be Non-Perso before it is computed"
     card = (report.folder / files.CARD).read_text()
     assert "`--reduction pca`" in card and "from 1 peer or more" in card
     assert report.losses.keys() == {"nonperso", "dep"} and "| RAG |" not in card  # without past texts RAG would be Non-Perso

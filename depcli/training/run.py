@@ -93,9 +93,7 @@ def train(
     left_out = f"; {without:,} left out, no history" if without else ""
     on_event({"note": f"{count(len(learned), 'review')} to learn, {len(checked):,} to validate{left_out}"})
 
-    text_alone = {name: run.losses(None, run.examples(name, targets)) for name in ("nonperso", "rag")}
-    if np.array_equal(text_alone["rag"][0], text_alone["nonperso"][0]):  # the template shows no past review as text
-        del text_alone["rag"]
+    text_alone = {name: run.losses(None, examples) for name, examples in run.text_alone(targets).items()}
     losses = {name: _per_token(*found) for name, found in text_alone.items()}
     on_event({"note": "validation loss of text alone: " + ", ".join(f"{name} {loss:.4f}" for name, loss in losses.items())})
 
@@ -203,6 +201,12 @@ class _Run:
         weighted = self.options.choices.peer_weighting == "distance"
         check_differences(first, self.snapshot, self.split.held_out, weighted=weighted)
         return examples
+
+    def text_alone(self, targets: Sequence[Target]) -> dict[str, list[Example]]:
+        """What the adapter is compared with: nonperso, and rag unless the template shows no past review as text."""
+        nonperso, rag = (self.examples(name, targets) for name in ("nonperso", "rag"))
+        told_apart = any(one.prompt.parts != other.prompt.parts for one, other in zip(nonperso, rag, strict=True))
+        return {"nonperso": nonperso, **({"rag": rag} if told_apart else {})}
 
     def losses(self, adapter, examples: Sequence[Example]) -> tuple[np.ndarray, np.ndarray]:
         """(nats (n,), target tokens (n,)) of each example; `adapter` None for text alone."""
