@@ -9,11 +9,11 @@ from pathlib import Path
 from depcli import backbones, methods
 from depcli.adapters import files
 from depcli.backbones.catalogue import MINI, Backbone
-from depcli.errors import DepError, Incompatible, NotFound
+from depcli.errors import Incompatible, NotFound
 from depcli.evaluation.splits import LEAVE_LAST_OUT
 from depcli.evaluation.studies import STUDIES, Study, Variant, plain
 from depcli.personal.choices import Choices
-from depcli.profiles import WritingParts, choose_adapter, compared_parts
+from depcli.profiles import ADAPTERS, WritingParts, choose_adapter, compared_parts, usable_adapters
 
 _CHOICES = tuple(asdict(Choices()))
 _SHARED = ("backbone", "embedder", "template", "store_commit", "split", "learning_rate", "max_input_tokens", "max_target_tokens")
@@ -112,14 +112,8 @@ def _base(profiles: Path, name: str, method: str, newest: Path, backbone: str, n
 
 
 def _adapters(profiles: Path, method: str) -> Iterator[Path]:
-    """The adapters of a method that can be read; `dep status` says what is wrong with others."""
-    for name in files.names(str(profiles)):
-        folder = files.folder_of(str(profiles), name)
-        try:
-            if files.read_config(folder)["type"] == method:
-                yield folder
-        except DepError:
-            continue
+    """The usable adapters of a method."""
+    return (profiles / ADAPTERS / entry["name"] for entry in usable_adapters(profiles) if entry["method"] == method)
 
 
 def _concerns(study: Study, method: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from depcli.errors import Incompatible, NotFound
 from depcli.evaluating import Plan, evaluate_store
 from depcli.evaluation.studies import plain
 from depcli.personal.choices import Choices
-from depcli.profiles import compared_adapters
+from depcli.profiles import choose_adapter, compared_adapters
 from depcli.records import Sampling, Slot, Vectors
 from depcli.training import run as running
 from depcli.training.options import TrainOptions
@@ -155,6 +156,26 @@ def test_the_newest_adapter_of_each_method_is_compared_or_the_named_one(trained,
         compared_adapters(Path(store.path), ("dep",), ["pplug"])
     with pytest.raises(NotFound, match="no adapter of pplug for the backbone other"):
         compared_adapters(Path(store.path), ("pplug",), backbone="other")
+
+
+def test_the_newest_adapter_that_can_be_used_is_taken(trained, store):
+    def beside(name: str, **changed) -> Path:
+        folder = shutil.copytree(trained["dep"].folder, Path(store.path) / "adapters" / name)
+        config = {**files.read_config(folder), **changed}
+        (folder / files.CONFIG).write_text(json.dumps(config))
+        return folder
+
+    embedder = trained["dep"].config["embedder"]
+    bare, other, torn = beside("bare"), beside("other", embedder={**embedder, "name": "x"}), beside("torn")
+    (bare / files.WEIGHTS).unlink()
+    (torn / files.CONFIG).write_text("{")
+    try:
+        assert choose_adapter(Path(store.path), "dep", None, None) == (trained["dep"].folder, "the only one")
+        with pytest.raises(NotFound, match="dep status says what is wrong with bare, other, torn"):
+            choose_adapter(Path(store.path), "dep", None, "elsewhere")
+    finally:
+        for folder in (bare, other, torn):
+            shutil.rmtree(folder)
 
 
 def test_an_adapter_writes_with_the_parts_that_it_was_trained_with(store, backbone, tmp_path):
