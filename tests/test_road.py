@@ -69,6 +69,11 @@ def some_requests(store, count=4):
     ]
 
 
+def others_read(folder: Path) -> list[Path]:
+    """Of a folder and all in it, what not only its owner may read."""
+    return [path for path in (folder, *folder.rglob("*")) if path.stat().st_mode & 0o077]
+
+
 def test_training_leaves_a_whole_adapter_and_a_card(trained, store):
     report, events = trained
     config = files.read_config(report.folder)
@@ -132,11 +137,15 @@ def test_an_interrupted_run_resumes_to_the_same_adapter(trained, store, backbone
 
     with pytest.raises(KeyboardInterrupt):
         train(store=store, backbone=backbone, folder=folder, options=OPTIONS, on_event=interrupt)
+    assert others_read(folder.parent) == [] and (folder / files.METRICS).exists()
+    (folder / files.METRICS).chmod(0o644)  # as an earlier version left them
+    folder.chmod(0o755)
     with pytest.raises(NotFound):
         files.load(folder)
     with pytest.raises(DepError, match="unfinished"):
         train(store=store, backbone=backbone, folder=folder, options=OPTIONS)
     report = train(store=store, backbone=backbone, folder=folder, options=OPTIONS, resume=True)
+    assert others_read(folder) == []
     whole, resumed = files.load(trained[0].folder)[0], files.load(folder)[0]
     assert all(torch.equal(tensor, resumed.state_dict()[name]) for name, tensor in whole.state_dict().items())
     assert report.losses == trained[0].losses

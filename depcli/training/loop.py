@@ -13,6 +13,7 @@ import torch
 from depcli.adapters.files import METRICS
 from depcli.errors import DepError
 from depcli.interrupts import uninterrupted
+from depcli.store.permissions import private
 from depcli.training import checkpoints
 from depcli.training.budget import Budget
 from depcli.training.checkpoints import Progress
@@ -49,6 +50,7 @@ class Loop:
             checkpoints.keep_metrics(self.folder, self.progress)
         self.workers.wait()  # before the first one writes again what the others read
 
+    @private()
     def run(self) -> Progress:
         """Train to the last epoch or until validation stops improving; the adapter then holds the best weights.
 

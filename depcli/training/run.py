@@ -27,6 +27,7 @@ from depcli.evaluation.split import Split, Target, choose, pairs_of
 from depcli.personal.prompts import PromptBuilder
 from depcli.personal.template import Template
 from depcli.records import Sampling
+from depcli.store.permissions import make_private
 from depcli.training import checkpoints
 from depcli.training.backbone import load_backbone
 from depcli.training.budget import Budget
@@ -289,10 +290,12 @@ def _per_token(nats: np.ndarray, tokens: np.ndarray) -> float:
 
 
 def _save(folder: Path, template: Template, adapter, config: dict) -> None:
-    """The adapter with its card and, where it is not a bundled one, its template; the checkpoints go once it is whole."""
+    """The adapter with its card and, where it is not a bundled one, its template; the checkpoints go once it is whole, and
+    what an earlier dep let others read."""
     write_card(folder, config)
     (folder / files.TEMPLATE).unlink(missing_ok=True)
     if not template.bundled:
         write_atomically(folder / files.TEMPLATE, template.source.encode())
     files.save(folder, adapter, config)
     shutil.rmtree(folder / files.CHECKPOINTS)
+    make_private(folder)
