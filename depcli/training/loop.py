@@ -45,7 +45,7 @@ class Loop:
         self.progress, self.best = Progress(), None
 
     def resume(self) -> None:
-        self.progress, self.best = checkpoints.restore(self.folder, self.settings, self.adapter, self.optimizer)
+        self.progress, self.best = checkpoints.restore(self.folder, self.adapter, self.optimizer)
         if self.workers.is_first:
             checkpoints.keep_metrics(self.folder, self.progress)
         self.workers.wait()  # before the first one writes again what the others read

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 
 from depcli import methods
 from depcli.adapters.dep import DepLoss
-from depcli.errors import BadInput
+from depcli.adapters.files import has_own_template
+from depcli.errors import BadInput, Incompatible
 from depcli.evaluation import splits
 from depcli.personal.choices import Choices
 
@@ -73,3 +75,18 @@ class TrainOptions:
         if hidden < SMALL_HIDDEN:
             return SMALL_RATE, f"the backbone is small (hidden size {hidden})"
         return PAPER_RATE, "the paper's"
+
+
+def options_of(named: Mapping, choices: Mapping, begun: Mapping | None = None) -> TrainOptions:
+    """The options that are `named`, and these fields of Choices. All others are the defaults, or where a run goes on those in the
+    settings it was `begun` with. Raises Incompatible when such a run had a template of its own and none is named."""
+    if begun is None:
+        return TrainOptions(choices=Choices(**choices), **named)
+    its = {field.name: begun[field.name] for field in fields(TrainOptions) if field.name in begun}
+    its |= {
+        "split": begun["split"]["name"], "loss": DepLoss(**begun.get("loss", {})),
+        "choices": Choices(**{**begun.get("choices", {}), **choices}),
+    }  # fmt: skip
+    if "template" not in named and has_own_template(begun):
+        raise Incompatible("this run was begun with a template of its own", "name it again: --template FILE")
+    return TrainOptions(**{**its, **named})

@@ -75,8 +75,10 @@ def train(
     workers, device = join(hardware.device)
     hardware = dataclasses.replace(hardware, device=device)
     on_event = on_event if workers.is_first else lambda event: None
-    _claim(folder, resume, replace)
-    commit = at or (checkpoints.settings_of(folder)["store_commit"] if resume else None)
+    begun = checkpoints.settings_of(folder) if resume else None
+    if not resume and not replace:  # an adapter that is replaced stays whole until the new one is saved over it
+        _claim(folder)
+    commit = at or (begun and begun["store_commit"])
     if workers.is_first:
         backbones.weights_folder(backbone, offline=offline)  # what has to be fetched, one fetches
     workers.wait()
@@ -85,6 +87,8 @@ def train(
     )  # fmt: skip
     run = _Run(store, backbone, options, commit, offline=offline, hardware=hardware, workers=workers, on_event=on_event,
                embedder=embedder)  # fmt: skip
+    if begun:
+        checkpoints.check_same(begun, run.settings)
     on_event({"note": f"learning rate {run.rate:g}: {run.rate_reason}"})
 
     learned = run.learned()
@@ -252,18 +256,13 @@ class _Run:
         return {**self._score_by_loss(adapter, checked), "score": score, "meteor": score}
 
 
-def _claim(folder: Path, resume: bool, replace: bool) -> None:
-    """Refuse to write over a finished or an unfinished run unless told to."""
-    if resume:
-        if not checkpoints.exists(folder):
-            raise DepError(f"there is no unfinished run in {folder}", "leave --resume out to start one")
-    elif replace:
-        pass  # the old adapter stays whole until the new one is saved over it
-    elif checkpoints.exists(folder):
+def _claim(folder: Path) -> None:
+    """Refuse to write over a finished or an unfinished run."""
+    if checkpoints.exists(folder):
         raise DepError(
             f"{folder} holds an unfinished run", "go on with --resume, start again with --replace, or name another --adapter"
         )
-    elif (folder / files.CONFIG).exists():
+    if (folder / files.CONFIG).exists():
         raise DepError(
             f"the adapter {folder.name!r} exists already", "name another with --adapter, or train it again with --replace"
         )
