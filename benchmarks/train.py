@@ -242,7 +242,7 @@ def real_samples(spec, tokenizer, reviews: str, items: str, samples: int) -> lis
 
 def samples_of(store: Store, spec, tokenizer, samples: int) -> list[Example]:
     snapshot = store.snapshot()
-    split = leave_last_out(snapshot)
+    split = leave_last_out(snapshot, targets_per_user=1)
     builder = PromptBuilder(
         snapshot, methods.find("dep"), Template(spec.template), backbones.chat_of(tokenizer),
         lambda text: len(tokenizer(text, add_special_tokens=False)["input_ids"]),

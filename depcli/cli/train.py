@@ -34,14 +34,14 @@ _AT_LEAST_1 = click.IntRange(min=1)
 @click.option("--method", type=MethodChoice(TRAINED), help="What the adapter is for. [default: dep]")
 @click.option("--backbone", metavar="NAME", help=f"{BACKBONE_HELP} [default: mini]")
 @click.option("--adapter", metavar="NAME", help="Name of the adapter. [default: the backbone's, with the method if not dep]")
-@click.option("--epochs", type=_AT_LEAST_1, help="At most so many passes over the reviews. [default: 5]")
+@click.option("--epochs", type=_AT_LEAST_1, help="At most so many passes over the reviews. [default: 1]")
 @click.option("--resume", is_flag=True, help="Go on with the run that was interrupted, with its own options.")
 @click.option("--replace", is_flag=True, help="Train again over an adapter of this name.")
 @choose_split("leave-last-out")
-@click.option("--targets-per-user", type=_AT_LEAST_1, metavar="N", help="Reviews to learn from each user. [default: 1]")
+@click.option("--targets-per-user", type=_AT_LEAST_1, metavar="N", help="Reviews to learn from each user. [default: 8]")
 @click.option("--select-by", type=click.Choice(["loss", "meteor"]), help="What decides the best epoch. [default: loss]")
 @click.option("--batch-size", type=_AT_LEAST_1, metavar="N", help="Reviews per step. [default: 16]")
-@click.option("--learning-rate", type=Finite(min=0, min_open=True), help="[default: by the size of the backbone]")
+@click.option("--learning-rate", type=Finite(min=0, min_open=True), help="[default: by what is trained and the backbone]")
 @click.option("--history", type=click.IntRange(min=0), metavar="K", help="Past reviews in a prompt at most. [default: 8]")
 @click.option("--max-input-tokens", type=_AT_LEAST_1, metavar="N", help="Longest prompt. [default: the backbone's]")
 @click.option(
@@ -52,7 +52,7 @@ _AT_LEAST_1 = click.IntRange(min=1)
 @click.option(
     "--reduction", type=click.Choice(["pca", "sae", "ae", "none"]),
     help="Of DEP's embeddings: principal components added to vectors that all share, or as in the paper a sparse autoencoder, an "
-    "autoencoder, none. [default: sae]",
+    "autoencoder, none. [default: pca]",
 )  # fmt: skip
 @as_of_moment
 @click.option("--seed", type=click.IntRange(min=0), help="[default: 0]")
@@ -77,8 +77,8 @@ def command(
 ) -> None:  # fmt: skip
     """Train an adapter on the reviews in the store. The backbone stays as it is.
 
-    Of each user the last review is kept for testing, the one before for validation, and what comes before is learned; --split
-    keeps back other reviews, or all of some users.
+    Of each user the last review is kept for testing, the one before for validation, and the eight before that are learned, or
+    --targets-per-user; --split keeps back other reviews, or all of some users.
     Interrupted, it goes on with --resume as if nothing had happened. The adapter comes with a card of its numbers.
 
     \b
