@@ -279,7 +279,7 @@ def samples_of(store, spec, tokenizer, samples: int) -> list[Example]:
     from depcli.personal.template import Template
 
     snapshot = store.snapshot()
-    split = leave_last_out(snapshot)
+    split = leave_last_out(snapshot, targets_per_user=1)
     builder = PromptBuilder(
         snapshot, methods.find("dep"), Template(spec.template), backbones.chat_of(tokenizer),
         lambda text: len(tokenizer(text, add_special_tokens=False)["input_ids"]),

@@ -21,7 +21,7 @@ from depcli.evaluation.leakage import check_adapters
 from depcli.evaluation.likelihood import LateScorer, Scorer
 from depcli.evaluation.page import write_page
 from depcli.evaluation.run import evaluate
-from depcli.evaluation.split import Split, choose
+from depcli.evaluation.split import TARGETS_PER_USER, Split, choose
 from depcli.evaluation.studies import STUDIES, Comparison, Variant
 from depcli.personal.history import moment_text
 from depcli.personal.unusual import distances_to_mean
@@ -236,7 +236,8 @@ def _moment(trained: Mapping[str, tuple[Path, dict]], asked: float | None) -> fl
 
 def _split(snapshot, trained: Mapping[str, tuple[Path, dict]], asked: str | None) -> Split:
     """The split that is asked for, else the one that the first adapter was trained on, which has to be that of all."""
-    first = next((config for _, config in trained.values()), {"split": {"name": splits.LEAVE_LAST_OUT}, "targets_per_user": 1})
+    usual = {"split": {"name": splits.LEAVE_LAST_OUT}, "targets_per_user": TARGETS_PER_USER}  # as `dep train` by itself
+    first = next((config for _, config in trained.values()), usual)
     split = splits.make(snapshot, asked or first["split"]["name"], targets_per_user=first["targets_per_user"])
     for name, known in ((folder.name, config["split"]) for folder, config in trained.values()):
         if known["name"] != split.name:

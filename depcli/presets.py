@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from depcli.backbones.catalogue import Backbone
 
 _PROMPT_TOKENS = 2048  # the paper's; the authors' code has 3072
+_TEMPLATE = "full"  # the fields of the paper's prompts, whole, and its guidance
 _ROW = {
     "backbone": "qwen2.5-7b", "history": 8, "retrieval": "recency", "temperature": 0.8, "top_p": 0.95, "max_new_tokens": 2048,
 }  # fmt: skip
@@ -87,6 +88,9 @@ def deviations(
         said += [_instead(name, trained[name], value) for name, value in learned.items() if trained.get(name, value) != value]
     elif "max_input_tokens" not in found:
         said.append(_instead("tokens in a prompt", backbone.max_input_tokens, _PROMPT_TOKENS))
+    template = (trained or found).get("template") or backbone.template
+    if template != _TEMPLATE:  # the name of a bundled one, or a path, or in an adapter the text
+        said.append(_instead("template", template if template.replace("-", "").isalnum() else "one of its own", _TEMPLATE))
     if engine == "llamacpp" and isinstance(backbone.gguf, tuple):
         said.append(_instead("weights", backbone.gguf[1], "bfloat16"))
     return [*said, *preset.departures]

@@ -131,18 +131,24 @@ def _bytes_under(folder: Path) -> int:
 
 
 def choose_adapter(profiles: Path, method: str, name: str | None, backbone: str | None) -> tuple[Path, str]:
-    """(folder, why this one) of the adapter to write with: the named one, else the newest one of the method, of `backbone`
+    """(folder, why this one) of the adapter to write with: the named one, else the newest usable one of the method, of `backbone`
     or of all.
 
     Raises NotFound when there is none.
     """
     if name is not None:
         return adapter_files.folder_of(str(profiles), name), "as named"
-    there = [adapter_files.folder_of(str(profiles), known) for known in adapter_files.names(str(profiles))]
-    fitting = [folder for folder in there if _suits(folder, method, backbone)]
+    usable = {entry["name"]: entry for entry in usable_adapters(profiles)}
+    fitting = [
+        profiles / ADAPTERS / name for name, entry in usable.items()
+        if entry["method"] == method and backbone in (None, entry["backbone"])
+    ]  # fmt: skip
     if not fitting:
         wanted = f" for the backbone {backbone}" if backbone else ""
-        known = ", ".join(folder.name for folder in there) or "none"
+        there = adapter_files.names(str(profiles))
+        known = ", ".join(there) or "none"
+        if unusable := ", ".join(name for name in there if name not in usable):
+            known += f"; dep status says what is wrong with {unusable}"
         options = ("" if method == "dep" else f" --method {method}") + (f" --backbone {backbone}" if backbone else "")
         hint = f"train one: dep train{options} --profiles {profiles}"
         raise NotFound(f"no adapter of {method}{wanted} in {profiles} (there: {known})", hint)
@@ -150,13 +156,12 @@ def choose_adapter(profiles: Path, method: str, name: str | None, backbone: str 
     return newest, "the only one" if len(fitting) == 1 else f"the newest of {len(fitting)}"
 
 
-def _suits(folder: Path, method: str, backbone: str | None) -> bool:
-    """Whether the adapter can be read and is of this method and backbone (None: of any); `dep status` says what is wrong."""
-    try:
-        config = adapter_files.read_config(folder)
-    except DepError:
-        return False
-    return config["type"] == method and backbone in (None, config["backbone"]["name"])
+def usable_adapters(profiles: Path) -> list[dict]:
+    """What `overview` says of each adapter that is whole and belongs to this store; `dep status` says what is wrong with others.
+    Raises NotFound when there is no store."""
+    embedder = asdict(Store.open(profiles).embedder)
+    found = [_adapter(profiles / ADAPTERS / name, embedder) for name in adapter_files.names(str(profiles))]
+    return [entry for entry in found if "problem" not in entry]
 
 
 def compared_adapters(

@@ -54,19 +54,19 @@ def _settle(lines: Path, beside: Path, settings: dict, growing: Sequence[str]) -
         if isinstance(found.get(name), dict) and isinstance(settings.get(name), dict):
             settings = {**settings, name: found[name] | settings[name]}
             found[name] = settings[name] | found[name]
-    if different := list(_different(found, settings)):
+    if different := list(differences(found, settings)):
         by_whom = "" if found.keys() == settings.keys() else ", by another version of dep"
         raise Incompatible(f"{lines} was begun with other settings{by_whom}; {'; '.join(different)}", remedy)
     if growing:
         write_json(beside, settings)
 
 
-def _different(found: dict, settings: dict, above: str = "") -> Iterator[str]:
+def differences(found: dict, settings: dict, above: str = "") -> Iterator[str]:
     """What differs, as people read it, of objects in one another by the innermost names (a.b)."""
     for name in sorted(found.keys() | settings.keys()):
         one, other = found.get(name), settings.get(name)
         if isinstance(one, dict) and isinstance(other, dict):
-            yield from _different(one, other, f"{above}{name}.")
+            yield from differences(one, other, f"{above}{name}.")
         elif one != other:
             yield f"{above}{name}: expected {_short(found, name)}, found {_short(settings, name)}"
 

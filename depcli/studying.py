@@ -9,15 +9,20 @@ from pathlib import Path
 from depcli import backbones, methods
 from depcli.adapters import files
 from depcli.backbones.catalogue import MINI, Backbone
-from depcli.errors import DepError, Incompatible, NotFound
+from depcli.errors import Incompatible, NotFound
 from depcli.evaluation.splits import LEAVE_LAST_OUT
 from depcli.evaluation.studies import STUDIES, Study, Variant, plain
 from depcli.personal.choices import Choices
-from depcli.profiles import WritingParts, choose_adapter, compared_parts
+from depcli.presets import PRESETS
+from depcli.profiles import ADAPTERS, WritingParts, choose_adapter, compared_parts, usable_adapters
 
 _CHOICES = tuple(asdict(Choices()))
-_SHARED = ("backbone", "embedder", "template", "store_commit", "split", "learning_rate", "max_input_tokens", "max_target_tokens")
-_TRAINED = ("epochs", "batch_size", "min_peers", "as_of", "targets_per_user", "select_by", "seed", "history", "reduction")
+_SHARED = ("backbone", "embedder", "template", "store_commit", "split", "max_input_tokens", "max_target_tokens")
+_PAPERS = {name: PRESETS["dep-paper"].learned[name] for name in ("epochs", "targets_per_user", "reduction")}
+_TRAINED = (
+    "epochs", "batch_size", "min_peers", "as_of", "targets_per_user", "select_by", "seed", "history", "reduction",
+    "learning_rate",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -112,14 +117,8 @@ def _base(profiles: Path, name: str, method: str, newest: Path, backbone: str, n
 
 
 def _adapters(profiles: Path, method: str) -> Iterator[Path]:
-    """The adapters of a method that can be read; `dep status` says what is wrong with others."""
-    for name in files.names(str(profiles)):
-        folder = files.folder_of(str(profiles), name)
-        try:
-            if files.read_config(folder)["type"] == method:
-                yield folder
-        except DepError:
-            continue
+    """The usable adapters of a method."""
+    return (profiles / ADAPTERS / entry["name"] for entry in usable_adapters(profiles) if entry["method"] == method)
 
 
 def _concerns(study: Study, method: str) -> bool:
@@ -139,9 +138,14 @@ def _adapter(profiles: Path, method: str, base: Path | None, settings: Mapping[s
 
 
 def _said(config: dict) -> dict:
-    """What an adapter was trained with, flat; what an older version did not record is as it was then."""
+    """What an adapter was trained with, flat; what an older version did not record is as it was then. The learning rate is None
+    where it is the one that `dep train` takes by itself, which is not the same for all reductions."""
+    from depcli.training.options import TrainOptions
+
     flat = {**{key: config.get(key) for key in (*_SHARED, *_TRAINED)}, **asdict(Choices(**config.get("choices", {})))}
-    return {**flat, "reduction": flat["reduction"] or "sae", "min_peers": flat["min_peers"] or 1}
+    flat |= {"reduction": flat["reduction"] or "sae", "min_peers": flat["min_peers"] or 1}
+    usual, _ = TrainOptions(method=config["type"], reduction=flat["reduction"]).rate_for(config["backbone"]["hidden_size"])
+    return {**flat, "learning_rate": None if flat["learning_rate"] == usual else flat["learning_rate"]}
 
 
 def _own(trained: dict) -> dict:
@@ -153,10 +157,11 @@ def _own(trained: dict) -> dict:
 
 
 def _command(profiles: Path, method: str, base: Path | None, backbone: str, settings: Mapping[str, object]) -> str:
-    """How the adapter with these settings is trained, otherwise like `base`."""
+    """How the adapter with these settings is trained, otherwise like `base`, or where there is none like DEP's in the paper."""
     config = files.read_config(base) if base else None
+    others = _own(_said(config)) if config else _PAPERS if method == "dep" else {}
     said = ["dep train", *([] if method == "dep" else [f"--method {method}"]), f"--backbone {backbone}"]
-    said += [_option(key, value) for key, value in {**(_own(_said(config)) if config else {}), **settings}.items()]
+    said += [_option(key, value) for key, value in {**others, **settings}.items()]
     if config:
         split = config["split"]["name"]
         said += [f"--at {config['store_commit']}"] + ([] if split == LEAVE_LAST_OUT else [f"--split {split}"])

@@ -26,7 +26,7 @@ from depcli.writing import find_request, make_writer
 from tests.personal.conftest import few_people, made_store
 from tests.store.made import D, vector_of
 
-OPTIONS = TrainOptions(epochs=2, batch_size=4, history=3, max_target_tokens=60, validation_limit=6)
+OPTIONS = TrainOptions(epochs=2, batch_size=4, history=3, max_target_tokens=60, validation_limit=6, targets_per_user=1)
 
 
 @pytest.fixture(scope="module")
@@ -69,12 +69,18 @@ def some_requests(store, count=4):
     ]
 
 
+def others_read(folder: Path) -> list[Path]:
+    """Of a folder and all in it, what not only its owner may read."""
+    return [path for path in (folder, *folder.rglob("*")) if path.stat().st_mode & 0o077]
+
+
 def test_training_leaves_a_whole_adapter_and_a_card(trained, store):
     report, events = trained
     config = files.read_config(report.folder)
     assert config["store_commit"] == store.snapshot().commit.id and config["embedder"]["name"] == "made"
     assert set(config["validation_losses"]) == {"dep", "rag", "nonperso"}
-    assert (report.folder / files.CARD).read_text().count(f"{report.losses['dep']:.4f}") == 1
+    card = (report.folder / files.CARD).read_text()
+    assert card.count(f"{report.losses['dep']:.4f}") == 1 and "chose the best epoch" in card
     assert not (report.folder / files.CHECKPOINTS).exists()
     logged = [json.loads(line) for line in (report.folder / files.METRICS).read_text().splitlines()]
     assert [event for event in events if "step" in event] == logged
@@ -132,11 +138,15 @@ def test_an_interrupted_run_resumes_to_the_same_adapter(trained, store, backbone
 
     with pytest.raises(KeyboardInterrupt):
         train(store=store, backbone=backbone, folder=folder, options=OPTIONS, on_event=interrupt)
+    assert others_read(folder.parent) == [] and (folder / files.METRICS).exists()
+    (folder / files.METRICS).chmod(0o644)  # as an earlier version left them
+    folder.chmod(0o755)
     with pytest.raises(NotFound):
         files.load(folder)
     with pytest.raises(DepError, match="unfinished"):
         train(store=store, backbone=backbone, folder=folder, options=OPTIONS)
     report = train(store=store, backbone=backbone, folder=folder, options=OPTIONS, resume=True)
+    assert others_read(folder) == []
     whole, resumed = files.load(trained[0].folder)[0], files.load(folder)[0]
     assert all(torch.equal(tensor, resumed.state_dict()[name]) for name, tensor in whole.state_dict().items())
     assert report.losses == trained[0].losses
@@ -235,7 +245,7 @@ def test_weights_of_another_run_do_not_load(trained, store, tmp_path):
         (folder / name).write_bytes((trained[0].folder / name).read_bytes())
     adapter, config = files.load(folder)
     with torch.no_grad():
-        adapter.markers["his_start"].add_(1.0)
+        adapter.shared["his_start_0"].add_(1.0)
     old = (folder / files.CONFIG).read_bytes()
     files.save(folder, adapter, {key: value for key, value in config.items() if key not in ("format", "type", "shape")})
     (folder / files.CONFIG).write_bytes(old)  # as if a kill had come between weights and configuration

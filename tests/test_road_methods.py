@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -17,16 +18,20 @@ from depcli.errors import Incompatible, NotFound
 from depcli.evaluating import Plan, evaluate_store
 from depcli.evaluation.studies import plain
 from depcli.personal.choices import Choices
-from depcli.profiles import compared_adapters
+from depcli.profiles import choose_adapter, compared_adapters
 from depcli.records import Sampling, Slot, Vectors
+from depcli.training import run as running
 from depcli.training.options import TrainOptions
 from depcli.training.run import train
+from depcli.training.step import review_losses
 from depcli.writing import find_request, make_writer
 from tests.personal.conftest import few_people, made_store
 from tests.store.made import MadeEmbedder
 
 METHODS = ("dep", "pplug", "trained-prompt")
-OPTIONS = TrainOptions(epochs=2, batch_size=4, history=2, max_target_tokens=40, validation_limit=4)
+OPTIONS = TrainOptions(
+    epochs=2, batch_size=4, history=2, max_target_tokens=40, validation_limit=4, targets_per_user=1, reduction="sae"
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -155,6 +160,26 @@ def test_the_newest_adapter_of_each_method_is_compared_or_the_named_one(trained,
         compared_adapters(Path(store.path), ("pplug",), backbone="other")
 
 
+def test_the_newest_adapter_that_can_be_used_is_taken(trained, store):
+    def beside(name: str, **changed) -> Path:
+        folder = shutil.copytree(trained["dep"].folder, Path(store.path) / "adapters" / name)
+        config = {**files.read_config(folder), **changed}
+        (folder / files.CONFIG).write_text(json.dumps(config))
+        return folder
+
+    embedder = trained["dep"].config["embedder"]
+    bare, other, torn = beside("bare"), beside("other", embedder={**embedder, "name": "x"}), beside("torn")
+    (bare / files.WEIGHTS).unlink()
+    (torn / files.CONFIG).write_text("{")
+    try:
+        assert choose_adapter(Path(store.path), "dep", None, None) == (trained["dep"].folder, "the only one")
+        with pytest.raises(NotFound, match="dep status says what is wrong with bare, other, torn"):
+            choose_adapter(Path(store.path), "dep", None, "elsewhere")
+    finally:
+        for folder in (bare, other, torn):
+            shutil.rmtree(folder)
+
+
 def test_an_adapter_writes_with_the_parts_that_it_was_trained_with(store, backbone, tmp_path):
     choices = Choices("his", review_text=False, guidance=False, retrieval="random")
     options = replace(OPTIONS, epochs=1, choices=choices, reduction="none")
@@ -171,11 +196,19 @@ def test_an_adapter_writes_with_the_parts_that_it_was_trained_with(store, backbo
             writer(store, backbone, engine, "dep", report.folder, choices={"retrieval": "recency"})
 
 
-def test_a_person_is_learned_on_top_of_what_all_share(store, backbone, tmp_path):
+def test_a_person_is_learned_on_top_of_what_all_share(store, backbone, tmp_path, monkeypatch):
+    read_alone = []  # how many reviews of text alone the backbone reads, each time
+
+    def losses(model, adapter, examples, *rest):
+        read_alone.extend([len(examples)] if adapter is None else [])
+        return review_losses(model, adapter, examples, *rest)
+
+    monkeypatch.setattr(running, "review_losses", losses)
     options = replace(OPTIONS, epochs=1, reduction="pca", template="compact-vectors")
     report = train(store=store, backbone=backbone, folder=tmp_path / "person", options=options)
+    assert read_alone == [report.validation_reviews], "RAG is known to be Non-Perso before it is computed"
     card = (report.folder / files.CARD).read_text()
-    assert "`--reduction pca`" in card and "from 1 peer or more" in card
+    assert "`--reduction pca`" in card and "from 1 peer or more" in card and "chose the best epoch" not in card
     assert report.losses.keys() == {"nonperso", "dep"} and "| RAG |" not in card  # without past texts RAG would be Non-Perso
     with engines.load("transformers", backbone) as engine:
         road = writer(store, backbone, engine, "dep", report.folder)

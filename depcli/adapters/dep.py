@@ -1,4 +1,5 @@
-"""The DEP adapter: autoencoder, two projectors, four boundary markers. All that is trained; the backbone stays frozen."""
+"""The DEP adapter as the paper has it: autoencoder, two projectors, four boundary markers. All that is trained; the backbone
+stays frozen. With the reduction `pca`, which `dep train` takes by itself, it is the one in person.py."""
 
 from __future__ import annotations
 

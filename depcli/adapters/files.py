@@ -109,8 +109,12 @@ def check_method(folder: Path, config: dict, method: str) -> None:
 
 def template_of(folder: Path, config: dict) -> str:
     """What the adapter was trained with: the name of a bundled template, or the copy of a file that came with it."""
-    bundled = re.fullmatch(r"[\w-]+", config["template"])  # otherwise the configuration holds the text of the file
-    return config["template"] if bundled else str(folder / TEMPLATE)
+    return str(folder / TEMPLATE) if has_own_template(config) else config["template"]
+
+
+def has_own_template(config: dict) -> bool:
+    """Whether the configuration holds the text of a template in place of the name of a bundled one."""
+    return re.fullmatch(r"[\w-]+", config["template"]) is None
 
 
 def min_peers_of(folder: Path, config: dict, asked: int | None) -> int:

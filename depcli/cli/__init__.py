@@ -64,4 +64,5 @@ def _let_go_of_stdout() -> None:
     """Whoever read our output has closed it: keep the interpreter from complaining about that when it ends."""
     import os
 
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), sys.stdout.fileno())

@@ -147,9 +147,9 @@ def command(
                     in_use=in_use,
                 )  # fmt: skip
             for line in report.first_bad:
-                sink.note(": ".join(filter(None, (f"{file}, line {line.line_number}", line.reason, line.excerpt))))
+                sink.note(": ".join(filter(None, (f"{file}, {line.unit} {line.line_number}", line.reason, line.excerpt))))
             if out is None and report.bad_lines > len(report.first_bad):
-                more = count(report.bad_lines - len(report.first_bad), "more such line")
+                more = count(report.bad_lines - len(report.first_bad), f"more such {report.first_bad[0].unit}")
                 sink.note(f"{file}: {more}; --bad-lines FILE has all of them")
             reports.append({"file": file, **asdict(report)})
     document = {
@@ -160,8 +160,9 @@ def command(
     for each in reports:
         if each["bad_lines"] and not each["reviews"] and not each["items"]:
             hint = "--bad-lines FILE has all of them; --column FIELD=NAME says what the fields are called"
-            line = each["first_bad"][0]
-            raise BadInput(f"no line of {each['file']} can be used; line {line['line_number']}: {line['reason']}", hint)
+            first = each["first_bad"][0]
+            where = f"{first['unit']} {first['line_number']}"
+            raise BadInput(f"no {first['unit']} of {each['file']} can be used; {where}: {first['reason']}", hint)
 
 
 def _for_bad_lines(path: Path) -> TextIO:
@@ -203,7 +204,8 @@ def _show(sink, document: dict) -> None:
     for report in document["files"]:
         said = [f"{report[key]:,} {key}" for key in ("added", "replaced", "unchanged") if report[key]]
         said += [count(report["items"], "item")] if report["items"] else []
-        said += [f"{count(report['bad_lines'], 'bad line')} left out"] if report["bad_lines"] else []
+        if report["bad_lines"]:
+            said.append(f"{count(report['bad_lines'], 'bad ' + report['first_bad'][0]['unit'])} left out")
         said = ", ".join(said) or "nothing new"
         read = f"{count(report['reviews'], 'review')} read in " if report["reviews"] or not report["items"] else ""
         sink.line(f"{report['file']}: {read}{report['seconds']:.1f} s: {said}")

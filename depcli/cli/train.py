@@ -31,17 +31,17 @@ _AT_LEAST_1 = click.IntRange(min=1)
 
 @click.command("train")
 @choose_preset(training=True)
-@click.option("--method", default="dep", show_default=True, type=MethodChoice(TRAINED), help="What the adapter is for.")
-@click.option("--backbone", default="mini", show_default=True, metavar="NAME", help=BACKBONE_HELP)
+@click.option("--method", type=MethodChoice(TRAINED), help="What the adapter is for. [default: dep]")
+@click.option("--backbone", metavar="NAME", help=f"{BACKBONE_HELP} [default: mini]")
 @click.option("--adapter", metavar="NAME", help="Name of the adapter. [default: the backbone's, with the method if not dep]")
-@click.option("--epochs", type=_AT_LEAST_1, help="At most so many passes over the reviews. [default: 5]")
-@click.option("--resume", is_flag=True, help="Go on with the run that was interrupted.")
+@click.option("--epochs", type=_AT_LEAST_1, help="At most so many passes over the reviews. [default: 1]")
+@click.option("--resume", is_flag=True, help="Go on with the run that was interrupted, with its own options.")
 @click.option("--replace", is_flag=True, help="Train again over an adapter of this name.")
 @choose_split("leave-last-out")
-@click.option("--targets-per-user", type=_AT_LEAST_1, metavar="N", help="Reviews to learn from each user. [default: 1]")
+@click.option("--targets-per-user", type=_AT_LEAST_1, metavar="N", help="Reviews to learn from each user. [default: 8]")
 @click.option("--select-by", type=click.Choice(["loss", "meteor"]), help="What decides the best epoch. [default: loss]")
 @click.option("--batch-size", type=_AT_LEAST_1, metavar="N", help="Reviews per step. [default: 16]")
-@click.option("--learning-rate", type=Finite(min=0, min_open=True), help="[default: by the size of the backbone]")
+@click.option("--learning-rate", type=Finite(min=0, min_open=True), help="[default: by what is trained and the backbone]")
 @click.option("--history", type=click.IntRange(min=0), metavar="K", help="Past reviews in a prompt at most. [default: 8]")
 @click.option("--max-input-tokens", type=_AT_LEAST_1, metavar="N", help="Longest prompt. [default: the backbone's]")
 @click.option(
@@ -52,7 +52,7 @@ _AT_LEAST_1 = click.IntRange(min=1)
 @click.option(
     "--reduction", type=click.Choice(["pca", "sae", "ae", "none"]),
     help="Of DEP's embeddings: principal components added to vectors that all share, or as in the paper a sparse autoencoder, an "
-    "autoencoder, none. [default: sae]",
+    "autoencoder, none. [default: pca]",
 )  # fmt: skip
 @as_of_moment
 @click.option("--seed", type=click.IntRange(min=0), help="[default: 0]")
@@ -72,13 +72,13 @@ _AT_LEAST_1 = click.IntRange(min=1)
 @may_download
 @every_command
 def command(
-    setting: Setting, method: str, backbone: str, adapter: str | None, resume: bool, replace: bool, device: str,
+    setting: Setting, method: str | None, backbone: str | None, adapter: str | None, resume: bool, replace: bool, device: str,
     precision: str | None, checkpointing: bool, shard: bool, at: str | None, choices: dict, preset: str | None, **values,
 ) -> None:  # fmt: skip
     """Train an adapter on the reviews in the store. The backbone stays as it is.
 
-    Of each user the last review is kept for testing, the one before for validation, and what comes before is learned; --split
-    keeps back other reviews, or all of some users.
+    Of each user the last review is kept for testing, the one before for validation, and the eight before that are learned, or
+    --targets-per-user; --split keeps back other reviews, or all of some users.
     Interrupted, it goes on with --resume as if nothing had happened. The adapter comes with a card of its numbers.
 
     \b
@@ -94,27 +94,31 @@ def command(
     """
     from depcli import backbones
     from depcli.adapters.files import folder_of
-    from depcli.personal.choices import Choices
+    from depcli.adapters.trained_for import backbone_of
     from depcli.store import Store
+    from depcli.training.checkpoints import settings_of
     from depcli.training.hardware import Hardware
-    from depcli.training.options import TrainOptions
+    from depcli.training.options import options_of
     from depcli.training.run import train
     from depcli.training.workers import launched_rank
 
     speaks = launched_rank() == 0  # torchrun: the others work in silence
     setting = setting if speaks else replaced(setting, offline=True, sink=Sink(quiet=True))
     sink = setting.sink
-    store, found = Store.open(setting.profiles), backbones.find(backbone)
-    default = found.name.rpartition("/")[2] + ("" if method == "dep" else f"-{method}")
+    store, found = Store.open(setting.profiles), backbones.find(backbone or "mini")
+    default = found.name.rpartition("/")[2] + ("" if method in (None, "dep") else f"-{method}")
     folder = folder_of(str(setting.profiles), adapter or default)
-    options = TrainOptions(
-        method=method, choices=Choices(**choices), **{name: value for name, value in values.items() if value is not None}
-    )
+    begun = settings_of(folder) if resume else None
+    if begun and not backbone:
+        found, _ = backbone_of(folder, begun)
+    named = {name: value for name, value in {"method": method, **values}.items() if value is not None}
+    options = options_of(named, choices, begun)
+    precision = precision or (begun or {}).get("backbone_precision")
     told = tell_preset(sink, preset, store=store, backbone=found)
     if speaks:
         agree_to_download(setting, found, "weights")
-    embedder = query_embedder(setting, store, [method], options.choices.retrieval) if speaks else None
-    sink.note(f"adapter {folder.name} of {method} for the backbone {found.name}, in {folder}")
+    embedder = query_embedder(setting, store, [options.method], options.choices.retrieval) if speaks else None
+    sink.note(f"adapter {folder.name} of {options.method} for the backbone {found.name}, in {folder}")
     tell_moment(sink, options.as_of)
     with sink.progress("training", "steps") as update:
         report = train(
@@ -123,7 +127,7 @@ def command(
             on_event=lambda event: show_event(sink, update, event),
         )  # fmt: skip
     document = {
-        "adapter": folder.name, "method": method, "folder": str(folder), "train_reviews": report.train_reviews,
+        "adapter": folder.name, "method": options.method, "folder": str(folder), "train_reviews": report.train_reviews,
         "validation_reviews": report.validation_reviews, "parameters": report.parameters, "best_epoch": report.best_epoch,
         "validation_losses": report.losses, "seconds": report.seconds, "config": report.config, **told,
     }  # fmt: skip

@@ -23,8 +23,8 @@ from depcli.training.run import TrainReport, train
 
 METHODS = ("nonperso", "rag", "dep")
 ADAPTER = "demo"
-# A few passes over four reviews of each of thirty people: a minute or two on two cores.
-OPTIONS = TrainOptions(epochs=3, batch_size=8, targets_per_user=4)
+# Thirty people with strong habits and few reviews: smaller batches than usual, twice over, for a minute or two on two cores.
+OPTIONS = TrainOptions(epochs=2, batch_size=8)
 _MAX_NEW_TOKENS = 160  # the longest review of the world has about a hundred
 
 

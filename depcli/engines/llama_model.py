@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import os
 import warnings
@@ -16,6 +17,10 @@ from depcli.errors import BadInput, DepError, Incompatible, MissingDependency
 
 _WARN, _CONTINUE = 3, 5  # ggml_log_level
 _log: deque[str] = deque(maxlen=12)
+
+for _name in ("outnull_file", "errnull_file"):  # the library opens them when it is imported, and never closes them
+    if _file := getattr(lib._utils, _name, None):
+        atexit.register(_file.close)
 
 
 @lib.llama_log_callback

@@ -13,6 +13,7 @@ from depcli.errors import BadInput, NotFound
 from depcli.records import Item, Request, Stored, stable_order
 
 ROLES = ("train", "validation", "test")
+TARGETS_PER_USER = 8  # to be learned, unless somebody says otherwise
 MIN_REVIEWS = 4  # one to test, one to validate, one to learn, and one before it as history
 _WINDOW = 256  # users whose reviews are looked up together
 
@@ -50,7 +51,7 @@ class Split:
     since: float | None = None
 
 
-def leave_last_out(snapshot, *, targets_per_user: int = 1) -> Split:
+def leave_last_out(snapshot, *, targets_per_user: int = TARGETS_PER_USER) -> Split:
     """Per user, in records.stable_order: the last review is to be tested, the one before it to be validated, and the
     `targets_per_user` before that to be learned; the very first is never a target. Takes users with four reviews or more."""
     if targets_per_user < 1:

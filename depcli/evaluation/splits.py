@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from math import floor
 
 from depcli.errors import BadInput
-from depcli.evaluation.split import MIN_REVIEWS, Split, Target, leave_last_out, make_split, user_by_hash
+from depcli.evaluation.split import MIN_REVIEWS, TARGETS_PER_USER, Split, Target, leave_last_out, make_split, user_by_hash
 
 LEAVE_LAST_OUT = "leave-last-out"
 SHARE, KNOWN = 0.2, 2
@@ -21,7 +21,7 @@ _LATEST = 0.1  # share of the reviews that are tested when no moment is named; o
 _Users = dict[str, list[Target]]  # each user's reviews in records.stable_order
 
 
-def make(snapshot, asked: str = LEAVE_LAST_OUT, *, targets_per_user: int = 1) -> Split:
+def make(snapshot, asked: str = LEAVE_LAST_OUT, *, targets_per_user: int = TARGETS_PER_USER) -> Split:
     """The split that is asked for. Its name says what was not: the same name on the same store is the same split.
 
     Raises BadInput for a text that names none, and where a role would be empty.

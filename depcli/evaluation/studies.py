@@ -66,8 +66,8 @@ STUDIES = {
         "both, text", beside=("rag", "nonperso"),
     ),
     "refinement": Study(
-        "what the embeddings go through (Table 3)", ("dep",),
-        tuple((kind, {"reduction": kind}) for kind in ("sae", "ae", "none")), "sae",
+        "what the embeddings go through (Table 3, and pca)", ("dep",),
+        tuple((kind, {"reduction": kind}) for kind in ("sae", "ae", "none", "pca")), "sae",
     ),
     "retrieval": Study(
         "which past reviews are shown (Table 8)", ("rag", "dep"),

@@ -11,8 +11,8 @@ from depcli.readers.files import STDIN, Source, open_source
 
 
 def open_container(path: str | os.PathLike, named: str | None, useful: Callable[[Sequence[str]], bool]):
-    """Something with name, kind, description, entries(), position and close(). `named` is the format that was asked for, None to
-    find out; a first line is taken for a header when its columns are `useful`, and when there is no JSON in sight.
+    """Something with name, kind, unit, description, entries(), position and close(). `named` is the format that was asked for,
+    None to find out; a first line is taken for a header when its columns are `useful`, and when there is no JSON in sight.
     Raises BadInput, also for a file that is not of the kind that was named."""
     found = _found(path, named, useful)
     if named in ("jsonl", "csv", "tsv", "parquet") and named != found.kind:

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class BadLine:
-    """A line that could not be used. `line_number` counts from 1 (in a JSON array: the element); `excerpt` is its beginning."""
+    """A line that could not be used. `line_number` counts from 1, in what `unit` says: "line", in a table of columns "row", in a
+    JSON array "element". `excerpt` is its beginning."""
 
     line_number: int
     reason: str
     excerpt: str
+    unit: str = "line"
 
 
 class BadField(Exception):

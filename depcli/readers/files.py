@@ -58,6 +58,7 @@ class Source:
             self._stream.read(len(_BOM))
         if not head:
             raise BadInput(f"{self.name} is empty")
+        self.unit = "element" if self._is_array() else "line"
 
     @property
     def head(self) -> bytes:
@@ -82,7 +83,7 @@ class Source:
     def entries(self) -> Iterator[tuple[int, str | None, str]]:
         """(number from 1, JSON text, ""), or for what is none (number, its text where that can be held, the reason): one per line
         that is not blank, or per element of the array."""
-        return self._elements() if self._is_array() else self._lines()
+        return self._elements() if self.unit == "element" else self._lines()
 
     @property
     def position(self) -> tuple[int, int] | None:

@@ -34,11 +34,14 @@ class Reader:
             for number, held, reason in self._entries:
                 try:
                     for record in self._parse(json_object(held, reason)):
-                        yield BadLine(number, str(record), _excerpt(held)) if isinstance(record, BadField) else record
+                        yield self._bad(number, record, held) if isinstance(record, BadField) else record
                 except BadField as problem:
-                    yield BadLine(number, str(problem), _excerpt(held))
+                    yield self._bad(number, problem, held)
         finally:
             self.close()
+
+    def _bad(self, number: int, problem: BadField, held: str | Mapping | None) -> BadLine:
+        return BadLine(number, str(problem), _excerpt(held), self._source.unit)
 
     @property
     def position(self) -> tuple[int, int] | None:
@@ -110,7 +113,7 @@ def _look(source, named: str | None, entries: Iterator, detect: _Detector) -> tu
         try:
             record = json_object(*entry[1:])
         except BadField as error:
-            problem = problem or f"line {entry[0]}: {error}"
+            problem = problem or f"{source.unit} {entry[0]}: {error}"
             continue
         found = detect(record)
         if found is not None:

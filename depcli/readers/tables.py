@@ -29,6 +29,8 @@ class DelimitedText:
     """A header and rows between commas, semicolons or tabs. With `quotes` a cell may stand in double quotes, and then hold
     delimiters and line ends; without them a quote is a character like any other."""
 
+    unit = "line"
+
     def __init__(self, source: Source, *, quotes: bool):
         self.name, self._source, self._quotes = source.name, source, quotes
         header = header_of(source.head)
@@ -111,7 +113,7 @@ class ArrowTable:
     """The rows of several files, one after the other; `batches` opens one of them as record batches. `columns` are their names,
     None where only the rows tell."""
 
-    kind = "parquet"
+    kind, unit = "parquet", "row"
 
     def __init__(
         self, name: str, files: list[Path], batches: Callable[[Path], Iterator], description: str,

@@ -133,8 +133,8 @@ class _Run:
         if len(self.first_bad) < _BAD_LINES_KEPT:
             self.first_bad.append(line)
         if strict:
-            hint = "mend the line, or leave --strict out to skip such lines"
-            raise BadInput(f"{self._source}, line {line.line_number}: {line.reason}", hint)
+            hint = f"mend the {line.unit}, or leave --strict out to skip such {line.unit}s"
+            raise BadInput(f"{self._source}, {line.unit} {line.line_number}: {line.reason}", hint)
 
     def take(self, group: list[Review | Item]) -> None:
         """Add a group to the batch, with a vector for every text that has none."""

@@ -27,7 +27,7 @@ Trained by `dep train --method {method}`: {summary}. Its soft tokens are for the
 | training time | {seconds:.0f} s |
 
 Validation loss per token of {validation} real reviews (nats, lower is better), and how far {name} is from each (paired bootstrap
-over users, 95 %; the same reviews chose the best epoch, which flatters it a little):
+over users, 95 %{flattered}):
 
 | method | loss | {name} minus it |
 |---|---|---|
@@ -61,6 +61,7 @@ def write_card(folder: Path, config: dict) -> None:
         reduced=f", `--reduction {config['reduction']}`" if config["method"] == "dep" else "",
         best_epoch=config["best_epoch"] + 1,
         select_by=config["select_by"],
+        flattered="; the same reviews chose the best epoch, which flatters it a little" if len(config["validations"]) > 1 else "",
         seconds=config["seconds"],
         validation=config["validation_reviews"],
         commit=config["store_commit"],

@@ -11,7 +11,8 @@ import torch
 
 from depcli.adapters.files import CHECKPOINTS, METRICS
 from depcli.atomic import write_atomically
-from depcli.errors import Incompatible
+from depcli.errors import DepError, Incompatible
+from depcli.resumable import differences
 
 _STATE = "last.pt"
 
@@ -37,7 +38,9 @@ def exists(folder: Path) -> bool:
 
 
 def settings_of(folder: Path) -> dict:
-    """The settings that the unfinished run was started with."""
+    """The settings that the unfinished run was begun with. Raises DepError when there is none."""
+    if not exists(folder):
+        raise DepError(f"there is no unfinished run in {folder}", "leave --resume out to start one")
     return json.loads(torch.load(path_of(folder), weights_only=True, map_location="cpu")["settings"])
 
 
@@ -51,16 +54,16 @@ def save(folder: Path, settings: dict, progress: Progress, adapter, optimizer, b
     write_atomically(path_of(folder), buffer.getvalue())
 
 
-def restore(folder: Path, settings: dict, adapter, optimizer) -> tuple[Progress, dict | None]:
-    """Load the checkpoint into adapter and optimizer. Raises Incompatible when the run was started with other settings."""
+def check_same(begun: dict, settings: dict) -> None:
+    """Raise Incompatible when a run that was `begun` with other settings should go on with these."""
+    if changed := "; ".join(differences(begun, json.loads(json.dumps(settings)))):
+        hint = "leave these options out, and it goes on with its own; or begin again: --replace, or another --adapter name"
+        raise Incompatible(f"this run was begun with other settings ({changed})", hint)
+
+
+def restore(folder: Path, adapter, optimizer) -> tuple[Progress, dict | None]:
+    """Load the checkpoint into adapter and optimizer: (where the run stands, the best weights so far)."""
     state = torch.load(path_of(folder), weights_only=True, map_location="cpu")
-    before = json.loads(state["settings"])
-    changed = sorted(key for key in before.keys() | settings.keys() if before.get(key) != settings.get(key))
-    if changed:
-        what = "; ".join(f"{key}: expected {before.get(key)!r}, found {settings.get(key)!r}" for key in changed)
-        raise Incompatible(
-            f"cannot resume with other settings ({what})", "give the settings of the first run, or another --adapter name"
-        )
     adapter.load_state_dict(state["adapter"])
     optimizer.load_state_dict(state["optimizer"])
     return Progress(**state["progress"]), state["best"]

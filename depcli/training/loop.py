@@ -13,6 +13,7 @@ import torch
 from depcli.adapters.files import METRICS
 from depcli.errors import DepError
 from depcli.interrupts import uninterrupted
+from depcli.store.permissions import private
 from depcli.training import checkpoints
 from depcli.training.budget import Budget
 from depcli.training.checkpoints import Progress
@@ -44,11 +45,12 @@ class Loop:
         self.progress, self.best = Progress(), None
 
     def resume(self) -> None:
-        self.progress, self.best = checkpoints.restore(self.folder, self.settings, self.adapter, self.optimizer)
+        self.progress, self.best = checkpoints.restore(self.folder, self.adapter, self.optimizer)
         if self.workers.is_first:
             checkpoints.keep_metrics(self.folder, self.progress)
         self.workers.wait()  # before the first one writes again what the others read
 
+    @private()
     def run(self) -> Progress:
         """Train to the last epoch or until validation stops improving; the adapter then holds the best weights.
 

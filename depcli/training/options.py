@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
 
 from depcli import methods
 from depcli.adapters.dep import DepLoss
-from depcli.errors import BadInput
+from depcli.adapters.files import has_own_template
+from depcli.errors import BadInput, Incompatible
 from depcli.evaluation import splits
+from depcli.evaluation.split import TARGETS_PER_USER
 from depcli.personal.choices import Choices
 
 PAPER_RATE, SMALL_RATE = 1e-5, 1e-2
-SMALL_HIDDEN = 1024
+SMALL_HIDDEN, MINI_HIDDEN = 1024, 256
 REDUCTIONS = ("pca", "sae", "ae", "none")  # as in adapters.person; as in the paper; without sparsity; the embeddings as they are
 
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """Defaults are the paper's (DEP section 4.1) where it gives one. Lengths in tokens, batches in reviews."""
+    """Defaults are the paper's (DEP section 4.1) but for `epochs`, `reduction` and `targets_per_user`, which do
+    better wherever both were measured (benchmarks/README.md); the preset dep-paper has the paper's. Lengths in tokens, batches in
+    reviews."""
 
     method: str = "dep"  # one with soft tokens
-    epochs: int = 5
+    epochs: int = 1
     batch_size: int = 16  # reviews per optimizer step
     micro_tokens: int | None = None  # padded tokens in one pass through the backbone; changes memory, not the loss
     learning_rate: float | None = None  # None: chosen from the size of the backbone
@@ -33,12 +38,12 @@ class TrainOptions:
     max_target_tokens: int = 2048
     latents: int | None = None  # None: half the embedding dimension, as 1024 -> 512 in the paper; of pca 16
     loss: DepLoss = DepLoss()
-    reduction: str = "sae"  # of the embeddings, by DEP: one of REDUCTIONS
+    reduction: str = "pca"  # of the embeddings, by DEP: one of REDUCTIONS
     choices: Choices = Choices()
     min_peers: int = 1  # a difference from fewer peers is not used
     as_of: float | None = None  # unix seconds: only the reviews up to then exist; None: all do
     split: str = splits.LEAVE_LAST_OUT  # see evaluation.splits
-    targets_per_user: int = 1
+    targets_per_user: int = TARGETS_PER_USER
     validation_limit: int = 512
     select_by: str = "loss"  # or "meteor"
     patience: int = 2  # epochs without a better validation before stopping
@@ -69,7 +74,28 @@ class TrainOptions:
     def rate_for(self, hidden: int) -> tuple[float, str]:
         """(learning rate, reason) for a backbone of this hidden size."""
         if self.learning_rate is not None:
-            return self.learning_rate, "as named"
+            usual, why = replace(self, learning_rate=None).rate_for(hidden)
+            return self.learning_rate, "as named" if self.learning_rate == usual else f"as named; by itself {usual:g}, {why}"
+        if self.method == "trained-prompt" or (self.method == "dep" and self.reduction == "pca"):
+            # A step changes each number by the rate at most, and those of a unit vector are smaller in a wider backbone: this
+            # turns it as far as with `mini`, where it was measured. The paper's rate, for projectors, leaves it where it began.
+            rate = SMALL_RATE * min(1.0, (MINI_HIDDEN / hidden) ** 0.5)
+            return float(f"{rate:.1e}"), f"for trained vectors of {hidden} numbers"
         if hidden < SMALL_HIDDEN:
             return SMALL_RATE, f"the backbone is small (hidden size {hidden})"
         return PAPER_RATE, "the paper's"
+
+
+def options_of(named: Mapping, choices: Mapping, begun: Mapping | None = None) -> TrainOptions:
+    """The options that are `named`, and these fields of Choices. All others are the defaults, or where a run goes on those in the
+    settings it was `begun` with. Raises Incompatible when such a run had a template of its own and none is named."""
+    if begun is None:
+        return TrainOptions(choices=Choices(**choices), **named)
+    its = {field.name: begun[field.name] for field in fields(TrainOptions) if field.name in begun}
+    its |= {
+        "split": begun["split"]["name"], "loss": DepLoss(**begun.get("loss", {})),
+        "choices": Choices(**{**begun.get("choices", {}), **choices}),
+    }  # fmt: skip
+    if "template" not in named and has_own_template(begun):
+        raise Incompatible("this run was begun with a template of its own", "name it again: --template FILE")
+    return TrainOptions(**{**its, **named})

@@ -28,6 +28,7 @@ from depcli.evaluation.split import Split, Target, choose, pairs_of
 from depcli.personal.prompts import PromptBuilder
 from depcli.personal.template import Template
 from depcli.records import Sampling
+from depcli.store.permissions import make_private
 from depcli.training import checkpoints
 from depcli.training.backbone import load_backbone
 from depcli.training.budget import Budget
@@ -75,8 +76,10 @@ def train(
     workers, device = join(hardware.device)
     hardware = dataclasses.replace(hardware, device=device)
     on_event = on_event if workers.is_first else lambda event: None
-    _claim(folder, resume, replace)
-    commit = at or (checkpoints.settings_of(folder)["store_commit"] if resume else None)
+    begun = checkpoints.settings_of(folder) if resume else None
+    if not resume and not replace:  # an adapter that is replaced stays whole until the new one is saved over it
+        _claim(folder)
+    commit = at or (begun and begun["store_commit"])
     if workers.is_first:
         backbones.weights_folder(backbone, offline=offline)  # what has to be fetched, one fetches
     workers.wait()
@@ -85,6 +88,8 @@ def train(
     )  # fmt: skip
     run = _Run(store, backbone, options, commit, offline=offline, hardware=hardware, workers=workers, on_event=on_event,
                embedder=embedder)  # fmt: skip
+    if begun:
+        checkpoints.check_same(begun, run.settings)
     on_event({"note": f"learning rate {run.rate:g}: {run.rate_reason}"})
 
     learned = run.learned()
@@ -94,9 +99,7 @@ def train(
     left_out = f"; {without:,} left out, no history" if without else ""
     on_event({"note": f"{count(len(learned), 'review')} to learn, {len(checked):,} to validate{left_out}"})
 
-    text_alone = {name: run.losses(None, run.examples(name, targets)) for name in ("nonperso", "rag")}
-    if np.array_equal(text_alone["rag"][0], text_alone["nonperso"][0]):  # the template shows no past review as text
-        del text_alone["rag"]
+    text_alone = {name: run.losses(None, examples) for name, examples in run.text_alone(targets).items()}
     losses = {name: _per_token(*found) for name, found in text_alone.items()}
     on_event({"note": "validation loss of text alone: " + ", ".join(f"{name} {loss:.4f}" for name, loss in losses.items())})
 
@@ -207,6 +210,12 @@ class _Run:
         check_differences(first, self.snapshot, self.split.held_out, weighted=weighted)
         return examples
 
+    def text_alone(self, targets: Sequence[Target]) -> dict[str, list[Example]]:
+        """What the adapter is compared with: nonperso, and rag unless the template shows no past review as text."""
+        nonperso, rag = (self.examples(name, targets) for name in ("nonperso", "rag"))
+        told_apart = any(one.prompt.parts != other.prompt.parts for one, other in zip(nonperso, rag, strict=True))
+        return {"nonperso": nonperso, **({"rag": rag} if told_apart else {})}
+
     def losses(self, adapter, examples: Sequence[Example]) -> tuple[np.ndarray, np.ndarray]:
         """(nats (n,), target tokens (n,)) of each example; `adapter` None for text alone."""
         return self.budget.spend(lambda tokens: review_losses(self.model, adapter, examples, tokens, self.workers), examples)
@@ -250,18 +259,13 @@ class _Run:
         return {**self._score_by_loss(adapter, checked), "score": score, "meteor": score}
 
 
-def _claim(folder: Path, resume: bool, replace: bool) -> None:
-    """Refuse to write over a finished or an unfinished run unless told to."""
-    if resume:
-        if not checkpoints.exists(folder):
-            raise DepError(f"there is no unfinished run in {folder}", "leave --resume out to start one")
-    elif replace:
-        pass  # the old adapter stays whole until the new one is saved over it
-    elif checkpoints.exists(folder):
+def _claim(folder: Path) -> None:
+    """Refuse to write over a finished or an unfinished run."""
+    if checkpoints.exists(folder):
         raise DepError(
             f"{folder} holds an unfinished run", "go on with --resume, start again with --replace, or name another --adapter"
         )
-    elif (folder / files.CONFIG).exists():
+    if (folder / files.CONFIG).exists():
         raise DepError(
             f"the adapter {folder.name!r} exists already", "name another with --adapter, or train it again with --replace"
         )
@@ -288,10 +292,12 @@ def _per_token(nats: np.ndarray, tokens: np.ndarray) -> float:
 
 
 def _save(folder: Path, template: Template, adapter, config: dict) -> None:
-    """The adapter with its card and, where it is not a bundled one, its template; the checkpoints go once it is whole."""
+    """The adapter with its card and, where it is not a bundled one, its template; the checkpoints go once it is whole, and
+    what an earlier dep let others read."""
     write_card(folder, config)
     (folder / files.TEMPLATE).unlink(missing_ok=True)
     if not template.bundled:
         write_atomically(folder / files.TEMPLATE, template.source.encode())
     files.save(folder, adapter, config)
     shutil.rmtree(folder / files.CHECKPOINTS)
+    make_private(folder)

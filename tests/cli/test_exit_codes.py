@@ -108,6 +108,17 @@ def test_whoever_closes_the_pipe_hears_nothing(tmp_path):
     assert process.returncode == 1 and err == ""
 
 
+def test_whoever_closes_the_pipe_costs_no_open_file(monkeypatch):
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "w") as stream, monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", stream)
+        os.close(free := os.dup(stream.fileno()))
+        assert main(["path"]) == 1
+        os.close(after := os.dup(stream.fileno()))
+    assert after == free, "the lowest number that is free is still the same"
+
+
 def test_control_c_ends_a_waiting_ingest_and_says_how_to_go_on(tmp_path):
     # Started in the background of a shell, a process inherits SIGINT as ignored, and Python leaves it so.
     heard = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from depcli.cli import main
@@ -34,6 +36,25 @@ def test_a_csv_whose_every_bad_line_is_noted(table, tmp_path, capsys):
     assert [(line["file"], line["line"], line["reason"]) for line in noted] == [
         (str(table), 15, "the text is blank"), (str(table), 16, "1 cell where the header has 4 columns"),
     ]  # fmt: skip
+
+
+def test_what_cannot_be_used_is_called_what_it_is(tmp_path, capsys):
+    """A parquet file has rows, a JSON array elements, and only the others lines."""
+    rows = [{"user_id": "u", "asin": asin, "text": text} for asin, text in (("i", "good"), ("j", " "), *[("k", "")] * 7)]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "a.parquet")
+    (tmp_path / "a.json").write_text(json.dumps(rows, indent=2))
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    for name, unit in (("a.parquet", "row"), ("a.json", "element"), ("a.jsonl", "line")):
+        file = tmp_path / name
+        said = told(capsys, file)
+        assert f"{file}, {unit} 2: the text is blank" in said.err and f"{file}: 3 more such {unit}s" in said.err
+        assert f"8 bad {unit}s left out" in said.out
+        assert main(["ingest", str(file), "--strict"]) == 5
+        err = capsys.readouterr().err
+        assert f"{file}, {unit} 2: the text is blank" in err and f"to skip such {unit}s" in err
+    pq.write_table(pa.Table.from_pylist(rows[1:]), tmp_path / "b.parquet")
+    assert main(["ingest", str(tmp_path / "b.parquet")]) == 5
+    assert f"error: no row of {tmp_path / 'b.parquet'} can be used; row 1: the text is blank" in capsys.readouterr().err
 
 
 def test_the_filter_says_what_it_dropped_and_keeps_the_rest(table, capsys):

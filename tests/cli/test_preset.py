@@ -55,12 +55,18 @@ def test_every_option_of_a_preset_is_one_that_a_command_takes(name):
     assert (name in choices) == method.needs_adapter
 
 
-def test_what_the_paper_gives_is_what_training_defaults_to_for_a_large_backbone():
-    preset, options = PRESETS["dep-paper"], TrainOptions()
-    for name in ("epochs", "batch_size", "targets_per_user", "reduction"):
-        assert preset.learned[name] == getattr(options, name)
-    assert preset.learned["learning_rate"] == options.rate_for(3584)[0] and preset.options["history"] == options.history
-    assert all(getattr(options.choices, name) == preset.options[name] for name in ("embeddings", "guidance", "peer_weighting"))
+def test_the_published_rows_set_whatever_training_does_otherwise_by_itself():
+    known, usual = {parameter.name for parameter in COMMANDS["train"].params}, TrainOptions()
+    published = {"epochs": 5, "batch_size": 16, "targets_per_user": 1, "learning_rate": 1e-5, "select_by": "meteor", "history": 8}
+    rows = {name: preset for name, preset in PRESETS.items() if preset.learned}
+    assert rows.keys() == {"dep-paper", "pplug-paper"}
+    for preset in rows.values():
+        assert published.items() <= options_of(preset, known).items()
+    dep = options_of(rows["dep-paper"], known)
+    ours = {name for name in vars(usual) if name in dep and dep[name] != getattr(usual, name)}
+    assert ours == {"epochs", "targets_per_user", "reduction", "select_by", "learning_rate", "max_input_tokens"}
+    assert dep["reduction"] == "sae" and (usual.epochs, usual.targets_per_user, usual.reduction) == (1, 8, "pca")
+    assert all(getattr(usual.choices, name) == dep[name] for name in ("embeddings", "guidance", "peer_weighting"))
 
 
 def test_the_paper_itself_deviates_only_in_how_it_is_built():
@@ -80,6 +86,19 @@ def test_the_paper_itself_deviates_only_in_how_it_is_built():
     )  # fmt: skip
     assert said[:2] == ["batch size: 4 instead of 16", f"weights: {seven.gguf[1]} instead of bfloat16"]
     assert said[2:] == list(preset.departures)
+    said = deviations(
+        preset, written, embedder="bge-m3", backbone=seven, engine=None,
+        trained={**vars(TrainOptions()), "learning_rate": 0.0027, "max_input_tokens": 2048},
+    )  # fmt: skip
+    assert said[:-len(preset.departures)] == [
+        "epochs: 1 instead of 5", "learning rate: 0.0027 instead of 1e-05", "select by: loss instead of meteor",
+        "targets per user: 8 instead of 1", "reduction: pca instead of sae",
+    ]  # fmt: skip
+    told_of = {"compact-vectors": "compact-vectors", "mine.jinja": "one of its own", "full": None, None: "compact"}
+    for template, told in told_of.items():
+        asked = {**found, "backbone": "mini", "template": template}
+        said = deviations(preset, asked, embedder="bge-m3", backbone=backbones.find("mini"), engine=None, trained=None)
+        assert [one for one in said if one.startswith("template")] == ([f"template: {told} instead of full"] if told else [])
 
 
 def test_text_alone_is_written_with_the_options_of_the_row_and_what_is_typed_wins(run):

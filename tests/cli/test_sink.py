@@ -138,4 +138,5 @@ def test_a_closed_pipe_is_told_apart_from_other_errors(monkeypatch):
         with pytest.raises(OutputClosed):
             for _ in range(100_000):
                 Sink().line("x" * 100)
-        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), stream.fileno())

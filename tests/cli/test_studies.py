@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import shutil
 
 import pytest
 
@@ -57,7 +58,7 @@ def test_an_adapter_belongs_where_it_differs_in_the_studied_setting_alone(place,
     assert [v.label for v in k.variants if v.method == "dep"] == ["dep, K=2"]
     assert set(k.missing) == {"dep, K=1", "dep, K=4", "dep, K=8"}, "without a past review there is nothing to learn"
     command = shlex.split(k.missing["dep, K=1"])
-    assert command[:2] == ["dep", "train"] and {"--seed", "--epochs", "--history", "--at"} <= set(command)
+    assert command[:2] == ["dep", "train"] and {"--seed", "--history", "--at"} <= set(command)
     assert main([*command[1:], "--device", "cpu", "--quiet"]) == 0
     again = found(place, tiny, "k", ["dep", "rag"])
     assert [v.label for v in again.variants if v.method == "dep"] == ["dep, K=1", "dep, K=2"]
@@ -78,6 +79,53 @@ def test_a_study_without_its_adapters_says_how_to_train_them(place, tiny, study)
     commands = error.value.hint.splitlines()
     assert len(commands) == len(levels) - 1 and all(command.startswith("dep train ") for command in commands)
     assert "--history 2" in error.value.hint
+
+
+def test_an_adapter_of_other_defaults_is_varied_as_it_was_trained(place, tiny):
+    """Adapters of the time when dep train learned one review of each user in five epochs, and did not always say of what kind."""
+    path = place / "adapters" / "base" / files.CONFIG
+    config = files.read_config(path.parent)
+    try:
+        for reduction in ({"reduction": "sae"}, {}):
+            kept = {key: value for key, value in config.items() if key != "reduction"}
+            path.write_text(json.dumps({**kept, **reduction, "epochs": 5, "targets_per_user": 1}))
+            with pytest.raises(NotFound) as error:
+                found(place, tiny, "guidance", ["dep"], "base")
+            assert "--epochs 5 --targets-per-user 1" in error.value.hint and "--reduction sae" in error.value.hint
+    finally:
+        path.write_text(json.dumps(config))
+
+
+def test_without_an_adapter_the_studies_are_of_what_the_paper_trains(place, tiny, tmp_path):
+    alone = shutil.copytree(place, tmp_path / "alone", ignore=shutil.ignore_patterns("adapters"))
+    with pytest.raises(NotFound, match="has 0 of the variants") as error:
+        found(alone, tiny, "refinement", ["dep"])
+    commands = [command.partition(f"--backbone {tiny} ")[2] for command in error.value.hint.splitlines()]
+    for kind, command in zip(("sae", "ae", "none", "pca"), commands, strict=True):
+        assert command.startswith(f"--epochs 5 --targets-per-user 1 --reduction {kind} --adapter ")
+
+
+def test_each_reduction_is_learned_at_its_own_rate_unless_one_is_named(place, tiny):
+    path = place / "adapters" / "base" / files.CONFIG
+    config, sparse = files.read_config(path.parent), shutil.copytree(path.parent, place / "adapters" / "sparse")
+    large = {**config, "backbone": {**config["backbone"], "hidden_size": 3584}}
+
+    def refinement(ours: float, papers: float):
+        path.write_text(json.dumps({**large, "learning_rate": ours}))
+        (sparse / files.CONFIG).write_text(json.dumps({**large, "learning_rate": papers, "reduction": "sae"}))
+        return studying.find(place, "refinement", ["dep"], {"dep": path.parent}, tiny)
+
+    try:
+        by_itself, named = refinement(0.0027, 1e-5), refinement(0.001, 0.001)
+        for study in (by_itself, named):
+            assert [variant.label for variant in study.variants] == ["sae", "pca"]
+        assert "--learning-rate" not in by_itself.missing["ae"] and "--learning-rate 0.001" in named.missing["ae"]
+        with pytest.raises(NotFound, match="has 1 of the variants") as error:
+            refinement(0.001, 1e-5)
+        assert "--learning-rate 0.001 --reduction sae" in error.value.hint
+    finally:
+        path.write_text(json.dumps(config))
+        shutil.rmtree(sparse)
 
 
 @pytest.mark.parametrize(("study", "method"), [("k", "nonperso"), ("guidance", "rag"), ("refinement", "rag"), ("k", "pplug")])

@@ -30,7 +30,7 @@ def backbone(compact_backbone) -> str:
 
 
 def test_the_demo_goes_the_whole_road(profiles, backbone):
-    options = TrainOptions(epochs=1, history=1, max_target_tokens=30, validation_limit=4)
+    options = TrainOptions(epochs=1, targets_per_user=1, history=1, max_target_tokens=30, validation_limit=4)
     events: list[dict] = []
     report = demo.run(profiles, backbone=backbone, offline=True, options=options, on_event=events.append)
     assert (report.ingested.unchanged, report.ingested.embedded) == (420, 0)

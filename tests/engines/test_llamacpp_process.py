@@ -29,8 +29,8 @@ with load("llamacpp", find(sys.argv[1])) as engine:
 
 def run(tiny_backbone, what):
     return subprocess.Popen(
-        [sys.executable, "-c", WRITE, str(tiny_backbone), what], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        text=True, env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+        [sys.executable, "-W", "default::ResourceWarning", "-c", WRITE, str(tiny_backbone), what],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
     )  # fmt: skip
 
 

@@ -80,12 +80,13 @@ def test_killed_it_goes_on_from_the_last_checkpoint(parts, tmp_path):
     assert metrics(tmp_path / "cut", "step", "loss") == metrics(tmp_path / "whole", "step", "loss")
 
 
-def test_other_settings_do_not_resume(parts, tmp_path):
+def test_a_checkpoint_says_what_the_run_was_begun_with(parts, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         run(parts, tmp_path, stop_after=4, interrupt=KeyboardInterrupt)
+    begun = checkpoints.settings_of(tmp_path)
+    checkpoints.check_same(begun, {"epochs": 3, "seed": 0})
     with pytest.raises(Incompatible, match="seed: expected 0, found 1"):
-        run(parts, tmp_path, resume=True, options=TrainOptions(epochs=3, batch_size=2, patience=3, seed=1))
-    assert checkpoints.exists(tmp_path)
+        checkpoints.check_same(begun, {"epochs": 3, "seed": 1})
 
 
 def test_it_keeps_the_best_epoch_and_stops_when_nothing_improves(parts, tmp_path):

@@ -20,7 +20,7 @@ from depcli.training.workers import Workers
 from tests.personal.conftest import few_people, made_store
 
 EPOCHS = 2
-OPTIONS = TrainOptions(epochs=EPOCHS, batch_size=3, history=3, patience=2)
+OPTIONS = TrainOptions(epochs=EPOCHS, batch_size=3, history=3, patience=2, reduction="sae", targets_per_user=1)
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 
@@ -54,7 +54,8 @@ def two_workers(
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", *program, "train"]
     options = {
         "--profiles": store.path, "--backbone": backbone, "--adapter": name, "--device": "cpu", "--epochs": EPOCHS,
-        "--batch-size": OPTIONS.batch_size, "--history": OPTIONS.history,
+        "--batch-size": OPTIONS.batch_size, "--history": OPTIONS.history, "--reduction": OPTIONS.reduction,
+        "--targets-per-user": OPTIONS.targets_per_user,
     }  # fmt: skip
     return subprocess.run(
         [*command, *(str(word) for pair in options.items() for word in pair), *more, "--json"], text=True,
