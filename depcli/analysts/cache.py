@@ -17,10 +17,10 @@ from pathlib import Path
 
 from depcli.atomic import write_atomically
 from depcli.errors import DepError
+from depcli.permissions import private
 from depcli.records import Analysis, Difference, Dimension, Profile
 from depcli.store import Store
 from depcli.store.lock import write_lock
-from depcli.store.permissions import private
 
 FOLDER = Path("cache", "profiles")  # under the profiles folder
 _LOCK = Path("cache", "write.lock")

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from depcli.errors import DepError, StoreBusy
+from depcli.permissions import make_private, private
 from depcli.store import commits, erase
 from depcli.store.commits import Commit
 from depcli.store.failures import storage_errors
-from depcli.store.permissions import make_private, private
 from depcli.store.schema import COMMITS, DATA_TABLES
 from depcli.store.store import Store
 from depcli.store.whole import version_of

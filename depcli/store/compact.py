@@ -13,10 +13,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from depcli.interrupts import uninterrupted
+from depcli.permissions import make_private
 from depcli.store import commits, lance
 from depcli.store.commits import Commit
 from depcli.store.failures import storage_errors
-from depcli.store.permissions import make_private
 from depcli.store.schema import DATA_TABLES
 from depcli.store.tables import Tables
 

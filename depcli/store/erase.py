@@ -18,9 +18,9 @@ import pyarrow.compute as pc
 
 from depcli.errors import NotFound
 from depcli.interrupts import uninterrupted
+from depcli.permissions import make_private
 from depcli.store import commits, durable, lance, schema
 from depcli.store.failures import storage_errors
-from depcli.store.permissions import make_private
 from depcli.store.schema import INDEXED, ITEMS, REVIEWS, SUMS
 from depcli.store.tables import Tables
 

@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from depcli.errors import DepError, StoreBusy
+from depcli.permissions import private
 from depcli.store.failures import storage_errors
-from depcli.store.permissions import private
 
 
 class WriteLock:

@@ -13,7 +13,7 @@ import torch
 from depcli.adapters.files import METRICS
 from depcli.errors import DepError
 from depcli.interrupts import uninterrupted
-from depcli.store.permissions import private
+from depcli.permissions import private
 from depcli.training import checkpoints
 from depcli.training.budget import Budget
 from depcli.training.checkpoints import Progress

@@ -25,10 +25,10 @@ from depcli.evaluation.leakage import CHECKED, check_differences, check_leakage,
 from depcli.evaluation.metrics import meteor_mean
 from depcli.evaluation.significance import paired_bootstrap
 from depcli.evaluation.split import Split, Target, choose, pairs_of
+from depcli.permissions import make_private
 from depcli.personal.prompts import PromptBuilder
 from depcli.personal.template import Template
 from depcli.records import Sampling
-from depcli.store.permissions import make_private
 from depcli.training import checkpoints
 from depcli.training.backbone import load_backbone
 from depcli.training.budget import Budget
