@@ -60,8 +60,8 @@ def _fuse_rotation(attention: nn.Module | None) -> None:
 
 
 def rotate_flat(rotate: Callable, query: torch.Tensor, key: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor):
-    """`rotate` of queries and keys (B, heads, T, width) by angles (B or 1, T, width): as (B * T, heads, width) and (B * T, width),
-    so that the number of sequences makes no other kernel."""
+    """`rotate` of queries and keys (B, heads, T, width) by angles (B or 1, T, width), position by position, so that the number of
+    sequences makes no other kernel."""
     sequences = len(query)
     flat = [heads.transpose(1, 2).flatten(0, 1) for heads in (query, key)]
     flat += [angle.expand(sequences, -1, -1).flatten(0, 1) for angle in (cos, sin)]

@@ -101,6 +101,7 @@ def target_losses(model, batch: Sequence[Encoded], rows: torch.Tensor | None) ->
     import torch
 
     from depcli.backbones.cross_entropy import cross_entropy
+    from depcli.backbones.head import Head
     from depcli.backbones.passes import hidden_at
 
     grain = grain_of(model)
@@ -112,7 +113,7 @@ def target_losses(model, batch: Sequence[Encoded], rows: torch.Tensor | None) ->
     # a row without targets counts not: it has no gradient
     fixed = min((int(entry.soft[0]) if len(entry.soft) else len(entry.ids) - 1 - entry.targets for entry in batch), default=0)
     fixed -= fixed % grain
-    return cross_entropy(model.get_output_embeddings(), hidden_at(model, embeds, (b, t), fixed), wanted)
+    return cross_entropy(Head(model), hidden_at(model, embeds, (b, t), fixed), wanted)
 
 
 def micro_batches(lengths: Sequence[int], max_tokens: int, grain: int = 1) -> list[list[int]]:

@@ -24,6 +24,10 @@ ARCHITECTURES = {
     "mistral": {"sliding_window": 20, "head_dim": 8},  # attention that is not plainly causal: no separate beginning
     "qwen3_moe": {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16, "head_dim": 8},
     "gpt_neox": {},  # its feed-forward part has another layout
+    "granite": {"logits_scaling": 8.0},
+    "cohere": {},
+    "gemma2": {"final_logit_softcapping": 2.0, "head_dim": 8, "sliding_window": 20},
+    "opt": {"ffn_dim": 48, "word_embed_proj_dim": H},  # its decoder lies one deeper
     "gpt2": {"n_embd": H, "n_layer": 2, "n_head": 4, "n_positions": 256},  # its layers are called otherwise
 }
 
