@@ -230,7 +230,7 @@ def padding(batches, micro_tokens: int, grain: int) -> float:
     real = width = 0
     for batch in batches:
         lengths = [len(example.encoded.ids) for example in batch]
-        for positions in micro_batches(lengths, micro_tokens):
+        for positions in micro_batches(lengths, micro_tokens, grain):
             real += sum(lengths[i] for i in positions)
             width += -(-max(lengths[i] for i in positions) // grain) * grain * len(positions)
     return 1 - real / width

@@ -9,12 +9,12 @@ CHUNK_LOGITS = 1 << 25  # values of one chunk of logits: 128 MiB in float32
 
 
 def cross_entropy(head, hidden: torch.Tensor, wanted: torch.Tensor, chunk_logits: int = CHUNK_LOGITS) -> torch.Tensor:
-    """(n,) float32 losses of `head(hidden)` against `wanted` (n,) int64; `hidden` (n, H).
+    """(n,) float32 losses of `head(hidden)`, `head.vocabulary` logits each, against `wanted` (n,) int64; `hidden` (n, H).
 
     A loss depends on its own row of `hidden` alone, so that row's gradient is worked out while the logits of its chunk are
     there, and only scaled in the backward pass. The head is frozen: no gradient for it.
     """
-    rows = max(1, chunk_logits // head.weight.shape[0])
+    rows = max(1, chunk_logits // head.vocabulary)
     if torch.is_grad_enabled() and hidden.requires_grad:
         return _Chunked.apply(hidden, head, wanted, rows)
     parts = zip(hidden.split(rows), wanted.split(rows), strict=True)

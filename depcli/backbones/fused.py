@@ -8,6 +8,7 @@ longer lies in memory is not rounded on the way.
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections.abc import Callable, Iterator
 from functools import partial, wraps
@@ -17,6 +18,8 @@ from torch import nn
 
 from depcli.backbones.fp8 import Fp8Linear
 from depcli.backbones.passes import layers_of
+
+_ROTATED = ("q", "k", "cos", "sin")
 
 
 def fuse(model) -> None:
@@ -31,7 +34,7 @@ def fuse(model) -> None:
                 compiled[kind] = torch.compile(kind.forward, dynamic=True)
             part.forward = partial(_position_by_position, compiled[kind], part)
         _fuse_rotation(getattr(layer, "self_attn", None))
-    model.fused = True
+    model.fused = bool(compiled)
 
 
 def is_fused(model) -> bool:
@@ -40,25 +43,31 @@ def is_fused(model) -> bool:
 
 def _fuse_rotation(attention: nn.Module | None) -> None:
     """Layers find the function that turns queries and keys by its name in their file: there the compiled one takes its place, for
-    tensors on a GPU."""
+    tensors on a GPU. In some files that name takes other arguments (one tensor at a time in Gemma 3n): these stay as they are."""
     file = sys.modules[type(attention).__module__]
     plain = getattr(file, "apply_rotary_pos_emb", None)
-    if plain is None or hasattr(plain, "__wrapped__"):
+    if plain is None or hasattr(plain, "__wrapped__") or tuple(inspect.signature(plain).parameters)[:4] != _ROTATED:
         return
     compiled = torch.compile(plain)
 
     @wraps(plain)
-    def rotate(query, key, cos, sin, *more, **named):
-        if not query.is_cuda or more or named:
-            return plain(query, key, cos, sin, *more, **named)
-        sequences = len(query)
-        flat = [heads.transpose(1, 2).flatten(0, 1) for heads in (query, key)]
-        flat += [angle.expand(sequences, -1, -1).flatten(0, 1) for angle in (cos, sin)]
-        for tensor in flat:
-            torch._dynamo.maybe_mark_dynamic(tensor, 0)
-        return tuple(heads.unflatten(0, (sequences, -1)).transpose(1, 2) for heads in compiled(*flat))
+    def rotate(*given, **named):
+        if len(given) == 4 and not named and given[0].is_cuda:
+            return rotate_flat(compiled, *given)
+        return plain(*given, **named)
 
     file.apply_rotary_pos_emb = rotate
+
+
+def rotate_flat(rotate: Callable, query: torch.Tensor, key: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor):
+    """`rotate` of queries and keys (B, heads, T, width) by angles (B or 1, T, width), position by position, so that the number of
+    sequences makes no other kernel."""
+    sequences = len(query)
+    flat = [heads.transpose(1, 2).flatten(0, 1) for heads in (query, key)]
+    flat += [angle.expand(sequences, -1, -1).flatten(0, 1) for angle in (cos, sin)]
+    for tensor in flat:
+        torch._dynamo.maybe_mark_dynamic(tensor, 0)
+    return tuple(heads.unflatten(0, (sequences, -1)).transpose(1, 2) for heads in rotate(*flat))
 
 
 def _position_by_position(forward: Callable, part: nn.Module, x: torch.Tensor) -> torch.Tensor:

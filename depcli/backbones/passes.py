@@ -21,6 +21,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from depcli.errors import Incompatible
 
 _CONTINUED = "dep-continued"
+_BY_LENGTH = ("dynamic", "longrope")  # rotations whose angles depend on how many positions there are in all
 _WORTH_IT = 16  # positions: a shorter beginning costs more in calls than it saves
 
 
@@ -53,8 +54,10 @@ class _FixedLayer(DynamicLayer):
 
 @torch.no_grad()
 def _start(model, embeds: torch.Tensor) -> DynamicCache | None:
-    """Keys and values of the beginning; None for architectures whose attention is not plainly causal in every layer."""
-    if model.config._attn_implementation != "sdpa":
+    """Keys and values of the beginning; None where they would be others in the whole, or where attention is not plainly causal in
+    every layer."""
+    rotation = getattr(getattr(model.base_model, "rotary_emb", None), "rope_type", None)
+    if model.config._attn_implementation != "sdpa" or rotation in _BY_LENGTH:
         return None
     one = torch.zeros(1, dtype=torch.long, device=embeds.device)  # nobody reads it, but not every kernel takes none
     with _last_layer_only_at(model, (one, one)):

@@ -57,15 +57,27 @@ def encode(
     return Encoded(np.array(ids, np.int32), np.array(soft, np.int32), targets)
 
 
+def grain_of(model) -> int:
+    """What the lengths of a model's passes are multiples of."""
+    return GPU_GRAIN if model.device.type == "cuda" else 1
+
+
+def _padded(length: int, grain: int) -> int:
+    return -(-length // grain) * grain
+
+
 def embed(model, batch: Sequence[Encoded], rows: torch.Tensor | None, grain: int = 1) -> torch.Tensor:
-    """Right-padded input embeddings (B, T, H), T a multiple of `grain`. `rows` (S, H) are the soft tokens in reading order.
+    """Right-padded input embeddings (B, T, H), T a multiple of `grain` or all that the model holds. `rows` (S, H) are the soft
+    tokens in reading order.
 
     Gradients flow to `rows` and not to the embedding table. Causal attention makes a padding mask needless.
     """
     import torch
 
     table = model.get_input_embeddings()
-    width = -(-max(len(entry.ids) for entry in batch) // grain) * grain
+    longest = max(len(entry.ids) for entry in batch)
+    padded = _padded(longest, grain)
+    width = min(padded, max(longest, getattr(model.config, "max_position_embeddings", padded)))
     ids = np.zeros((len(batch), width), np.int64)
     for b, entry in enumerate(batch):
         ids[b, : len(entry.ids)] = entry.ids
@@ -89,9 +101,10 @@ def target_losses(model, batch: Sequence[Encoded], rows: torch.Tensor | None) ->
     import torch
 
     from depcli.backbones.cross_entropy import cross_entropy
+    from depcli.backbones.head import Head
     from depcli.backbones.passes import hidden_at
 
-    grain = GPU_GRAIN if model.device.type == "cuda" else 1
+    grain = grain_of(model)
     embeds = embed(model, batch, rows, grain)
     b = np.concatenate([np.full(entry.targets, i) for i, entry in enumerate(batch)])
     t = np.concatenate([np.arange(len(entry.ids) - entry.targets, len(entry.ids)) for entry in batch])
@@ -100,14 +113,15 @@ def target_losses(model, batch: Sequence[Encoded], rows: torch.Tensor | None) ->
     # a row without targets counts not: it has no gradient
     fixed = min((int(entry.soft[0]) if len(entry.soft) else len(entry.ids) - 1 - entry.targets for entry in batch), default=0)
     fixed -= fixed % grain
-    return cross_entropy(model.get_output_embeddings(), hidden_at(model, embeds, (b, t), fixed), wanted)
+    return cross_entropy(Head(model), hidden_at(model, embeds, (b, t), fixed), wanted)
 
 
-def micro_batches(lengths: Sequence[int], max_tokens: int) -> list[list[int]]:
-    """Positions of a batch in passes of at most `max_tokens` padded tokens (a longer sequence goes alone)."""
+def micro_batches(lengths: Sequence[int], max_tokens: int, grain: int = 1) -> list[list[int]]:
+    """Positions of a batch in passes of at most `max_tokens` tokens, padded to a multiple of `grain` (a longer sequence goes
+    alone)."""
     passes: list[list[int]] = []
     for i in sorted(range(len(lengths)), key=lambda i: lengths[i]):
-        if passes and lengths[i] * (len(passes[-1]) + 1) <= max_tokens:
+        if passes and _padded(lengths[i], grain) * (len(passes[-1]) + 1) <= max_tokens:
             passes[-1].append(i)
         else:
             passes.append([i])

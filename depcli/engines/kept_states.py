@@ -38,12 +38,12 @@ class Found:
         """The state (n,) uint8, None when the file is damaged or gone."""
         try:
             with self.path.open("rb") as file:
-                header = json.loads(file.readline())
+                wanted = json.loads(file.readline())["crc"]
                 state = np.fromfile(file, np.uint8)
             os.utime(self.path)  # used: the last to go
-        except (OSError, ValueError):
+        except (OSError, ValueError, KeyError, TypeError):
             return None
-        return state if zlib.crc32(state) == header["crc"] else None
+        return state if zlib.crc32(state) == wanted else None
 
 
 class KeptStates:
@@ -57,7 +57,7 @@ class KeptStates:
         """The state that shares the longest beginning with a prompt (digests of its pieces), `at_least` so many pieces and never
         the last, which makes the logits."""
         wanted = [digest.hex() for digest in digests[:-1]]
-        found = [Found(path, alike(wanted, header["digests"])) for path, header in self._headers(digests)]
+        found = [Found(path, alike(wanted, there)) for path, there in self._kept(digests)]
         best = max(found, key=lambda each: each.shared, default=None)
         return best if best and best.shared >= at_least else None
 
@@ -81,13 +81,14 @@ class KeptStates:
         except (OSError, DepError):
             return
 
-    def _headers(self, digests: Sequence[bytes]) -> Iterator[tuple[Path, dict]]:
+    def _kept(self, digests: Sequence[bytes]) -> Iterator[tuple[Path, list]]:
+        """The states that may begin alike, with the digests of their pieces in hexadecimal digits."""
         for path in self.folder.glob(f"{_first(digests)}-*.state"):
             try:
                 with path.open("rb") as file:
                     header = json.loads(file.readline(1 << 20))
                 if header["format"] == _FORMAT:
-                    yield path, header
+                    yield path, list(header["digests"])
             except (OSError, ValueError, KeyError, TypeError):
                 continue
 

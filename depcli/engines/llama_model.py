@@ -75,6 +75,8 @@ class LlamaModel:
         except DepError:
             self.close()
             raise
+        # The token embeddings, None where rows do not do for tokens. Opened now: later another file may have the name.
+        self.table: EmbeddingTable | None = embedding_table(path, self.metadata("general.architecture"))
 
     @property
     def pointer(self):
@@ -157,11 +159,6 @@ class LlamaModel:
 
     # -- the file
 
-    @cached_property
-    def table(self) -> EmbeddingTable | None:
-        """The token embeddings, None where rows do not do for tokens."""
-        return embedding_table(self.path, self.metadata("general.architecture"))
-
     def chat_template(self) -> str | None:
         """The Jinja chat template that the file carries."""
         template = lib.llama_model_chat_template(self.pointer, None)
@@ -181,4 +178,4 @@ class LlamaModel:
         """Free the weights. Twice is fine."""
         if self._model is not None:
             lib.llama_model_free(self._model)
-            self._model = None
+            self._model = self.table = None

@@ -9,7 +9,7 @@ from itertools import islice
 
 import numpy as np
 
-from depcli.backbones.sequence import Encoded, encode, micro_batches, target_losses
+from depcli.backbones.sequence import Encoded, encode, grain_of, micro_batches, target_losses
 from depcli.errors import Incompatible
 from depcli.records import SoftPrompt, Vectors
 
@@ -59,7 +59,7 @@ def nll(scorer: Scorer | LateScorer, pairs: Iterable[tuple[SoftPrompt, str]], *,
     while window := list(islice(pairs, _WINDOW)):
         encoded = [_encode(scorer, prompt, text) for prompt, text in window]
         results: list[Likelihood | None] = [None] * len(window)
-        for batch in micro_batches([len(entry.ids) for entry, _ in encoded], max_tokens):
+        for batch in micro_batches([len(entry.ids) for entry, _ in encoded], max_tokens, grain_of(scorer.model)):
             nats = _sums(scorer.model, [encoded[i][0] for i in batch], [window[i][0] for i in batch])
             for i, value in zip(batch, nats, strict=True):
                 entry, cut = encoded[i]

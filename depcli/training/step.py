@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from depcli.adapters.dep import DepLoss
-from depcli.backbones.sequence import micro_batches, target_losses
+from depcli.backbones.sequence import grain_of, micro_batches, target_losses
 from depcli.training.examples import Example
 from depcli.training.workers import Workers
 
@@ -35,7 +35,7 @@ def backward(
     soft.grad = torch.zeros_like(soft)
     generation = torch.zeros((), dtype=torch.float64, device=soft.device)
     lengths = [len(example.encoded.ids) for example in batch]
-    for positions in shared_passes(lengths, micro_tokens, workers):
+    for positions in shared_passes(lengths, micro_tokens, workers, grain_of(model)):
         part = torch.cat([soft[starts[i] : starts[i + 1]] for i in positions])
         loss = target_losses(model, [batch[i].encoded for i in positions], part).sum() / targets
         if part.numel():
@@ -57,7 +57,8 @@ def review_losses(
     """Summed cross-entropy (n,) in nats and number of target tokens (n,) of each example; `adapter` None for text alone."""
     workers = workers or Workers()
     nats = np.zeros(len(examples))
-    for positions in shared_passes([len(example.encoded.ids) for example in examples], micro_tokens, workers):
+    lengths = [len(example.encoded.ids) for example in examples]
+    for positions in shared_passes(lengths, micro_tokens, workers, grain_of(model)):
         chosen = [examples[i] for i in positions]
         slots = [slot for example in chosen for slot in example.slots]
         rows = adapter(slots)[0] if slots else None
@@ -68,10 +69,10 @@ def review_losses(
     return nats, np.array([example.encoded.targets for example in examples])
 
 
-def shared_passes(lengths: Sequence[int], micro_tokens: int, workers: Workers) -> list[list[int]]:
-    """Positions of this worker's share, in passes of `micro_tokens` padded tokens."""
+def shared_passes(lengths: Sequence[int], micro_tokens: int, workers: Workers, grain: int) -> list[list[int]]:
+    """Positions of this worker's share, in passes of `micro_tokens` tokens padded to a multiple of `grain`."""
     mine = workers.share(lengths)
-    return [[mine[i] for i in positions] for positions in micro_batches([lengths[i] for i in mine], micro_tokens)]
+    return [[mine[i] for i in positions] for positions in micro_batches([lengths[i] for i in mine], micro_tokens, grain)]
 
 
 def mean_loss(model, adapter, examples: Sequence[Example], micro_tokens: int, workers: Workers | None = None) -> float:

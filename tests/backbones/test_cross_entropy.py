@@ -14,6 +14,7 @@ def parts(dtype=torch.float32):
     head = torch.nn.Linear(H, V).to(dtype).requires_grad_(False)
     with torch.no_grad():
         head.weight.copy_(torch.randn(V, H, generator=generator))
+    head.vocabulary = V
     hidden = torch.randn(N, H, generator=generator).to(dtype).requires_grad_()
     return head, hidden, torch.randint(V, (N,), generator=generator), torch.rand(N, generator=generator)
 

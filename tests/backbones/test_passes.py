@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from depcli.backbones import passes
+from depcli.backbones import passes, sequence
 from depcli.backbones.fp8 import to_fp8
 from depcli.backbones.sequence import Encoded, target_losses
 from depcli.errors import Incompatible
@@ -24,6 +24,10 @@ ARCHITECTURES = {
     "mistral": {"sliding_window": 20, "head_dim": 8},  # attention that is not plainly causal: no separate beginning
     "qwen3_moe": {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16, "head_dim": 8},
     "gpt_neox": {},  # its feed-forward part has another layout
+    "granite": {"logits_scaling": 8.0},
+    "cohere": {},
+    "gemma2": {"final_logit_softcapping": 2.0, "head_dim": 8, "sliding_window": 20},
+    "opt": {"ffn_dim": 48, "word_embed_proj_dim": H},  # its decoder lies one deeper
     "gpt2": {"n_embd": H, "n_layer": 2, "n_head": 4, "n_positions": 256},  # its layers are called otherwise
 }
 
@@ -85,6 +89,24 @@ def test_losses_and_gradients_of_every_architecture_equal_those_of_full_logits(k
     assert model.config._attn_implementation == "sdpa"
     with torch.no_grad():
         torch.testing.assert_close(target_losses(model, BATCH, rows_of(BATCH)), slow(model, BATCH, rows_of(BATCH)))
+
+
+@pytest.mark.parametrize("kind", ["qwen2", "gpt2"])
+def test_lengths_in_steps_change_nothing_and_stay_within_the_context(kind, monkeypatch):
+    monkeypatch.setattr(sequence, "grain_of", lambda model: 100)
+    compare(build(kind), batch_of((250, (140, 200), 5), (180, (150,), 4)))
+
+
+@pytest.mark.parametrize(("kind", "rope"), [
+    ("llama", {"rope_type": "dynamic", "factor": 4.0}),
+    ("phi3", {"rope_type": "longrope", "long_factor": [3.0] * 4, "short_factor": [1.0] * 4}),
+])  # fmt: skip
+def test_a_beginning_that_would_turn_otherwise_than_the_whole_is_not_separate(kind, rope, monkeypatch):
+    """Beyond 40 positions all angles are others."""
+    told = {"rope_parameters": rope | {"rope_theta": 1e4, "original_max_position_embeddings": 40}}
+    told |= {"original_max_position_embeddings": 40} if kind == "phi3" else {"max_position_embeddings": 40}
+    monkeypatch.setitem(ARCHITECTURES, kind, told)
+    compare(build(kind), batch_of((70, (25, 26), 5)))
 
 
 def test_in_bfloat16_they_are_equal_within_its_rounding():

@@ -102,6 +102,21 @@ def test_a_damaged_state_counts_as_none(read, states, damage):
     assert read(prompt("x"), states)[1] > 300  # and is replaced by a whole one
 
 
+def test_whichever_bit_of_a_header_falls_over_the_state_is_the_right_one_or_none(states):
+    digests = [b"a" * 16, b"b" * 16, b"c" * 16]
+    states.keep(digests, lambda: np.arange(200, dtype=np.uint8))
+    (path,) = states.folder.iterdir()
+    whole, found = path.read_bytes(), []
+    for bit in range(8 * (whole.index(b"\n") + 1)):
+        data = bytearray(whole)
+        data[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(data)
+        state = states.find(digests, at_least=1)
+        found.append(state.load() if state else None)
+    assert all(state is None or np.array_equal(state, np.arange(200)) for state in found)
+    assert sum(state is None for state in found) > len(found) / 2
+
+
 def test_who_was_forgotten_meanwhile_is_not_kept(read, tmp_path):
     @contextmanager
     def gone():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from contextlib import closing
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from depcli.engines.llama_model import LlamaModel
 from depcli.engines.tuning import USUAL
 from depcli.records import Sampling
 from tests.engines.ggufs import told_as, with_table
+from tests.tiny import build_tiny_backbone
 
 TYPES = ["F32", "F16", "BF16", "Q4_0", "Q5_1", "Q8_0", "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "IQ4_NL"]
 GREEDY = Sampling(temperature=0, max_new_tokens=24)
@@ -70,6 +73,16 @@ def test_the_table_is_found_in_whichever_part_of_a_file_it_is(as_both, tiny_back
     assert first.name.startswith("t-00001-of-0000") and not gguf.GGUFReader(first).tensors
     tokens, rows = as_both(first)
     assert np.array_equal(tokens, rows)
+
+
+def test_the_table_is_that_of_the_weights_in_memory_whatever_the_file_becomes(tiny_backbone, soft, tmp_path):
+    prompt, path = soft("We've seen this before. ", 2, "And now:"), tmp_path / "model.gguf"
+    shutil.copy(tiny_backbone / "tiny.gguf", path)
+    with load("llamacpp", find(str(path)), exact=True) as engine:
+        expected = engine.next_logits(prompt)
+    with load("llamacpp", find(str(path)), exact=True) as engine:
+        os.replace(build_tiny_backbone(tmp_path / "other", seed=5) / "tiny.gguf", path)
+        assert np.array_equal(engine.next_logits(prompt), expected)
 
 
 @pytest.mark.parametrize("table", [True, False], ids=["rows", "in turns"])

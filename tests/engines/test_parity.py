@@ -47,6 +47,24 @@ def test_logits_and_greedy_text_agree(reference, llama, soft, case):
     assert (one.text, one.finish, one.prompt_tokens) == (other.text, other.finish, other.prompt_tokens)
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_greedy_texts_agree_wherever_soft_tokens_stand(reference, llama, soft, seed):
+    """Parts of random lengths in random order, many of them as long as a batch or one more or less."""
+    random = np.random.default_rng(seed)
+
+    def part() -> str | int:
+        if random.random() < 0.5:
+            return "scene by scene " * int(random.choice([0, 1, 2, 7, 30]))
+        return int(random.choice([1, 2, 31, 32, 33, 127, 128, 129]))
+
+    requests = [
+        (soft(*(part() for _ in range(random.integers(1, 8))), "It is"), Sampling(temperature=0, max_new_tokens=8))
+        for _ in range(8)
+    ]  # fmt: skip
+    one, other = ([done.tokens for done in engine.generate(requests)] for engine in (reference, llama))
+    assert one == other and len(set(one)) > 4
+
+
 def test_the_same_seed_draws_the_same_text_in_both_engines(reference, llama, soft):
     draws = [Sampling(temperature=0.8, top_p=0.95, max_new_tokens=32, seed=seed) for seed in range(6)]
     requests = [(soft("an", 2, "opinion"), sampling) for sampling in draws]

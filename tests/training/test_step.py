@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -70,9 +72,11 @@ def test_epochs_cover_every_example_once_in_a_repeatable_order():
     assert max(len(batch) for batch in first) == 16
 
 
-def test_micro_batches_respect_the_padded_budget():
+@pytest.mark.parametrize("grain", [1, 16])
+def test_micro_batches_respect_the_padded_budget(grain):
     lengths = [5, 90, 3, 40, 40, 200]
-    passes = micro_batches(lengths, 100)
+    passes = micro_batches(lengths, 100, grain)
     assert sorted(i for chosen in passes for i in chosen) == list(range(6))
     for chosen in passes:
-        assert len(chosen) == 1 or max(lengths[i] for i in chosen) * len(chosen) <= 100
+        assert len(chosen) == 1 or math.ceil(max(lengths[i] for i in chosen) / grain) * grain * len(chosen) <= 100
+    assert max(map(len, passes)) > 1
