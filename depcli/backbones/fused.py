@@ -20,12 +20,14 @@ from depcli.backbones.fp8 import Fp8Linear
 from depcli.backbones.passes import layers_of
 
 _ROTATED = ("q", "k", "cos", "sin")
+_KERNELS = 64  # of one part: linear layers of several sizes, each with and without gradients, need more than the usual eight
 
 
 def fuse(model) -> None:
     """Compile these parts of every layer, in place. A part whose layout is not known, and everything where there is no compiler,
     stays as it was."""
     torch._dynamo.config.suppress_errors = True
+    torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, _KERNELS)
     compiled: dict[type, Callable] = {}
     for layer in layers_of(model):
         for part in _parts(layer):
