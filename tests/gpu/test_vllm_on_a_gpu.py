@@ -12,7 +12,6 @@ from depcli.backbones import find
 from depcli.backbones.sequence import Encoded, encode, target_losses
 from depcli.engines import load
 from depcli.engines.vllm_process import prepare_environment
-from depcli.engines.vllm_prompts import mixed, params_of
 from depcli.records import Sampling, SoftPrompt, Text, Vectors
 
 pytestmark = [pytest.mark.gpu, pytest.mark.vllm, pytest.mark.filterwarnings("default")]
@@ -35,6 +34,8 @@ def prompts(width: int, count: int = 24) -> list[SoftPrompt]:
 
 def by_vllm(engine, wanted: list[SoftPrompt]) -> list[SimpleNamespace]:
     """The greedy tokens of each prompt and their log-probabilities."""
+    from depcli.engines.vllm_prompts import mixed, params_of
+
     core, found = engine._vllm.core, {}
     for n, prompt in enumerate(wanted):
         params = params_of(prompt, GREEDY, engine._ends, thinks=False)
