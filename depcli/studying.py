@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from depcli import backbones, methods
@@ -46,9 +46,13 @@ def prepare(
     there = [method for method in method_names if method not in lacking]
     parts, folders, reasons = compared_parts(profiles, there or ["nonperso"], named, backbone=backbone, engine=engine)
     if STUDIES[name].levels:
-        folders = {
-            method: _base(profiles, name, method, newest, parts.backbone.name, named) for method, newest in folders.items()
-        }
+        like = {method: _base(profiles, name, method, newest, parts.backbone.name, named) for method, newest in folders.items()}
+        others = {
+            f"adapter {newest.name}: ": f"adapter {like[method].name}: its variants are compared"
+            for method, newest in folders.items() if like[method] != newest
+        }  # fmt: skip
+        reasons = [next((ours for its, ours in others.items() if why.startswith(its)), why) for why in reasons]
+        parts, folders = replace(parts, adapter=like.get(parts.method)), like
         return parts, folders, reasons, find(profiles, name, method_names, folders, _named(parts.backbone))
     missing = {method: _command(profiles, method, None, _named(parts.backbone), {}) for method in needing if method in lacking}
     return parts, folders, reasons, Found(tuple(plain(there, folders)), None, missing)
@@ -163,7 +167,9 @@ def _command(profiles: Path, method: str, base: Path | None, backbone: str, sett
     said = ["dep train", *([] if method == "dep" else [f"--method {method}"]), f"--backbone {backbone}"]
     said += [_option(key, value) for key, value in {**others, **settings}.items()]
     if config:
-        split = config["split"]["name"]
+        split, found = config["split"]["name"], backbones.find(backbone)
+        alike = {"template": files.template_of(base, config), "max_input_tokens": config["max_input_tokens"]}
+        said += [_option(key, value) for key, value in alike.items() if value != getattr(found, key)]
         said += [f"--at {config['store_commit']}"] + ([] if split == LEAVE_LAST_OUT else [f"--split {split}"])
     short = "-".join(str(value).lower().replace("true", "with").replace("false", "without") for value in settings.values())
     stem = base.name if base else "-".join([backbone.rpartition("/")[2], *([] if method == "dep" else [method])])

@@ -108,11 +108,21 @@ class Sink:
             return
         from rich.console import Console
         from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+        from rich.table import Column
+
+        class Detail(TextColumn):
+            """Gives way on a narrow terminal, in one line: rich would cut the amount and the times as well."""
+
+            def render(self, task):
+                text = super().render(task)
+                text.no_wrap, text.overflow = True, "ellipsis"
+                return text
 
         columns = (
-            SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(),
-            TextColumn("{task.fields[amount]}", markup=False), TimeElapsedColumn(), TimeRemainingColumn(),
-            TextColumn("{task.fields[detail]}", markup=False),
+            SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(20),
+            TextColumn("{task.fields[amount]}", markup=False), TimeElapsedColumn(Column(no_wrap=True)),
+            TimeRemainingColumn(table_column=Column(no_wrap=True)),
+            Detail("{task.fields[detail]}", markup=False, table_column=Column()),
         )  # fmt: skip
         with Progress(*columns, console=Console(stderr=True, highlight=False), transient=True) as bar:
             task = bar.add_task(what, total=None, amount="", detail="")

@@ -140,8 +140,11 @@ def show_event(sink, update, event: dict) -> None:
     if "note" in event:
         sink.note(event["note"])
     elif "steps" in event:
-        terms = "  ".join(f"{name} {event[name]:.3g}" for name in event if name not in _NO_LOSS)
-        update(event["step"], event["steps"], f"epoch {event['epoch'] + 1}  {terms}  {event['tokens_per_second']:,.0f} tokens/s")
+        terms = {name: event[name] for name in event if name not in _NO_LOSS}
+        if len(terms) == 2:  # nothing is added to the loss of generation: it is the loss
+            del terms["gen"]
+        losses = "  ".join(f"{name} {value:.3g}" for name, value in terms.items())
+        update(event["step"], event["steps"], f"epoch {event['epoch'] + 1}  {losses}  {event['tokens_per_second']:,.0f} tokens/s")
     else:
         scores = (f"{name} {event[f'validation_{name}']:.4f}" for name in ("loss", "meteor") if f"validation_{name}" in event)
         sink.note(f"epoch {event['epoch'] + 1}: validation {', '.join(scores)}")

@@ -101,7 +101,7 @@ def command(
       dep write --user U --item A --method rag --engine openai --backbone qwen3-8b
       dep write --user U --item A --method drp --analyst llamacpp:qwen2.5-7b
       dep write --user U --item A --preset rag-paper --backbone mini
-      dep write --requests wanted.jsonl --out reviews.jsonl
+      dep write --requests wanted.jsonl --out written.jsonl
       CUDA_VISIBLE_DEVICES=0 dep write --requests wanted.jsonl --shard 1/2 --out part1.jsonl --engine vllm
     """
     from dataclasses import replace

@@ -123,6 +123,16 @@ def test_progress_shows_markup_as_text(monkeypatch):
     assert "[b]working[/b] [/]" in shown and "1/2 reviews" in shown and "[red] [/] \\x1b[2J" in shown
 
 
+def test_on_a_narrow_terminal_the_detail_is_cut_and_no_number(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    with terminal(monkeypatch) as read:
+        with Sink().progress("training", "steps") as update:
+            update(1217, 1300, "epoch 1  loss 4.31  recon 0.00267  sparse 0.525  sae 0.32  4,747 tokens/s")
+        shown = read()
+    assert "1,217/1,300 steps" in shown and "0:00:00" in shown and "epoch 1" in shown
+    assert "tokens/s" not in shown and "0:\N{HORIZONTAL ELLIPSIS}" not in shown
+
+
 def test_nobody_is_asked_where_nobody_sits(capsys):
     assert Sink().ask("Download 2 GB?") is False
     assert capsys.readouterr() == ("", "")

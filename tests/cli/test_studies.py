@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +17,7 @@ from depcli.embedders import minilm
 from depcli.errors import Incompatible, NotFound
 from depcli.evaluation.results import problems
 from depcli.evaluation.studies import STUDIES
+from depcli.personal import template
 
 pytestmark = pytest.mark.skipif(not minilm.installed(), reason="the minilm extra is not installed")
 
@@ -69,6 +72,35 @@ def test_an_adapter_belongs_where_it_differs_in_the_studied_setting_alone(place,
         assert set(found(place, tiny, "k", ["dep", "rag"], "base").missing) == set(k.missing), "another seed is another adapter"
     finally:
         (place / "adapters" / "base-history-1" / files.CONFIG).write_text(json.dumps(config))
+
+
+def test_the_command_trains_with_the_template_and_the_prompts_of_the_adapter(place, tiny, tmp_path):
+    """Else what it makes would not belong to the study, which then asks for it again."""
+    own = tmp_path / "own.jinja"
+    own.write_text((Path(template.__file__).parent / "templates" / "compact-vectors.jinja").read_text() + "{# mine #}")
+    for name, options in (("vectors", ["--template", "compact-vectors"]), ("mine", ["--template", str(own)])):
+        ask = ["train", "--backbone", tiny, "--history", "2", "--max-input-tokens", "500", "--adapter", name, *options]
+        assert main([*ask, "--device", "cpu", "--profiles", str(place), "--quiet"]) == 0
+        try:
+            command = shlex.split(found(place, tiny, "k", ["dep", "rag"], name).missing["dep, K=1"])
+            assert main([*command[1:], "--device", "cpu", "--quiet"]) == 0
+            assert "dep, K=1" not in found(place, tiny, "k", ["dep", "rag"], name).missing
+        finally:
+            for made in (name, f"{name}-history-1"):
+                shutil.rmtree(place / "adapters" / made, ignore_errors=True)
+
+
+def test_the_adapter_that_is_said_is_the_one_that_is_varied(place, tiny):
+    other = shutil.copytree(place / "adapters" / "base", place / "adapters" / "other")
+    config = files.read_config(other)
+    (other / files.CONFIG).write_text(json.dumps({**config, "epochs": 2, "batch_size": 8}))
+    os.utime(other / files.CONFIG, (2e9, 2e9))
+    try:
+        parts, folders, reasons, _ = studying.prepare(place, "k", ["dep", "rag"], backbone=tiny)
+        assert folders["dep"].name != "other" and parts.adapter == folders["dep"]
+        assert reasons[0].startswith(f"adapter {parts.adapter.name}: ") and not any("adapter other" in why for why in reasons)
+    finally:
+        shutil.rmtree(other)
 
 
 @pytest.mark.parametrize("study", ["refinement", "guidance", "embeddings"])
