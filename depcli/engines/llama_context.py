@@ -23,7 +23,7 @@ from depcli.engines.llama_model import LlamaModel, forget_messages, messages
 from depcli.engines.tuning import Tuning
 from depcli.errors import DepError
 
-_PIECE, _PIECE_ON_GPU = 128, 512  # positions that are evaluated at once; half as many cost `mini` 5 % of its speed
+_PIECE, _PIECE_ON_GPU = 64, 512  # positions evaluated at once: twice as many are 2 % quicker, and two prompts share less
 _LONG = 32  # positions that are worth a batch of their own, where the others may be known already
 _CONTEXT_STEP = 1024
 _KV_TYPES = {"f16": lib.GGML_TYPE_F16, "f32": lib.GGML_TYPE_F32, "q8_0": lib.GGML_TYPE_Q8_0}
