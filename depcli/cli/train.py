@@ -160,5 +160,7 @@ def _show(sink, document: dict) -> None:
     losses = document["validation_losses"]
     rows = [(name, f"{losses[name]:.4f}", interval_text(gains[name]) if name in gains else "") for name in losses]
     sink.table(("method", "loss", f"{document['method']} minus it, 95 % interval"), rows)
+    if unshown := [name for name, gain in gains.items() if gain["high"] >= 0]:
+        sink.note(f"not shown to be better than {' or '.join(unshown)}: the interval holds 0 or lies above it")
     option = "" if document["method"] == "dep" else f" --method {document['method']}"
     sink.note(f"next: dep write --user U --item ITEM{option} --adapter {document['adapter']}, or dep eval")
