@@ -5,7 +5,8 @@
 
 The authors' layout: one review at a time, padded to a fixed 5,121 positions, logits at every position. Both sides see the
 same prompts, the same weights, the same adapter and the same loss; both are warmed up, and run in turn so that a drift of the
-machine hits both. With --shape every round has samples of its own, as a training has: new lengths cost a GPU time.
+machine hits both. On a GPU the turning of queries and keys is compiled for both sides, the rest of what `dep train` compiles
+for this project's alone. With --shape every round has samples of its own, as a training has: new lengths cost a GPU time.
 With --precision only this project's side is timed; the loss that the backbone has without it stands beside. Rates are by wall
 clock and by processor time, which other work on the machine disturbs less; FLOP/s on a CPU by the latter.
 """
@@ -30,7 +31,7 @@ from depcli.backbones.fp8 import to_fp8
 from depcli.backbones.fused import fuse
 from depcli.backbones.load import torch_device
 from depcli.backbones.passes import checkpoint_layers
-from depcli.backbones.sequence import GPU_GRAIN, embed, micro_batches
+from depcli.backbones.sequence import embed, grain_of, in_steps, micro_batches
 from depcli.training.estimate import Shape, estimate, matmul_rate
 from depcli.training.examples import Example, epoch_batches, make_examples
 from depcli.training.hardware import Hardware, mib
@@ -175,7 +176,7 @@ def main(
         "checkpointing": checkpointing, "device": str(where), "hardware": hardware_name(where),
         "threads": torch.get_num_threads(), "torch": torch.__version__, "samples": samples,
         "mean_tokens": statistics.mean(lengths), "padded_to": padded, "micro_tokens": told.micro_tokens,
-        "padding_share": padding(batches, told.micro_tokens, 1 if on_cpu else GPU_GRAIN), "loss_of_both_layouts": [slow, quick],
+        "padding_share": padding(batches, told.micro_tokens, grain_of(model)), "loss_of_both_layouts": [slow, quick],
         "ours_samples_per_second": samples / seconds,
         "ours_samples_per_cpu_second": statistics.median(samples / clock.cpu for clock in ours_took),
         "authors_samples_per_second": [authors_samples / clock.wall for clock in authors_took],
@@ -232,7 +233,7 @@ def padding(batches, micro_tokens: int, grain: int) -> float:
         lengths = [len(example.encoded.ids) for example in batch]
         for positions in micro_batches(lengths, micro_tokens, grain):
             real += sum(lengths[i] for i in positions)
-            width += -(-max(lengths[i] for i in positions) // grain) * grain * len(positions)
+            width += in_steps(max(lengths[i] for i in positions), grain) * len(positions)
     return 1 - real / width
 
 

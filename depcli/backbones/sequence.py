@@ -62,7 +62,8 @@ def grain_of(model) -> int:
     return GPU_GRAIN if model.device.type == "cuda" else 1
 
 
-def _padded(length: int, grain: int) -> int:
+def in_steps(length: int, grain: int) -> int:
+    """`length` or the next multiple of `grain` above it."""
     return -(-length // grain) * grain
 
 
@@ -76,8 +77,8 @@ def embed(model, batch: Sequence[Encoded], rows: torch.Tensor | None, grain: int
 
     table = model.get_input_embeddings()
     longest = max(len(entry.ids) for entry in batch)
-    padded = _padded(longest, grain)
-    width = min(padded, max(longest, getattr(model.config, "max_position_embeddings", padded)))
+    full = in_steps(longest, grain)
+    width = min(full, max(longest, getattr(model.config, "max_position_embeddings", full)))
     ids = np.zeros((len(batch), width), np.int64)
     for b, entry in enumerate(batch):
         ids[b, : len(entry.ids)] = entry.ids
@@ -121,7 +122,7 @@ def micro_batches(lengths: Sequence[int], max_tokens: int, grain: int = 1) -> li
     alone)."""
     passes: list[list[int]] = []
     for i in sorted(range(len(lengths)), key=lambda i: lengths[i]):
-        if passes and _padded(lengths[i], grain) * (len(passes[-1]) + 1) <= max_tokens:
+        if passes and in_steps(lengths[i], grain) * (len(passes[-1]) + 1) <= max_tokens:
             passes[-1].append(i)
         else:
             passes.append([i])

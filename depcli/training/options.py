@@ -28,7 +28,7 @@ class TrainOptions:
     epochs: int = 1
     batch_size: int = 16  # reviews per optimizer step
     micro_tokens: int | None = None  # padded tokens in one pass through the backbone; changes memory, not the loss
-    learning_rate: float | None = None  # None: chosen from the size of the backbone
+    learning_rate: float | None = None  # None: chosen by what is trained and the size of the backbone
     weight_decay: float = 0.025
     warmup_ratio: float = 0.01
     max_grad_norm: float = 1.0
