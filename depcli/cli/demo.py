@@ -75,7 +75,7 @@ def _show(sink, document: dict) -> None:
         ],
     )
     sink.line()
-    sink.line("mini is small enough to come along and too small to write well; part of DEP's lead is tuning to the task.")
+    sink.line("mini is small enough to come along and too small to write well; most of DEP's lead is tuning to the task.")
     profiles = document["profiles"]
     sink.note("next, in the same world, or with your own reviews:")
     sink.note(f"  dep write --profiles {profiles} --user nana_petrov --item film-01 --rating 5")

@@ -90,7 +90,7 @@ def train(
                embedder=embedder)  # fmt: skip
     if begun:
         checkpoints.check_same(begun, run.settings)
-    on_event({"note": f"learning rate {run.rate:g}: {run.rate_reason}"})
+    on_event({"note": f"learning rate {run.rate:g}: {'as the run was begun' if begun else run.rate_reason}"})
 
     learned = run.learned()
     targets = choose(run.split, "validation", options.validation_limit)
