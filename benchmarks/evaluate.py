@@ -1,7 +1,7 @@
 """What an evaluation costs beside the writing: `dep eval` as whole processes, seconds by part.
 
     python benchmarks/evaluate.py --profiles STORE [--methods nonperso,rag] [--limit 100] [--seeds 1 --seeds 3]
-                                  [--backbone mini] [--threads N] [--json OUT]
+                                  [--backbone mini] [--max-new-tokens N] [--threads N] [--json OUT]
 
 Goal: everything but writing is below 10 % of a run. Beside the parts that `dep eval` counts stands what comes before and after
 them (starting, imports). `10 % from` are the seconds that a text would have to take for the rest, as it is, to be below the goal;
@@ -31,11 +31,13 @@ GOAL = 0.1
 @click.option("--limit", default=100, show_default=True)
 @click.option("--seeds", multiple=True, type=int, default=(1, 3), show_default=True)
 @click.option("--backbone", default="mini", show_default=True)
+@click.option("--max-new-tokens", type=int, help="Of a text: random weights end none. [default: that of dep eval]")
 @click.option("--threads", type=int, help="Of llama.cpp alone. [default: all, or OMP_NUM_THREADS]")
 @click.option("--json", "json_path", default=None)
-def main(profiles, methods, limit, seeds, backbone, threads, json_path):
+def main(profiles, methods, limit, seeds, backbone, max_new_tokens, threads, json_path):
     asked = ["--profiles", profiles, "--methods", methods, "--backbone", backbone]
     asked += ["--threads", str(threads)] if threads else []
+    asked += ["--max-new-tokens", str(max_new_tokens)] if max_new_tokens else []
     run(asked, 1, 1)
     found = [run(asked, limit, number) for number in seeds]
     for one in found:
@@ -48,7 +50,7 @@ def main(profiles, methods, limit, seeds, backbone, threads, json_path):
         told = {
             "machine": platform.processor() or platform.machine(), "cpus": os.cpu_count(), "threads": threads,
             "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS"), "methods": methods.split(","), "limit": limit,
-            "backbone": backbone, "goal": GOAL, "runs": found,
+            "backbone": backbone, "max_new_tokens": max_new_tokens, "goal": GOAL, "runs": found,
         }  # fmt: skip
         Path(json_path).write_text(json.dumps(told, indent=1) + "\n")
 

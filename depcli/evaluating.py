@@ -13,12 +13,13 @@ from depcli import backbones, embedders, engines
 from depcli.adapters import files
 from depcli.analysts.choose import analyst as asked_analyst
 from depcli.backbones.catalogue import Backbone
+from depcli.backbones.fingerprint import gguf_revision
 from depcli.engines.tuning import USUAL, Tuning
 from depcli.errors import DepError, Incompatible, NotFound
 from depcli.evaluation import splits
 from depcli.evaluation.clock import Clock
 from depcli.evaluation.leakage import check_adapters
-from depcli.evaluation.likelihood import LateScorer, Scorer
+from depcli.evaluation.likelihood import EngineScorer, WeightsScorer
 from depcli.evaluation.page import write_page
 from depcli.evaluation.run import evaluate
 from depcli.evaluation.split import TARGETS_PER_USER, Split, choose
@@ -69,7 +70,7 @@ def evaluate_store(
     Adapters are evaluated on the store commit, the moment and the split that they were trained on, so that nothing they learned
     is tested; a store that has grown since is noted, another `as_of`, `min_peers`, `history` or `split` raises Incompatible: also
     that of another commit, and that of another adapter. Text-only methods show as many past reviews as the first adapter does and
-    retrieve as it does, unless told otherwise. Likelihoods are computed by transformers; an endpoint gives none. `analyst`
+    retrieve as it does, unless told otherwise. Likelihoods are those of the weights that write; an endpoint gives none. `analyst`
     (ENGINE:MODEL) makes the profiles where the writer itself shall not; `embedder` is the store's, loaded if need be, and for
     difference alignment where it is on this machine.
     """
@@ -112,7 +113,7 @@ def evaluate_store(
             scorer = _scorer(engine, backbone, room, offline, device)
             comparison = Comparison(plan.pairs, _groups(snapshot, split, plan), _study(plan, variants))
         settings = {
-            "backbone": _identity(engine, backbone, scorer),
+            "backbone": _identity(engine, backbone),
             "engine": engine_name,
             **tuning.rounding(engine_name),
             "role": plan.role,
@@ -187,28 +188,29 @@ def _study(plan: Plan, variants: Sequence[Variant]) -> dict | None:
     }  # fmt: skip
 
 
-def _scorer(engine, backbone: Backbone, room: int, offline: bool, device: str) -> Scorer | LateScorer | None:
+def _scorer(engine, backbone: Backbone, room: int, offline: bool, device: str) -> EngineScorer | WeightsScorer | None:
     """What computes likelihoods of at most `room` tokens; nothing where the model runs elsewhere."""
     if engine.name == "openai":
         return None
+    if engine.name == "llamacpp":
+        return EngineScorer(engine, room)
     if engine.name == "transformers":
-        return Scorer(engine.model, engine.tokenizer, room)
-    load = partial(backbones.load_model, backbone, offline=offline, device=device)
-    if engine.name == "vllm":
+        return WeightsScorer(lambda: engine.model, engine.tokenizer, room)
 
-        def when_written():
-            engine.rest()
-            return load()
+    def when_written():
+        engine.rest()
+        return backbones.load_model(backbone, offline=offline, device=device)
 
-        return LateScorer(when_written, engine.tokenizer, room)
-    return Scorer(load(), backbones.load_tokenizer(backbone, offline=offline), room)
+    return WeightsScorer(when_written, engine.tokenizer, room)
 
 
-def _identity(engine, backbone: Backbone, scorer) -> dict | str:
+def _identity(engine, backbone: Backbone) -> dict | str:
     """What the settings of a folder call the backbone."""
-    if scorer is None:
+    if engine.name == "openai":
         return engine.identity
-    return backbones.fingerprint(backbone, engine.config if engine.name == "vllm" else scorer.model)
+    if engine.name == "llamacpp":
+        return {"name": backbone.name, "gguf": gguf_revision(backbone), "hidden_size": engine.width}
+    return backbones.fingerprint(backbone, engine.config if engine.name == "vllm" else engine.model)
 
 
 def _embedder_here(store) -> tuple[object | None, list[str]]:

@@ -260,3 +260,13 @@ class Completion:
     generated_tokens: int
     seconds: float = 0.0
     tokens: tuple[int, ...] = field(default=(), repr=False)
+
+
+@dataclass(frozen=True)
+class Likelihood:
+    """How well a backbone foresees one text after a prompt: the sum of its tokens' negative log-likelihoods in nats, the number
+    of those tokens (end of turn included), and whether it was cut to a limit."""
+
+    nats: float
+    tokens: int
+    cut: bool

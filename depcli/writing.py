@@ -27,10 +27,11 @@ HISTORY = 8  # past reviews in a prompt at most, as in the paper
 
 @dataclass(frozen=True, eq=False)
 class Written:
-    """One request and what became of it; `seed` is the one that was used."""
+    """One request and what became of it; `soft` is what the engine read, `seed` the one that was used."""
 
     request: Request
     prompt: Prompt
+    soft: SoftPrompt
     completion: Completion
     seed: int
 
@@ -63,7 +64,7 @@ class Writer:
     ) -> Iterator[Written]:
         """Each request with each of its seeds (which take the place of `sampling.seed`), one after the other, so that its prompt
         is made once and an engine can go on from what it has just read. The texts are those of `write`."""
-        waiting: list[tuple[Request, Prompt, int]] = []
+        waiting: list[tuple[Request, Prompt, SoftPrompt, int]] = []
         asked, again = tee(asked)
 
         def soft_prompts():
@@ -71,12 +72,12 @@ class Writer:
                 soft = self.soft(prompt)
                 for seed in seeds:
                     own = seed_of(seed, request)
-                    waiting.append((request, prompt, own))
+                    waiting.append((request, prompt, soft, own))
                     yield soft, replace(sampling, seed=own)
 
         for completion in self.engine.generate(soft_prompts(), on_text):
-            request, prompt, seed = waiting.pop(0)
-            yield Written(request, prompt, completion, seed)
+            request, prompt, soft, seed = waiting.pop(0)
+            yield Written(request, prompt, soft, completion, seed)
 
 
 def seed_of(seed: int, request: Request) -> int:

@@ -13,7 +13,6 @@ PROFILED = ("pag", "dpl", "drp")
 _LINES = 16  # of a text that is shown; --json has all of it
 
 
-
 class EngineAndModel(click.ParamType):
     """ENGINE:MODEL, with an engine that there is."""
 

@@ -154,9 +154,9 @@ def command(
     for reason in reasons:
         sink.note(reason)
     told = tell_preset(sink, preset, store=store, backbone=parts.backbone, engine=parts.engine, adapters=folders)
-    for form in dict.fromkeys((parts.form, "weights") if parts.form else ()):  # likelihoods are always computed from the weights
-        agree_to_download(setting, parts.backbone, form)
-    if parts.form is None:
+    if parts.form:
+        agree_to_download(setting, parts.backbone, parts.form)
+    else:
         sink.note("an endpoint gives no likelihood of a real review: that column stays empty")
     prepare_analyst(setting, analyst, methods)
     prepare_model(setting, judge)

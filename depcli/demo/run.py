@@ -11,11 +11,11 @@ from depcli.adapters.files import folder_of
 from depcli.demo.world import world
 from depcli.embedders import minilm
 from depcli.errors import NotFound
-from depcli.evaluation.likelihood import Likelihood, Scorer, nll
+from depcli.evaluation.likelihood import EngineScorer
 from depcli.evaluation.significance import Interval, paired_bootstrap
 from depcli.evaluation.split import choose, leave_last_out, pairs_of
 from depcli.profiles import store_to_fill
-from depcli.records import Request, Sampling
+from depcli.records import Likelihood, Request, Sampling
 from depcli.store import Store
 from depcli.store.ingest import IngestReport, ingest
 from depcli.training.options import TrainOptions
@@ -66,13 +66,13 @@ def run(
             adapter_folder=folder if method == "dep" else None, history=options.history,
         )  # fmt: skip
 
-    on_event({"part": "3. measure: how well each method foresees the last review of everybody, which nobody learned from"})
-    with engines.load("transformers", found, offline=offline) as engine:
-        found_by = {method: _likelihoods(writer(method, engine), engine, pairs) for method in METHODS}
-    on_event({"part": "4. write: one of these reviews, three ways"})
     with engines.load("llamacpp", found, offline=offline) as engine:
+        writers = {method: writer(method, engine) for method in METHODS}
+        on_event({"part": "3. measure: how well each method foresees the last review of everybody, which nobody learned from"})
+        found_by = {method: _likelihoods(one, pairs) for method, one in writers.items()}
+        on_event({"part": "4. write: one of these reviews, three ways"})
         sampling = Sampling(max_new_tokens=_MAX_NEW_TOKENS, seed=seed)
-        written = {method: next(writer(method, engine).write([request], sampling)).completion.text for method in METHODS}
+        written = {method: next(one.write([request], sampling)).completion.text for method, one in writers.items()}
     losses = {method: sum(one.nats for one in each) / sum(one.tokens for one in each) for method, each in found_by.items()}
     users = [asked.user_id for asked, _ in pairs]
     behind = {method: _behind(found_by[method], found_by["dep"], users) for method in METHODS if method != "dep"}
@@ -90,11 +90,11 @@ def _ingest(profiles: Path, embedder: str | None, offline: bool, on_event) -> tu
     return store, ingest(store, [*items, *reviews], chosen, source="the made-up world", on_progress=on_event)
 
 
-def _likelihoods(writer: writing.Writer, engine, pairs: list[tuple[Request, str]]) -> list[Likelihood]:
+def _likelihoods(writer: writing.Writer, pairs: list[tuple[Request, str]]) -> list[Likelihood]:
     """Of the real review of each pair."""
     prompts = writer.builder.build_all(request for request, _ in pairs)
     asked = ((writer.soft(prompt), text) for prompt, (_, text) in zip(prompts, pairs, strict=True))
-    return list(nll(Scorer(engine.model, engine.tokenizer), asked))
+    return list(EngineScorer(writer.engine).likelihoods(asked))
 
 
 def _behind(method: list[Likelihood], dep: list[Likelihood], users: list[str]) -> Interval:

@@ -26,3 +26,12 @@ def check_room(prompt_tokens: int, max_new_tokens: int, context: int, backbone: 
             f"the prompt has {prompt_tokens} tokens and {max_new_tokens} more may be written, but {backbone} holds {context}",
             f"--max-new-tokens {context - prompt_tokens}" if prompt_tokens < context else "show fewer or shorter reviews",
         )
+
+
+def check_foreseen(prompt_tokens: int, tokens: int, context: int) -> None:
+    """Raise Incompatible when a prompt and the text whose likelihood is asked for cannot fit the context."""
+    if prompt_tokens + tokens > context:
+        raise Incompatible(
+            f"a prompt and its real review have {prompt_tokens + tokens:,} tokens; the backbone's context has {context:,}",
+            "use a backbone that holds more, or train with shorter prompts: dep train --max-input-tokens N",
+        )

@@ -43,15 +43,17 @@ class Piece:
 
 @dataclass(eq=False)
 class _Sequence:
-    """How many positions of a sequence are in the memory, and the pieces of its prompt that are."""
+    """How many positions of a sequence are in the memory, the pieces of its prompt that are, and what followed the last prompt
+    that was read to its end: the digest of its last piece, and logits."""
 
     position: int = 0
     read: list[Piece] = field(default_factory=list)
+    foreseen: tuple[bytes, np.ndarray] = (b"", np.empty(0, np.float32))
 
 
 class LlamaContext:
     """The key/value memory of `tuning.parallel` texts that are written side by side. `read` takes a prompt, `feed` appends a
-    token to each of some sequences; both return the logits that follow.
+    token to each of some sequences, `follow` several to one; all return the logits (vocabulary,) float32 that follow.
 
     `exact`: float32 memory and no flash attention. The memory grows to what is asked for. `kept` are states that earlier
     processes left, and `weights` tells those weights from others.
@@ -69,7 +71,6 @@ class LlamaContext:
         self._piece = _PIECE_ON_GPU if model.on_gpu else _PIECE
         # On CPUs it costs more for each written token than it saves in reading a prompt; a quantized memory cannot do without.
         self._flash = (model.on_gpu and not exact) or self._kv_type == "q8_0"
-        self._unused = np.array(model.unused, np.int64)
         self._size = max(self._piece, tuning.parallel)  # of a batch, at most
         self._batch = Batch(self._size)
         self._row = ctypes.POINTER(ctypes.c_float * model.vocabulary_size)
@@ -121,11 +122,15 @@ class LlamaContext:
 
     def read(self, pieces: Sequence[Piece], sequence: int = 0) -> tuple[np.ndarray, int]:
         """Evaluate a prompt: the logits (vocabulary,) of what follows, and how many positions were not evaluated, since the
-        prompt before in this sequence, or one whose state is kept, began alike. What an earlier prompt left, even an interrupted
-        one, is gone.
+        prompt before in this sequence, or one whose state is kept, began alike or was the same. What followed an earlier prompt,
+        even an interrupted one, is gone.
         """
         own, digests = self._sequences[sequence], _digests(pieces)
         shared = self._known(pieces, sequence)
+        if own.foreseen[0] == digests[-1] and _digests(own.read) == digests:
+            self._go_back(sequence, len(pieces))
+            if own.read:
+                return own.foreseen[1].copy(), own.position
         if self._kept and (found := self._kept.find(digests, at_least=shared + 1)):
             shared = self._restore(sequence, found.load(), pieces[: found.shared])
         self._go_back(sequence, shared)
@@ -134,6 +139,7 @@ class LlamaContext:
             self._evaluate(piece, own, sequence, last=piece is pieces[-1])
             own.read.append(piece)
         logits = self._logits(-1)
+        own.foreseen = digests[-1], logits.copy()
         if self._kept and reused < own.position // 2:  # else a kept state holds most of it
             self._kept.keep(digests, lambda: self._state(sequence))
         return logits, reused
@@ -192,6 +198,17 @@ class LlamaContext:
             self._sequences[number].position += 1
         return {number: self._logits(i) for i, number in enumerate(tokens)}
 
+    def follow(self, tokens: np.ndarray, sequence: int) -> Iterator[np.ndarray]:
+        """Append tokens (n,) int32 to a sequence, some at a time: the logits (m, vocabulary) that follow each of these, to be
+        used before the next are asked for."""
+        own = self._sequences[sequence]
+        for start in range(0, len(tokens), _PIECE):
+            some = tokens[start : start + _PIECE]
+            self._decode(some, np.arange(own.position, own.position + len(some)), sequence, wanted=slice(None))
+            own.position += len(some)
+            rows = lib.llama_get_logits(self._context)
+            yield np.ctypeslib.as_array(rows, (len(some), self.model.vocabulary_size))
+
     def _evaluate(self, piece: Piece, own: _Sequence, sequence: int, *, last: bool) -> None:
         """Append a piece: as token ids, or as rows when there is a soft token in it."""
         positions = np.arange(own.position, own.position + len(piece))
@@ -206,13 +223,11 @@ class LlamaContext:
             raise DepError(f"llama.cpp failed to evaluate position {positions[0]} (code {code}): {messages()}")
 
     def _logits(self, row: int) -> np.ndarray:
-        """(vocabulary,) float32 of a row of the last batch, -inf for ids that have no text."""
+        """(vocabulary,) float32 of a row of the last batch."""
         pointer = lib.llama_get_logits_ith(self._context, row)
         if not pointer:
             raise RuntimeError("no logits were asked for")
-        logits = np.frombuffer(ctypes.cast(pointer, self._row).contents, np.float32).copy()
-        logits[self._unused] = -np.inf
-        return logits
+        return np.frombuffer(ctypes.cast(pointer, self._row).contents, np.float32).copy()
 
     # -- the library's context
 

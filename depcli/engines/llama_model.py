@@ -11,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 
 import llama_cpp as lib
+import numpy as np
 
 from depcli.engines.llama_table import EmbeddingTable, embedding_table
 from depcli.errors import BadInput, DepError, Incompatible, MissingDependency
@@ -103,9 +104,9 @@ class LlamaModel:
         return lib.llama_vocab_n_tokens(self._vocabulary)
 
     @cached_property
-    def unused(self) -> list[int]:
-        """The ids that have no text."""
-        return self._with_attribute(lib.LLAMA_TOKEN_ATTR_UNUSED)
+    def unused(self) -> np.ndarray:
+        """The ids (n,) int64 that have no text."""
+        return np.array(self._with_attribute(lib.LLAMA_TOKEN_ATTR_UNUSED), np.int64)
 
     def _with_attribute(self, attribute: int) -> list[int]:
         return [i for i in range(self.vocabulary_size) if lib.llama_vocab_get_attr(self._vocabulary, i) & attribute]
@@ -127,13 +128,13 @@ class LlamaModel:
         """Whether a token ends a text."""
         return lib.llama_vocab_is_eog(self._vocabulary, token)
 
-    def tokenize(self, text: str) -> list[int]:
-        """Token ids; control tokens in the text are read, none is added."""
+    def tokenize(self, text: str, *, control: bool = True) -> list[int]:
+        """Token ids; none is added. With `control` a control token in the text is read as one, else as its letters."""
         raw = text.encode("utf-8")
         room = len(raw) + 8
         while True:
             ids = (lib.llama_token * room)()
-            count = lib.llama_tokenize(self._vocabulary, raw, len(raw), ids, room, False, True)
+            count = lib.llama_tokenize(self._vocabulary, raw, len(raw), ids, room, False, control)
             if count >= 0:
                 return ids[:count]
             room = -count

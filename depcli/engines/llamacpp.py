@@ -14,15 +14,15 @@ import numpy as np
 from depcli.backbones.catalogue import Backbone
 from depcli.backbones.fetch import gguf_file
 from depcli.backbones.fingerprint import gguf_revision
-from depcli.engines.checks import check_room, check_width
+from depcli.engines.checks import check_foreseen, check_room, check_width
 from depcli.engines.kept_states import KeptStates
 from depcli.engines.llama_context import LlamaContext, Piece
 from depcli.engines.llama_model import LlamaModel
-from depcli.engines.sampling import Sampler
+from depcli.engines.sampling import Sampler, negative_log_likelihood, not_a_number
 from depcli.engines.tuning import USUAL, Tuning
 from depcli.errors import DepError, Incompatible
 from depcli.personal.template import Chat
-from depcli.records import Completion, Sampling, SoftPrompt, Text
+from depcli.records import Completion, Likelihood, Sampling, SoftPrompt, Text
 
 # Tokenizers whose first step is Unicode composition (NFC), which llama.cpp leaves to its caller.
 _COMPOSED = frozenset({"qwen2"})
@@ -70,8 +70,8 @@ class LlamaCppEngine:
         """Tokens in a piece of prompt text."""
         return len(self._tokenize(text))
 
-    def _tokenize(self, text: str) -> list[int]:
-        return self._model.tokenize(unicodedata.normalize("NFC", text) if self._composed else text)
+    def _tokenize(self, text: str, *, control: bool = True) -> list[int]:
+        return self._model.tokenize(unicodedata.normalize("NFC", text) if self._composed else text, control=control)
 
     def generate(
         self, requests: Iterable[tuple[SoftPrompt, Sampling]], on_text: Callable[[str], None] | None = None
@@ -144,10 +144,15 @@ class LlamaCppEngine:
 
     def _checked(self, prompt: SoftPrompt, max_new_tokens: int) -> list[Piece]:
         """A prompt as it is evaluated, once it is known to fit."""
-        check_width(prompt, self.width, self.backbone.name)
-        parts = [self._tokenize(part.text) if isinstance(part, Text) else part.rows for part in prompt.parts]
+        parts = self._parts(prompt)
         check_room(sum(map(len, parts)), max_new_tokens, self.context, self.backbone.name)
-        return self._llama.pieces([part for part in parts if len(part)])
+        return self._llama.pieces(parts)
+
+    def _parts(self, prompt: SoftPrompt) -> list[list[int] | np.ndarray]:
+        """Token ids and soft tokens of a prompt, in reading order."""
+        check_width(prompt, self.width, self.backbone.name)
+        parts = (self._tokenize(part.text) if isinstance(part, Text) else part.rows for part in prompt.parts)
+        return [part for part in parts if len(part)]
 
     def _sampler(self, prompt: SoftPrompt, sampling: Sampling) -> Sampler:
         if sampling.schema is None:
@@ -163,7 +168,33 @@ class LlamaCppEngine:
         pieces = self._checked(prompt, 1)
         self._llama.reserve(sum(map(len, pieces)) + 1)
         logits, self.reused = self._llama.read(pieces)
+        logits[self._model.unused] = -np.inf
         return logits
+
+    def likelihood(self, prompt: SoftPrompt, text: str, max_tokens: int) -> Likelihood:
+        """How well the backbone foresees `text` after `prompt`. The text is data: control tokens in it are read as letters. The
+        end of the turn follows it unless it is longer than `max_tokens`. A prompt that was just written to is not read again.
+        Between two requests of `generate` it may be asked for where they are written one after the other.
+
+        Raises Incompatible when both are longer than the context or the soft tokens have another width than the backbone.
+        """
+        whole = [*self._tokenize(text, control=False), self._model.end_token()]
+        wanted = np.array(whole[:max_tokens], np.int32)
+        parts = self._parts(prompt)
+        length = sum(map(len, parts))
+        check_foreseen(length, len(wanted), self.context)
+        pieces = self._llama.pieces(parts)
+        self._llama.reserve(length + len(wanted))
+        sequence = self._llama.likeliest(pieces, range(self._parallel))
+        logits, self.reused = self._llama.read(pieces, sequence)
+        nats, at = negative_log_likelihood(logits[None], wanted[:1]), 1
+        for block in self._llama.follow(wanted[:-1], sequence):
+            nats += negative_log_likelihood(block, wanted[at : at + len(block)])
+            at += len(block)
+        if not np.isfinite(nats):
+            self._llama.forget()
+            raise not_a_number()
+        return Likelihood(nats, len(wanted), len(wanted) < len(whole))
 
     def close(self) -> None:
         """Free the model. Twice is fine."""
@@ -204,7 +235,8 @@ class _Draft:
         return self.length + self.max_new_tokens
 
     def take(self, logits: np.ndarray, model: LlamaModel) -> None:
-        """Pick the next token; `finish` is set when it was the last."""
+        """Pick the next token, which has a text; `finish` is set when it was the last. Overwrites `logits`."""
+        logits[model.unused] = -np.inf
         token = self.sampler.pick(logits)
         if model.ends(token):
             self.finish = "stop"

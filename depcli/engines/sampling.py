@@ -30,7 +30,7 @@ class Sampler:
             logits = self._constraint.narrow(logits)
         best = int(np.argmax(logits))
         if not np.isfinite(logits[best]):
-            raise DepError("the backbone's output is not a number", "fetch the weights again, or use another --engine")
+            raise not_a_number()
         if self.sampling.temperature <= 0:
             return best
         ids, mass = nucleus(logits, self.sampling.temperature, self.sampling.top_p)
@@ -41,6 +41,20 @@ class Sampler:
         """Note a token that was written; one that ends the text is not."""
         if self._constraint:
             self._constraint.take(token)
+
+
+def not_a_number() -> DepError:
+    """What is wrong with logits that are none."""
+    return DepError("the backbone's output is not a number", "fetch the weights again, or use another --engine")
+
+
+def negative_log_likelihood(logits: np.ndarray, tokens: np.ndarray) -> float:
+    """The sum over rows, in nats, of logits (n, V) float32 for tokens (n,): log of the sum of all exponentials, minus the token's
+    own."""
+    highest = logits.max(axis=1)
+    total = np.exp(logits - highest[:, None]).sum(axis=1, dtype=np.float64)
+    own = logits[np.arange(len(tokens)), tokens].astype(np.float64)
+    return float((np.log(total) + highest - own).sum())
 
 
 def nucleus(logits: np.ndarray, temperature: float, top_p: float) -> tuple[np.ndarray, np.ndarray]:

@@ -1,8 +1,7 @@
-"""`dep eval`: write every review first, then score the real ones, then compute everything from the files alone."""
+"""`dep eval`: write the reviews and weigh the real ones, then compute everything from the files alone."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -16,14 +15,16 @@ from depcli.evaluation import alignment, judge, swap
 from depcli.evaluation import predictions as files
 from depcli.evaluation.clock import Clock
 from depcli.evaluation.leakage import CHECKED, check_differences, check_leakage, check_shown
-from depcli.evaluation.likelihood import Scorer, nll
+from depcli.evaluation.likelihood import EngineScorer, WeightsScorer
 from depcli.evaluation.results import SCHEMA
 from depcli.evaluation.scoring import score_files
 from depcli.evaluation.split import Split, Target, by_hash, pairs_of
 from depcli.evaluation.studies import Comparison
-from depcli.records import Profile, Request, Sampling
+from depcli.records import Likelihood, Profile, Request, Sampling, SoftPrompt
 
 Pair = tuple[Target, Request, str]
+Scorer = EngineScorer | WeightsScorer
+Weigh = Callable[[str, str, SoftPrompt, str], None]  # method, id, prompt, the real review
 
 
 def evaluate(
@@ -52,7 +53,8 @@ def evaluate(
     clock = clock or Clock()
     settings = {
         **settings, "split": split.name, "split_digest": split.digest, "store_commit": snapshot.commit.id,
-        "sampling": asdict(sampling), "max_answer_tokens": scorer.max_answer_tokens if scorer else None,
+        "sampling": asdict(sampling), "likelihoods": scorer.name if scorer else None,
+        "max_answer_tokens": scorer.max_answer_tokens if scorer else None,
     }  # fmt: skip
     with files.claimed(out, settings):
         with clock.part("checks"):
@@ -63,8 +65,7 @@ def evaluate(
             }
             pairs = runs[sampling.seed]
             _check_sums(methods, pairs, snapshot, split)
-        with clock.part("writing"):
-            spent = _write(methods, runs, sampling, out, on_progress)
+        spent = _write(methods, runs, sampling, scorer, out, clock, on_progress)
         with clock.part("likelihood"):
             if scorer:
                 _weigh(methods, pairs, scorer, out, on_progress)
@@ -108,40 +109,46 @@ def _check_sums(methods: Mapping[str, object], pairs: Mapping[str, Pair], snapsh
 
 
 def _write(
-    methods: Mapping[str, object], runs: Mapping[int, Mapping[str, Pair]], sampling: Sampling, out: Path, on_progress
+    methods: Mapping[str, object], runs: Mapping[int, Mapping[str, Pair]], sampling: Sampling, scorer: Scorer | None, out: Path,
+    clock: Clock, on_progress,
 ) -> dict:  # fmt: skip
-    """Append the missing predictions, all seeds of a request one after the other; return what this run (not an earlier one) took
-    per method."""
+    """Append the missing predictions, all seeds of a request one after the other, and where the scorer still has the prompt then
+    the likelihood; return what this run (not an earlier one) took to write, per method."""
     log = resumable.JsonLines(out / files.PREDICTIONS)
+    weigh = _weigh_at_once(scorer, out, clock) if scorer and scorer.at_once else lambda *_: None
     done = _done(log)
-    pairs = next(iter(runs.values())).values()
+    pairs = next(iter(runs.values()))
     seeded = [dict(zip(runs, keys, strict=True)) for keys in zip(*runs.values(), strict=True)]  # the ids of each request by seed
     spent = {}
     for name, writer in methods.items():
         missing = [{seed: key for seed, key in keys.items() if (name, key) not in done} for keys in seeded]
-        todo = [(*pair, keys) for pair, keys in zip(pairs, missing, strict=True) if keys]
-        count, total, started = sum(map(len, missing)), len(pairs) * len(runs), time.perf_counter()
-        _follow(log.append(_predictions(name, writer, todo, sampling)), "write", name, total - count, total, on_progress)
-        spent[name] = {"requests": count, "seconds": round(time.perf_counter() - started, 3)}
+        todo = [(key, *pairs[key], keys) for key, keys in zip(pairs, missing, strict=True) if keys]
+        count, total, before = sum(map(len, missing)), len(pairs) * len(runs), clock.seconds().get("writing", 0.0)
+        with clock.part("writing"):
+            lines = _predictions(name, writer, todo, sampling, weigh)
+            _follow(log.append(lines), "write", name, total - count, total, on_progress)
+        spent[name] = {"requests": count, "seconds": round(clock.seconds()["writing"] - before, 3)}
     return spent
 
 
 def _predictions(
-    name: str, writer, todo: Sequence[tuple[Target, Request, str, Mapping[int, str]]], sampling: Sampling
+    name: str, writer, todo: Sequence[tuple[str, Target, Request, str, Mapping[int, str]]], sampling: Sampling, weigh: Weigh
 ) -> Iterator[dict]:  # fmt: skip
-    """A line for each id of (target, its request, the real review, ids by seed), in order."""
-    written = writer.write_often(((request, list(keys)) for _, request, _, keys in todo), sampling)
-    asked = ((key, target, reference) for target, _, reference, keys in todo for key in keys.values())
-    for (key, target, reference), one in zip(asked, written, strict=True):
-        check_shown(target, one.prompt)
-        yield {
-            "id": key, "method": name, "user_id": target.user_id, "asin": target.asin, "request_seed": one.seed,
-            "prediction": one.completion.text, "reference": reference, "prompt_tokens": one.completion.prompt_tokens,
-            "generated_tokens": one.completion.generated_tokens, "finish": one.completion.finish,
-            "shown": [past.review.asin for past in one.prompt.shown], "dropped": one.prompt.dropped,
-            **({"pooled": len(one.prompt.pooled)} if one.prompt.pooled else {}),
-            **({"profile": _profile(one.prompt.profile)} if one.prompt.profile else {}),
-        }  # fmt: skip
+    """A line for each id of (the target's own id, target, its request, the real review, ids by seed), in order; after those of a
+    target its real review is weighed."""
+    written = writer.write_often(((request, list(keys)) for *_, request, _, keys in todo), sampling)
+    for own, target, _, reference, keys in todo:
+        for key, one in zip(keys.values(), written, strict=False):
+            check_shown(target, one.prompt)
+            yield {
+                "id": key, "method": name, "user_id": target.user_id, "asin": target.asin, "request_seed": one.seed,
+                "prediction": one.completion.text, "reference": reference, "prompt_tokens": one.completion.prompt_tokens,
+                "generated_tokens": one.completion.generated_tokens, "finish": one.completion.finish,
+                "shown": [past.review.asin for past in one.prompt.shown], "dropped": one.prompt.dropped,
+                **({"pooled": len(one.prompt.pooled)} if one.prompt.pooled else {}),
+                **({"profile": _profile(one.prompt.profile)} if one.prompt.profile else {}),
+            }  # fmt: skip
+        weigh(name, own, one.soft, reference)
 
 
 def _profile(profile: Profile) -> dict:
@@ -153,6 +160,20 @@ def _profile(profile: Profile) -> dict:
         "failures": analysis.failures, "dropped": analysis.dropped, "empty": not profile.text,
         "dimensions": len(profile.dimensions), "rejected": profile.rejected, "commanding": profile.commanding,
     }  # fmt: skip
+
+
+def _weigh_at_once(scorer: Scorer, out: Path, clock: Clock) -> Weigh:
+    """Appends a likelihood that is missing, right after the writing."""
+    log = resumable.JsonLines(out / files.NLL)
+    done = _done(log)
+
+    def weigh(name: str, key: str, prompt: SoftPrompt, reference: str) -> None:
+        if (name, key) not in done:
+            with clock.part("likelihood"):
+                (found,) = scorer.likelihoods([(prompt, reference)])
+                list(log.append([_likelihood(name, key, found)]))
+
+    return weigh
 
 
 def _weigh(methods: Mapping[str, object], pairs: Mapping[str, Pair], scorer: Scorer, out: Path, on_progress) -> None:
@@ -168,8 +189,12 @@ def _weigh(methods: Mapping[str, object], pairs: Mapping[str, Pair], scorer: Sco
 def _likelihoods(name: str, writer, todo: Sequence[tuple[str, Target, Request, str]], scorer: Scorer) -> Iterator[dict]:
     prompts = writer.builder.build_all(request for _, _, request, _ in todo)
     asked = ((writer.soft(prompt), reference) for prompt, (_, _, _, reference) in zip(prompts, todo, strict=True))
-    for (key, *_), found in zip(todo, nll(scorer, asked), strict=True):
-        yield {"id": key, "method": name, "nats": found.nats, "tokens": found.tokens, "cut": found.cut}
+    for (key, *_), found in zip(todo, scorer.likelihoods(asked), strict=True):
+        yield _likelihood(name, key, found)
+
+
+def _likelihood(name: str, key: str, found: Likelihood) -> dict:
+    return {"id": key, "method": name, "nats": found.nats, "tokens": found.tokens, "cut": found.cut}
 
 
 def _swap(
@@ -181,7 +206,8 @@ def _swap(
     done = _done(log, "variant")
     others = swap.strangers(snapshot, [target for target, _, _ in pairs.values()], candidates)
     keys = [key for key, (target, _, _) in pairs.items() if target.key in others]
-    variants = {name: swap.variants(writer.builder.method, writer.builder.choices) for name, writer in methods.items()}
+    builders = {name: writer.builder for name, writer in methods.items()}
+    variants = {name: swap.variants(one.method, one.choices, one.template) for name, one in builders.items()}
     for name, writer in methods.items():
         asked = [(key, variant) for key in keys for variant in variants[name]]
         todo = [(key, variant, *pairs[key]) for key, variant in asked if (name, variant, key) not in done]

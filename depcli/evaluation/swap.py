@@ -11,21 +11,22 @@ from dataclasses import replace
 
 import numpy as np
 
-from depcli.evaluation.likelihood import Scorer, nll
+from depcli.evaluation.likelihood import EngineScorer, WeightsScorer
 from depcli.evaluation.split import Target, by_hash
 from depcli.methods.base import Method
 from depcli.personal.choices import Choices
 from depcli.personal.history import known_before
+from depcli.personal.template import Template
 from depcli.records import Item, PastReview, Request, Review
 
 HISTORY, TEXT, VECTORS = "history", "text", "vectors"  # what is the stranger's: all of it, the text alone, the soft tokens alone
 _USERS = 256  # whose reviews are looked up together
 
 
-def variants(method: Method, choices: Choices) -> tuple[str, ...]:
-    """What can be swapped in a method's prompt; nothing where none of it is about the user. Text and soft tokens are
-    told apart only where both are about the user: not in a profile, nor in soft tokens that are the same for everyone."""
-    text = method.history or method.profile is not None
+def variants(method: Method, choices: Choices, template: Template) -> tuple[str, ...]:
+    """What can be swapped in a method's prompt; nothing where none of it is about the user. Text and soft tokens are told apart
+    only where both are about the user: not in a profile, nor in soft tokens that are the same for everyone."""
+    text = (method.history and template.shows_texts) or method.profile is not None
     probe = PastReview(Review("", "", ""), Item(""), np.ones(1, np.float32), np.ones(1, np.float32), 1)
     slots = [slot for group in (method.slots([probe]) if method.slots else ()) for slot in group if choices.wants(slot.kind)]
     vectors = method.before is not None or any(slot.embedding is not None for slot in slots)
@@ -63,7 +64,7 @@ def strangers(snapshot, targets: Sequence[Target], candidates: Sequence[Target],
 
 
 def swapped(
-    name: str, writer, todo: Sequence[tuple[str, str, Target, Request, str, Target]], scorer: Scorer
+    name: str, writer, todo: Sequence[tuple[str, str, Target, Request, str, Target]], scorer: EngineScorer | WeightsScorer
 ) -> Iterator[dict]:  # fmt: skip
     """A line for each (id, variant, target, its request, the real review, the stranger's target), in order: the likelihood of the
     real review after the prompt in which that much is the stranger's. Strangers are named by the hash of their target."""
@@ -73,7 +74,7 @@ def swapped(
         asked.append((request, request if variant == VECTORS else foreign, request if variant == TEXT else foreign))
     prompts = writer.builder.build_mixed(asked)
     pairs = ((writer.soft(prompt), reference) for prompt, (*_, reference, _) in zip(prompts, todo, strict=True))
-    for (key, variant, *_, other), found in zip(todo, nll(scorer, pairs), strict=True):
+    for (key, variant, *_, other), found in zip(todo, scorer.likelihoods(pairs), strict=True):
         yield {
             "id": key, "method": name, "variant": variant, "stranger": by_hash(other).hex()[:16],
             "nats": found.nats, "tokens": found.tokens,

@@ -135,7 +135,7 @@ class PromptBuilder:
         while shown:
             prompt = self._render(request, shown, profile, dropped=len(history) - len(shown))
             if self.tokens(prompt) <= budget:
-                return prompt
+                return prompt if prompt.parts != bare.parts else replace(prompt, shown=())  # a template may show nothing of them
             shown = shown[1:]
         return replace(bare, dropped=len(history))
 

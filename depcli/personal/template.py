@@ -9,14 +9,14 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 from jinja2 import StrictUndefined, TemplateError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from depcli.errors import BadInput, NotFound
-from depcli.records import Item, PastReview, Request, Slot, Text
+from depcli.records import Item, PastReview, Request, Review, Slot, Text
 
 BUNDLED = Path(__file__).parent / "templates"
 # Unicode noncharacters mark slots while Jinja handles the text; they are removed from user text first.
@@ -126,6 +126,13 @@ class Template:
         except Exception as error:  # whatever goes wrong inside a template is the template's
             raise BadInput(f"template {self.name}: {error}", "see depcli/personal/templates/ for what is defined") from error
         return _split(chat.render(system, user), flat)
+
+    @cached_property
+    def shows_texts(self) -> bool:
+        """Whether the text of past reviews stands in a prompt, and not only their soft tokens."""
+        chat, item = Chat("{{ messages[1].content }}", ""), Item("")
+        one, other = (PastReview(Review("", "", text), item, None, None, 0) for text in "ab")
+        return self.parts(chat, Request("", item), [one]) != self.parts(chat, Request("", item), [other])
 
     def _block(self, block: str, fields: dict):
         return self._template.blocks[block](self._template.new_context(fields))

@@ -15,7 +15,7 @@ from depcli.evaluation import predictions as files
 from depcli.evaluation import report_between
 from depcli.evaluation.between import compare_runs
 from depcli.evaluation.comparing import Values, compare
-from depcli.evaluation.likelihood import Scorer
+from depcli.evaluation.likelihood import WeightsScorer
 from depcli.evaluation.run import evaluate
 from depcli.evaluation.split import choose, leave_last_out
 from depcli.records import Sampling
@@ -32,7 +32,7 @@ def evaluated(snapshot, engine, tmp_path_factory):
             writers = make_writers(snapshot, engine, split, names)
             evaluate(
                 snapshot=snapshot, split=split, targets=choose(split, "test", limit), methods=writers,
-                scorer=Scorer(engine.model, engine.tokenizer, answer),
+                scorer=WeightsScorer(lambda: engine.model, engine.tokenizer, answer),
                 sampling=Sampling(temperature, max_new_tokens=8, seed=seed),
                 out=place / name, settings={"engine": engine.name}, seeds=seeds,
             )  # fmt: skip

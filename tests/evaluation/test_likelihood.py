@@ -6,14 +6,14 @@ import torch
 
 from depcli.backbones import find, load_model, load_tokenizer
 from depcli.errors import Incompatible
-from depcli.evaluation.likelihood import Scorer, nll
+from depcli.evaluation.likelihood import WeightsScorer
 from depcli.records import SoftPrompt, Text, Vectors
 
 
 @pytest.fixture(scope="module")
 def scorer(tiny_backbone):
     backbone = find(str(tiny_backbone))
-    return Scorer(load_model(backbone, device="cpu"), load_tokenizer(backbone, offline=True), max_answer_tokens=60)
+    return WeightsScorer(lambda: load_model(backbone, device="cpu"), load_tokenizer(backbone, offline=True), max_answer_tokens=60)
 
 
 def prompts(count: int) -> list[tuple[SoftPrompt, str]]:
@@ -29,9 +29,9 @@ def prompts(count: int) -> list[tuple[SoftPrompt, str]]:
     return made
 
 
-def one_by_one(scorer: Scorer, prompt: SoftPrompt, text: str) -> tuple[float, int]:
+def one_by_one(scorer: WeightsScorer, prompt: SoftPrompt, text: str) -> tuple[float, int]:
     """The whole logit matrix of one sequence, and log-softmax of each wanted token."""
-    model, tokenizer = scorer.model, scorer.tokenizer
+    model, tokenizer = scorer.model, scorer._tokenizer
     table, pieces = model.get_input_embeddings(), []
     for part in prompt.parts:
         if isinstance(part, Text):
@@ -51,7 +51,7 @@ def one_by_one(scorer: Scorer, prompt: SoftPrompt, text: str) -> tuple[float, in
 @pytest.mark.parametrize("max_tokens", [1, 900, 100_000])
 def test_equals_full_logits_one_by_one(scorer, max_tokens):
     asked = prompts(70)  # more than one window
-    found = list(nll(scorer, iter(asked), max_tokens=max_tokens))
+    found = list(scorer.likelihoods(iter(asked), max_tokens=max_tokens))
     expected = [one_by_one(scorer, *pair) for pair in asked]
     assert [one.tokens for one in found] == [tokens for _, tokens in expected]
     assert [one.nats for one in found] == pytest.approx([nats for nats, _ in expected], rel=1e-5)
@@ -68,12 +68,12 @@ def test_takes_no_more_than_a_window_ahead(scorer):
             taken += 1
             yield pair
 
-    next(nll(scorer, counted()))
+    next(scorer.likelihoods(counted()))
     assert taken == 64
 
 
 def test_refuses_what_does_not_fit_the_backbone(scorer):
     with pytest.raises(Incompatible, match="32 wide"):
-        list(nll(scorer, [(SoftPrompt((Vectors(np.ones((1, 32), np.float32)),), 32), "x")]))
+        list(scorer.likelihoods([(SoftPrompt((Vectors(np.ones((1, 32), np.float32)),), 32), "x")]))
     with pytest.raises(Incompatible, match=f"{scorer.model.config.max_position_embeddings:,}"):
-        list(nll(scorer, [(SoftPrompt((Text("x y " * 2000),)), "x")]))
+        list(scorer.likelihoods([(SoftPrompt((Text("x y " * 2000),)), "x")]))

@@ -14,7 +14,7 @@ import pytest
 from depcli import resumable
 from depcli.errors import DepError
 from depcli.evaluation import predictions as files
-from depcli.evaluation.likelihood import Scorer
+from depcli.evaluation.likelihood import WeightsScorer
 from depcli.evaluation.page import render, requests, settings_rows, visible, write_page
 from depcli.evaluation.run import evaluate
 from depcli.evaluation.split import choose, leave_last_out
@@ -39,7 +39,7 @@ def evaluated(engine, tmp_path_factory):
     names = ("nonperso", "rag", "dep")
     results = evaluate(
         snapshot=snapshot, split=split, targets=choose(split, "test"), methods=make_writers(snapshot, engine, split, names),
-        scorer=Scorer(engine.model, engine.tokenizer, 40), sampling=Sampling(max_new_tokens=8), out=place / "run",
+        scorer=WeightsScorer(lambda: engine.model, engine.tokenizer, 40), sampling=Sampling(max_new_tokens=8), out=place / "run",
         settings={"backbone": {"name": "tiny"}, "engine": "transformers", "evil": EVIL}, strangers_from=split.test,
     )  # fmt: skip
     lines = list(resumable.read_lines(place / "run" / files.PREDICTIONS))

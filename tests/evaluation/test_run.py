@@ -15,7 +15,7 @@ from depcli.backbones.sequence import encode
 from depcli.errors import Incompatible, NotFound
 from depcli.evaluation import predictions as files
 from depcli.evaluation import report
-from depcli.evaluation.likelihood import Scorer
+from depcli.evaluation.likelihood import WeightsScorer
 from depcli.evaluation.results import problems, read_results
 from depcli.evaluation.run import evaluate, request_id
 from depcli.evaluation.significance import standard_error
@@ -46,7 +46,8 @@ def evaluation(snapshot, engine):
     def run(out: Path, *, names=("nonperso", "rag", "dep"), limit=None, **changes):
         arguments = {
             "snapshot": snapshot, "split": split, "targets": choose(split, "test", limit), "sampling": SAMPLING, "out": out,
-            "methods": {name: writers[name] for name in names}, "scorer": Scorer(engine.model, engine.tokenizer, 50),
+            "methods": {name: writers[name] for name in names},
+            "scorer": WeightsScorer(lambda: engine.model, engine.tokenizer, 50),
             "settings": {"backbone": "tiny", "engine": engine.name}, "embedder": Hashed(), "strangers_from": split.test,
         }  # fmt: skip
         return evaluate(**arguments | changes)
@@ -294,7 +295,7 @@ def test_other_settings_never_mix(finished, evaluation, snapshot, engine):
         ({"sampling": Sampling(max_new_tokens=10, seed=4)}, "sampling.seed"),
         ({"settings": {"backbone": "other", "engine": engine.name}}, "backbone"),
         ({"split": leave_last_out(snapshot, targets_per_user=2)}, "split_digest"),
-        ({"scorer": Scorer(engine.model, engine.tokenizer, 51)}, "max_answer_tokens"),
+        ({"scorer": WeightsScorer(lambda: engine.model, engine.tokenizer, 51)}, "max_answer_tokens"),
     ]:
         with pytest.raises(Incompatible, match=f"{word}: expected .*, found ") as caught:
             evaluation(out, **changes)

@@ -9,11 +9,12 @@ import pytest
 
 from depcli import methods
 from depcli.evaluation import swap
-from depcli.evaluation.likelihood import Scorer, nll
+from depcli.evaluation.likelihood import WeightsScorer
 from depcli.evaluation.split import Target, leave_last_out, pairs_of
 from depcli.evaluation.swap import HISTORY, TEXT, VECTORS, strangers, swapped, variants
 from depcli.personal.choices import Choices
 from depcli.personal.history import known_before
+from depcli.personal.template import Template
 from depcli.records import Slot
 from tests.evaluation.world import make_writers
 
@@ -68,12 +69,15 @@ def test_strangers_depend_on_target_and_seed_alone(snapshot, split, drawn):
 
 
 def test_what_can_be_swapped_of_each_method():
-    found = {name: variants(method, Choices()) for name, method in methods.METHODS.items()}
+    compact, vectors = Template("compact"), Template("compact-vectors")
+    found = {name: variants(method, Choices(), compact) for name, method in methods.METHODS.items()}
     assert found == {
         "nonperso": (), "rag": (HISTORY,), "pag": (HISTORY,), "dpl": (HISTORY,), "drp": (HISTORY,), "pplug": (HISTORY,),
         "trained-prompt": (HISTORY,), "dep": (HISTORY, TEXT, VECTORS),
     }  # fmt: skip
-    assert variants(methods.find("dep"), Choices(embeddings="none")) == (HISTORY,)
+    assert variants(methods.find("dep"), Choices(embeddings="none"), compact) == (HISTORY,)
+    shows_no_text = {name: variants(methods.find(name), Choices(), vectors) for name in ("rag", "dpl", "dep")}
+    assert shows_no_text == {"rag": (), "dpl": (HISTORY,), "dep": (HISTORY,)}
 
 
 def test_three_times_the_same_request_is_the_own_prompt(snapshot, split, writers):
@@ -103,7 +107,7 @@ def test_text_and_vectors_are_each_whose_they_should_be(snapshot, split, writers
 
 
 def test_lines_are_the_likelihood_after_the_mixed_prompt(snapshot, split, writers, drawn, engine):
-    scorer = Scorer(engine.model, engine.tokenizer, 50)
+    scorer = WeightsScorer(lambda: engine.model, engine.tokenizer, 50)
     todo = [
         (f"{i}", variant, target, request, text, drawn[target.key])
         for i, (target, (request, text)) in enumerate(zip(split.test, pairs_of(split.test, snapshot), strict=True))
@@ -117,7 +121,7 @@ def test_lines_are_the_likelihood_after_the_mixed_prompt(snapshot, split, writer
     for line, (_, variant, _, request, text, other) in zip(found, todo, strict=True):
         foreign = replace(request, user_id=other.user_id, before=(other.timestamp, other.asin))
         if variant == HISTORY:  # built the plain way: as if the stranger were to review the item
-            (expected,) = nll(scorer, [(writers["dep"].soft(builder.build(foreign)), text)])
+            (expected,) = scorer.likelihoods([(writers["dep"].soft(builder.build(foreign)), text)])
             assert line["nats"] == pytest.approx(expected.nats, rel=1e-5) and line["tokens"] == expected.tokens
     by_variant = {what: [line["nats"] for line in found if line["variant"] == what] for what in (HISTORY, TEXT, VECTORS)}
     assert not np.allclose(by_variant[HISTORY], by_variant[TEXT]) and not np.allclose(by_variant[TEXT], by_variant[VECTORS])

@@ -164,6 +164,7 @@ def test_vectors_alone_are_one_block_of_soft_tokens_before_the_rating(snapshot):
     assert [(slot.kind, slot.age) for slot in slots] == [(slot.kind, slot.age) for slot in wanted]
     assert not any(past.review.text in part.text for past in prompts[0].shown for part in (before, after))
     assert prompts[1].render() == prompts[2].render()  # without soft tokens nothing is known of the person
+    assert prompts[0].shown and not prompts[1].shown and not prompts[1].dropped
 
 
 def test_templates_can_be_replaced_by_a_file(tmp_path):
