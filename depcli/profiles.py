@@ -10,6 +10,7 @@ from pathlib import Path
 from depcli import backbones, embedders, methods
 from depcli.adapters import files as adapter_files
 from depcli.adapters import trained_for
+from depcli.analysts.cache import FOLDER as PROFILES
 from depcli.analysts.cache import unchanging
 from depcli.backbones.catalogue import Backbone
 from depcli.engines import FORMS
@@ -76,6 +77,7 @@ def overview(profiles: Path, at: str | None = None) -> dict:
         "evaluations": [
             {"name": folder.name, "bytes": _bytes_under(folder)} for folder in sorted((profiles / EVALUATIONS).glob("*/"))
         ],
+        "cache": {folder.name: _bytes_under(profiles / folder) for folder in (PROFILES, STATES)},
     }  # fmt: skip
 
 

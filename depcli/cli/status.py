@@ -69,6 +69,7 @@ def _sizes(document: dict) -> str:
     for name in ("adapters", "evaluations"):
         if document[name]:
             said.append(f"{name} {size(sum(entry['bytes'] for entry in document[name]))}")
+    said += [f"kept {name} {size(taken)}" for name, taken in document["cache"].items() if taken]
     return "; ".join(said)
 
 

@@ -108,6 +108,11 @@ def test_log_and_status_fit_and_say_what_is_gone(profiles, capsys, tmp_path):
     assert "Last commits (of 4, 1 readable)" in out and "on disk: " in out
     status = json.loads(told(capsys, "status", "--profiles", str(store.path), "--json").out)["store"]
     assert sum(status["tables"].values()) <= status["bytes"] and status["readable_commits"] == 1
+    assert "kept" not in out
+    states = tmp_path / "copy" / "cache" / "states"
+    states.mkdir(parents=True)
+    (states / "a-b.state").write_bytes(bytes(3000))
+    assert "kept states 3.0 KB" in " ".join(told(capsys, "status", "--profiles", str(store.path)).out.split())
     assert main(["status", "--profiles", str(store.path), "--at", "1"]) == 3
     assert "dep log" in capsys.readouterr().err
 
