@@ -50,7 +50,7 @@ def main(profiles, methods, limit, seeds, backbone, max_new_tokens, threads, jso
         told = {
             "machine": platform.processor() or platform.machine(), "cpus": os.cpu_count(), "threads": threads,
             "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS"), "methods": methods.split(","), "limit": limit,
-            "backbone": backbone, "max_new_tokens": max_new_tokens, "goal": GOAL, "runs": found,
+            "backbone": Path(backbone).name, "max_new_tokens": max_new_tokens, "goal": GOAL, "runs": found,
         }  # fmt: skip
         Path(json_path).write_text(json.dumps(told, indent=1) + "\n")
 

@@ -13,7 +13,7 @@ from depcli.training.examples import Example
 
 REVIEWS, EMBEDDING = 8, 1024  # per prompt; numbers of a bge-m3 vector
 BEGINNING, LONGEST_INPUT, LONGEST_TARGET = 320, 3072, 2048  # tokens: system text and item; the whole prompt; the review
-_NAMES = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads", "vocab_size")
+NAMES = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads", "vocab_size")
 SHAPES = {
     "tiny": (64, 128, 3, 4, 2, 500),
     "qwen2.5-0.5b": (896, 4864, 24, 14, 2, 151936),
@@ -25,7 +25,7 @@ _GROUP = ("his_start", "his", "his_end", "diff_start", "diff", "diff_end")
 
 def random_backbone(shape: str, device: torch.device):
     """A frozen Qwen2 model made on the device, bfloat16 on a GPU."""
-    config = Qwen2Config(**dict(zip(_NAMES, SHAPES[shape], strict=True)), max_position_embeddings=32768)
+    config = Qwen2Config(**dict(zip(NAMES, SHAPES[shape], strict=True)), max_position_embeddings=32768)
     torch.manual_seed(0)
     dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
     with device:
