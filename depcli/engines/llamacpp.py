@@ -46,6 +46,7 @@ class LlamaCppEngine:
         self._model = LlamaModel(gguf_file(backbone, offline=offline), device=device, gpu_layers=tuning.gpu_layers)
         self.width, self.context = self._model.width, self._model.positions
         self.reused = 0
+        self._active: dict[int, _Draft] = {}  # what is being written, by sequence
         self._grammar = None  # made when a schema is asked for: it takes a second with a large vocabulary
         self._composed = self._model.metadata("tokenizer.ggml.pre") in _COMPOSED
         weights = gguf_revision(backbone) if kept else ""
@@ -77,11 +78,12 @@ class LlamaCppEngine:
         self, requests: Iterable[tuple[SoftPrompt, Sampling]], on_text: Callable[[str], None] | None = None
     ) -> Iterator[Completion]:
         """Completions in the order of `requests`, each taken when a place for it is free. `on_text` gets text as it comes, or
-        whole texts in that order when several are written side by side.
+        whole texts in that order when several are written side by side. To make a request this engine itself may be asked.
 
         Raises Incompatible, BadInput.
         """
         live = on_text if self._parallel == 1 else None
+        self._finish()
         try:
             for completion in self._completions(iter(requests), live):
                 if on_text and not live:
@@ -95,34 +97,45 @@ class LlamaCppEngine:
         self, requests: Iterator[tuple[SoftPrompt, Sampling]], on_text: Callable[[str], None] | None
     ) -> Iterator[Completion]:  # fmt: skip
         in_order: deque[_Draft] = deque()
-        active: dict[int, _Draft] = {}
         waiting, failure, more = None, None, True
-        while True:
-            while more and len(active) < self._parallel:
-                try:
-                    waiting = waiting or self._next_draft(requests, on_text)
-                    more = waiting is not None
-                    if not more or (active and not self._llama.holds(waiting.positions)):
-                        break  # room is made when nothing is being written
-                    sequence = self._begin(waiting, [i for i in range(self._parallel) if i not in active])
-                except DepError as error:
-                    failure, more = error, False  # what came before is still to be written
-                    break
-                draft, waiting = waiting, None
-                in_order.append(draft)
-                if draft.finish:
-                    break  # it is waited for
-                active[sequence] = draft
-            if active:
-                for sequence, logits in self._llama.feed({i: draft.tokens[-1] for i, draft in active.items()}).items():
-                    active[sequence].take(logits, self._model)
-                active = {i: draft for i, draft in active.items() if draft.finish is None}
-            while in_order and in_order[0].finish:
-                yield in_order.popleft().completion()
-            if not active and not more:
-                if failure:
-                    raise failure
-                return
+        try:
+            while True:
+                while more and len(self._active) < self._parallel:
+                    try:
+                        waiting = waiting or self._next_draft(requests, on_text)
+                        more = waiting is not None
+                        if not more or (self._active and not self._llama.holds(waiting.positions)):
+                            break  # room is made when nothing is being written
+                        sequence = self._begin(waiting, [i for i in range(self._parallel) if i not in self._active])
+                    except DepError as error:
+                        failure, more = error, False  # what came before is still to be written
+                        break
+                    draft, waiting = waiting, None
+                    in_order.append(draft)
+                    if draft.finish:
+                        break  # it is waited for
+                    self._active[sequence] = draft
+                self._step()
+                while in_order and in_order[0].finish:
+                    yield in_order.popleft().completion()
+                if not self._active and not more:
+                    if failure:
+                        raise failure
+                    return
+        finally:
+            self._active = {i: draft for i, draft in self._active.items() if draft not in in_order}
+
+    def _step(self) -> None:
+        """Append a token to each text that is being written."""
+        if self._active:
+            for sequence, logits in self._llama.feed({i: draft.tokens[-1] for i, draft in self._active.items()}).items():
+                self._active[sequence].take(logits, self._model)
+            self._active = {i: draft for i, draft in self._active.items() if draft.finish is None}
+
+    def _finish(self) -> None:
+        """Write to its end what is being written: who asks for something else in between gets all of the memory."""
+        while self._active:
+            self._step()
 
     def _next_draft(
         self, requests: Iterator[tuple[SoftPrompt, Sampling]], on_text: Callable[[str], None] | None
@@ -166,6 +179,7 @@ class LlamaCppEngine:
     def next_logits(self, prompt: SoftPrompt) -> np.ndarray:
         """Logits (vocabulary,) float32 of the token that would follow `prompt`, to compare engines; -inf for unused ids."""
         pieces = self._checked(prompt, 1)
+        self._finish()
         self._llama.reserve(sum(map(len, pieces)) + 1)
         logits, self.reused = self._llama.read(pieces)
         logits[self._model.unused] = -np.inf
@@ -174,7 +188,6 @@ class LlamaCppEngine:
     def likelihood(self, prompt: SoftPrompt, text: str, max_tokens: int) -> Likelihood:
         """How well the backbone foresees `text` after `prompt`. The text is data: control tokens in it are read as letters. The
         end of the turn follows it unless it is longer than `max_tokens`. A prompt that was just written to is not read again.
-        Between two requests of `generate` it may be asked for where they are written one after the other.
 
         Raises Incompatible when both are longer than the context or the soft tokens have another width than the backbone.
         """
@@ -184,6 +197,7 @@ class LlamaCppEngine:
         length = sum(map(len, parts))
         check_foreseen(length, len(wanted), self.context)
         pieces = self._llama.pieces(parts)
+        self._finish()
         self._llama.reserve(length + len(wanted))
         sequence = self._llama.likeliest(pieces, range(self._parallel))
         logits, self.reused = self._llama.read(pieces, sequence)

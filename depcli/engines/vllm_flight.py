@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from vllm import SamplingParams
 from vllm.sampling_params import RequestOutputKind
@@ -55,14 +56,17 @@ class Draft:
 
 
 class Flight:
-    """Drafts under way in `core`, vLLM's LLMEngine. Their tensors may take `room` bytes together."""
+    """Drafts under way in `core`, vLLM's LLMEngine. Their tensors may take `room` bytes together. Several flights may share a
+    core, one asked while a request of another is made: each takes what comes for the others to them."""
 
     _taken_off = 0  # ids are never used twice in a process
+    _flights: ClassVar[dict[str, Flight]] = {}  # by id of what is under way
 
     def __init__(self, core, room: int):
         self._core, self._room, self._bytes = core, room, 0
         self._order: deque[Draft] = deque()
         self._flying: dict[str, Draft] = {}
+        self._finished: list[Draft] = []
 
     def __len__(self) -> int:
         return len(self._order)
@@ -80,7 +84,7 @@ class Flight:
         Flight._taken_off += 1
         name = f"dep-{Flight._taken_off}"
         self._core.add_request(name, draft.given, draft.params)
-        self._flying[name] = draft
+        self._flying[name], Flight._flights[name] = draft, self
         self._bytes += draft.bytes
 
     def again(self, draft: Draft) -> None:
@@ -90,19 +94,21 @@ class Flight:
 
     def step(self) -> list[Draft]:
         """Wait for what vLLM has next; the drafts that it finished."""
-        finished = []
         for output in self._core.step() if self._flying else ():
-            draft = self._flying.get(output.request_id)
-            if draft is None:
-                continue  # of an earlier flight that was broken off
-            draft.take(output.outputs[0])
-            if draft.finish:
-                del self._flying[output.request_id]
-                self._bytes -= draft.bytes
-                finished.append(draft)
+            if flight := Flight._flights.get(output.request_id):  # else of one that was broken off
+                flight._take(output)
+        finished, self._finished = self._finished, []
         if self._order and self._order[0].stream and not self._order[0].finish:
             self._order[0].stream.feed(self._order[0].tokens, last=False)
         return finished
+
+    def _take(self, output) -> None:
+        draft = self._flying[output.request_id]
+        draft.take(output.outputs[0])
+        if draft.finish:
+            del self._flying[output.request_id], Flight._flights[output.request_id]
+            self._bytes -= draft.bytes
+            self._finished.append(draft)
 
     def landed(self) -> Iterator[Draft]:
         """Those that are finished and have none before them that is not."""
@@ -115,6 +121,8 @@ class Flight:
 
     def crash(self) -> None:
         """vLLM is gone, and with it all that was under way."""
+        for name in self._flying:
+            del Flight._flights[name]
         self._flying.clear()
 
     def abort(self) -> None:
@@ -122,4 +130,4 @@ class Flight:
         with suppress(EngineDeadError):  # Ctrl-C reaches vLLM's processes too, and they may be quicker
             if self._flying:
                 self._core.abort_request(list(self._flying))
-        self._flying.clear()
+        self.crash()

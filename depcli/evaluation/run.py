@@ -138,7 +138,8 @@ def _predictions(
     target its real review is weighed."""
     written = writer.write_often(((request, list(keys)) for *_, request, _, keys in todo), sampling)
     for own, target, _, reference, keys in todo:
-        for key, one in zip(keys.values(), written, strict=False):
+        for key in keys.values():
+            one = next(written)
             check_shown(target, one.prompt)
             yield {
                 "id": key, "method": name, "user_id": target.user_id, "asin": target.asin, "request_seed": one.seed,

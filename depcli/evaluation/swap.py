@@ -26,7 +26,7 @@ _USERS = 256  # whose reviews are looked up together
 def variants(method: Method, choices: Choices, template: Template) -> tuple[str, ...]:
     """What can be swapped in a method's prompt; nothing where none of it is about the user. Text and soft tokens are told apart
     only where both are about the user: not in a profile, nor in soft tokens that are the same for everyone."""
-    text = (method.history and template.shows_texts) or method.profile is not None
+    text = (method.history and template.shows_reviews(choices.review_text)) or method.profile is not None
     probe = PastReview(Review("", "", ""), Item(""), np.ones(1, np.float32), np.ones(1, np.float32), 1)
     slots = [slot for group in (method.slots([probe]) if method.slots else ()) for slot in group if choices.wants(slot.kind)]
     vectors = method.before is not None or any(slot.embedding is not None for slot in slots)

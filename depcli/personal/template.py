@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from pathlib import Path
 
 from jinja2 import StrictUndefined, TemplateError
@@ -127,12 +127,16 @@ class Template:
             raise BadInput(f"template {self.name}: {error}", "see depcli/personal/templates/ for what is defined") from error
         return _split(chat.render(system, user), flat)
 
-    @cached_property
-    def shows_texts(self) -> bool:
-        """Whether the text of past reviews stands in a prompt, and not only their soft tokens."""
-        chat, item = Chat("{{ messages[1].content }}", ""), Item("")
-        one, other = (PastReview(Review("", "", text), item, None, None, 0) for text in "ab")
-        return self.parts(chat, Request("", item), [one]) != self.parts(chat, Request("", item), [other])
+    def shows_reviews(self, texts: bool) -> bool:
+        """Whether anything of past reviews stands in a prompt beside their soft tokens: their item or rating, or where `texts`
+        are not left out title or text."""
+        chat, request = Chat("{{ messages[1].content }}", ""), Request("", Item("", "item", "description"), 3.0, "title")
+
+        def shown(word: str, rating: float) -> tuple[Text | Slot, ...]:
+            past = PastReview(Review("", "", word, rating, word), Item("", word, word), None, None, 0)
+            return self.parts(chat, request, [past], texts=texts)
+
+        return shown("one", 1.0) != shown("other", 2.0)
 
     def _block(self, block: str, fields: dict):
         return self._template.blocks[block](self._template.new_context(fields))

@@ -72,6 +72,36 @@ def test_an_error_comes_after_what_was_asked_before_it_and_harms_nobody(side_by_
     assert [completion.tokens for completion in side_by_side.generate(asked)] == expected
 
 
+@pytest.mark.parametrize("ask", ["a text", "a long text", "a refused text", "a likelihood", "logits"])
+def test_what_the_engine_is_asked_to_make_a_request_shows_in_no_text(side_by_side, asked, soft, ask):
+    expected = [done.tokens for done in side_by_side.generate(asked)]
+    other = soft("Un très bon disque, très doux. " * 9)
+    ways = {
+        "a text": lambda: list(side_by_side.generate([(other, Sampling(max_new_tokens=9, seed=i)) for i in range(4)])),
+        "a long text": lambda: list(side_by_side.generate([(other, Sampling(max_new_tokens=1100))])),
+        "a refused text": lambda: pytest.raises(BadInput, list, side_by_side.generate([(other, Sampling(max_new_tokens=5000))])),
+        "a likelihood": lambda: side_by_side.likelihood(other, "x" * 1100, 2000),
+        "logits": lambda: side_by_side.next_logits(other),
+    }
+
+    def made():
+        for request in asked:
+            ways[ask]()
+            yield request
+
+    side_by_side._llama.close()  # so that a long text needs more memory
+    assert [done.tokens for done in side_by_side.generate(made())] == expected
+
+
+def test_texts_that_nobody_waits_for_are_not_written(side_by_side, asked):
+    expected = [done.tokens for done in side_by_side.generate(asked)]
+    broken_off = side_by_side.generate(asked)
+    next(broken_off)
+    broken_off.close()
+    assert not side_by_side._active
+    assert [done.tokens for done in side_by_side.generate(asked)] == expected
+
+
 def test_requests_are_taken_as_places_become_free(side_by_side, soft):
     taken = []
 

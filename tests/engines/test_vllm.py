@@ -211,3 +211,16 @@ def test_a_device_it_is_not_built_for(tiny_backbone):
     other, built = ("cuda", "CPUs") if current_platform.is_cpu() else ("cpu", "GPUs")
     with pytest.raises(MissingDependency, match=f"built for {built}"):
         load("vllm", find(str(tiny_backbone)), device=other)
+
+
+def test_what_the_engine_is_asked_to_make_a_request_shows_in_no_text(vllm, soft):
+    requests = [(soft("number", i + 1, "the plot"), replace(GREEDY, max_new_tokens=2 + 9 * i)) for i in range(4)]
+    other = [(soft("Un très bon disque", 2, "très doux"), replace(GREEDY, max_new_tokens=30)) for _ in range(2)]
+    expected, said = tokens_of(vllm, requests), tokens_of(vllm, other)
+
+    def made():
+        for request in requests:
+            assert tokens_of(vllm, other) == said
+            yield request
+
+    assert tokens_of(vllm, made()) == expected

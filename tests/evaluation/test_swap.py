@@ -80,6 +80,20 @@ def test_what_can_be_swapped_of_each_method():
     assert shows_no_text == {"rag": (), "dpl": (HISTORY,), "dep": (HISTORY,)}
 
 
+@pytest.mark.parametrize("shown, with_text, without", [
+    ("{{ past.item_title }} {{ '%.1f' | format(past.rating) }}", True, True),  # reviews without a rating are not to be met
+    ("{{ past.title }}", True, False), ("{{ past.text | clip(40) }}", True, False), ("Something. {{ past.slots }}", False, False),
+])  # fmt: skip
+def test_what_can_be_swapped_depends_on_what_a_template_shows_of_past_reviews(shown, with_text, without, tmp_path):
+    blocks = "{% block system %}Write.{% endblock %}{% block user %}", "{% for past in history %}", "{% endfor %}{% endblock %}"
+    (tmp_path / "mine.jinja").write_text("".join((*blocks[:2], shown, blocks[2])))
+    template = Template(str(tmp_path / "mine.jinja"))
+    for review_text, expected in ((True, with_text), (False, without)):
+        choices = Choices(review_text=review_text)
+        assert variants(methods.find("rag"), choices, template) == ((HISTORY,) if expected else ())
+        assert variants(methods.find("dep"), choices, template) == ((HISTORY, TEXT, VECTORS) if expected else (HISTORY,))
+
+
 def test_three_times_the_same_request_is_the_own_prompt(snapshot, split, writers):
     requests = [request for request, _ in pairs_of(split.test, snapshot)]
     for writer in writers.values():
