@@ -29,7 +29,10 @@ def check_room(prompt_tokens: int, max_new_tokens: int, context: int, backbone: 
 
 
 def check_foreseen(prompt_tokens: int, tokens: int, context: int) -> None:
-    """Raise Incompatible when a prompt and the text whose likelihood is asked for cannot fit the context."""
+    """Raise Incompatible when a prompt and the text whose likelihood is asked for cannot fit the context, BadInput without a
+    prompt."""
+    if not prompt_tokens:
+        raise BadInput("the prompt is empty")
     if prompt_tokens + tokens > context:
         raise Incompatible(
             f"a prompt and its real review have {prompt_tokens + tokens:,} tokens; the backbone's context has {context:,}",

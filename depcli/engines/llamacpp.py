@@ -134,8 +134,13 @@ class LlamaCppEngine:
 
     def _finish(self) -> None:
         """Write to its end what is being written: who asks for something else in between gets all of the memory."""
-        while self._active:
-            self._step()
+        try:
+            while self._active:
+                self._step()
+        except DepError:
+            self._active.clear()  # the memory of the others is lost with it
+            self._llama.forget()
+            raise
 
     def _next_draft(
         self, requests: Iterator[tuple[SoftPrompt, Sampling]], on_text: Callable[[str], None] | None

@@ -9,7 +9,7 @@ from depcli.backbones import find
 from depcli.engines import load
 from depcli.engines.sampling import negative_log_likelihood
 from depcli.engines.tuning import Tuning
-from depcli.errors import DepError, Incompatible
+from depcli.errors import BadInput, DepError, Incompatible
 from depcli.evaluation.likelihood import WeightsScorer
 from depcli.records import Sampling, SoftPrompt, Text, Vectors
 from tests.engines.test_parity import CASES
@@ -102,6 +102,8 @@ def test_a_text_that_needs_more_memory_than_the_writing(tiny_backbone, soft):
 def test_refuses_what_does_not_fit(llama, soft):
     with pytest.raises(Incompatible, match=f"{llama.context:,}"):
         llama.likelihood(soft("x y " * 1000), "x " * 2000, 4000)
+    with pytest.raises(BadInput, match="empty"):
+        llama.likelihood(SoftPrompt((Text(""),)), "x", 9)
     with pytest.raises(Incompatible, match="32 wide"):
         llama.likelihood(SoftPrompt((Vectors(np.ones((1, 32), np.float32)),), 32), "x", 9)
 

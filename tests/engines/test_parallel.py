@@ -9,7 +9,7 @@ import pytest
 from depcli.backbones import find
 from depcli.engines import load
 from depcli.engines.tuning import Tuning
-from depcli.errors import BadInput, Incompatible, MissingDependency
+from depcli.errors import BadInput, DepError, Incompatible, MissingDependency
 from depcli.records import Sampling
 
 THREE = Tuning(parallel=3)
@@ -91,6 +91,25 @@ def test_what_the_engine_is_asked_to_make_a_request_shows_in_no_text(side_by_sid
 
     side_by_side._llama.close()  # so that a long text needs more memory
     assert [done.tokens for done in side_by_side.generate(made())] == expected
+
+
+def test_what_fails_under_way_while_the_engine_is_asked_ends_the_others_too(side_by_side, asked, soft, monkeypatch):
+    expected = [done.tokens for done in side_by_side.generate(asked)]
+
+    def fail(tokens):
+        raise DepError("llama.cpp failed")
+
+    def made():
+        yield asked[2]
+        with monkeypatch.context() as patch:
+            patch.setattr(side_by_side._llama, "feed", fail)
+            side_by_side.next_logits(soft("other"))
+        yield asked[3]
+
+    with pytest.raises(DepError, match=r"llama\.cpp failed"):
+        list(side_by_side.generate(made()))  # and no text that goes on from an empty memory
+    assert not side_by_side._active
+    assert [done.tokens for done in side_by_side.generate(asked)] == expected
 
 
 def test_texts_that_nobody_waits_for_are_not_written(side_by_side, asked):

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from depcli.backbones import find, load_model, load_tokenizer
-from depcli.errors import Incompatible
+from depcli.errors import BadInput, Incompatible
 from depcli.evaluation.likelihood import WeightsScorer
 from depcli.records import SoftPrompt, Text, Vectors
 
@@ -73,6 +73,8 @@ def test_takes_no_more_than_a_window_ahead(scorer):
 
 
 def test_refuses_what_does_not_fit_the_backbone(scorer):
+    with pytest.raises(BadInput, match="empty"):
+        list(scorer.likelihoods([(SoftPrompt((Text(""),)), "x")]))
     with pytest.raises(Incompatible, match="32 wide"):
         list(scorer.likelihoods([(SoftPrompt((Vectors(np.ones((1, 32), np.float32)),), 32), "x")]))
     with pytest.raises(Incompatible, match=f"{scorer.model.config.max_position_embeddings:,}"):
