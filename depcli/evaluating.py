@@ -90,7 +90,7 @@ def evaluate_store(
             ask = partial(asked_analyst, engine=engine, backbone=backbone, offline=offline, device=device)
             asked = held.enter_context(ask(analyst, sampling=sampling))
             judge = held.enter_context(ask(plan.judge, sampling=Sampling(0, 1))) if plan.judge else None
-            floor = plan.min_peers or (config and config.get("min_peers"))  # as the first adapter: profiles too
+            floor = plan.min_peers or (config or {}).get("min_peers", 1)  # as the first adapter: profiles too
             shown = plan.history if plan.history is not None else config["history"] if config else HISTORY
             retrieval = plan.choices.get("retrieval") or (config or {}).get("choices", {}).get("retrieval")
             if not embedder:

@@ -320,6 +320,14 @@ def test_evaluation_compares_the_methods_on_the_same_requests(trained, store, ba
     assert all(line["asin"] not in line["shown"] for line in lines)
 
 
+def test_text_alone_is_compared_with_as_many_peers_as_an_adapter_so_that_one_may_join_later(store, backbone, tmp_path):
+    plan = Plan(limit=1, history=OPTIONS.history)
+    done = evaluate_store(
+        store=store, backbone=backbone, variants=plain(["rag"], {}), out=tmp_path, sampling=Sampling(max_new_tokens=4), plan=plan
+    )
+    assert done["settings"]["min_peers"] == TrainOptions().min_peers
+
+
 def test_the_request_of_a_user_without_reviews_before_it_is_text_only(store, backbone, trained):
     snapshot = store.snapshot()
     with engines.load("transformers", backbone) as engine:

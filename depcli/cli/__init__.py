@@ -27,6 +27,9 @@ def main(arguments: list[str] | None = None) -> int:
     except DepError as error:
         complain(error.message, error.hint)
         return error.exit_code
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        return error.exit_code
     except click.UsageError as error:
         context = error.ctx
         complain(error.format_message(), f"see `{context.command_path if context else 'dep'} --help`")

@@ -168,7 +168,7 @@ def command(
     told_apart = [name, *([study] if study else []), *([split.replace(":", "-")] if split else []), role]
     out = out or setting.profiles / places.EVALUATIONS / "-".join(told_apart)
     tell_moment(sink, as_of)
-    with sink.progress("evaluating", "reviews") as update:
+    with sink.progress("evaluating") as update:
         begun = False
 
         def show(event: dict) -> None:

@@ -207,6 +207,6 @@ def _show(sink, document: dict) -> None:
         if report["bad_lines"]:
             said.append(f"{count(report['bad_lines'], 'bad ' + report['first_bad'][0]['unit'])} left out")
         said = ", ".join(said) or "nothing new"
-        read = f"{count(report['reviews'], 'review')} read in " if report["reviews"] or not report["items"] else ""
-        sink.line(f"{report['file']}: {read}{report['seconds']:.1f} s: {said}")
+        read = f"{count(report['reviews'], 'review')} " if report["reviews"] or not report["items"] else ""
+        sink.line(f"{report['file']}: {read}read in {report['seconds']:.1f} s: {said}")
     sink.line(f"{document['profiles']} now holds {holding(document['store'])}")

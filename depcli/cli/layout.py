@@ -98,7 +98,7 @@ def day(timestamp: float | None) -> str:
 
 def holding(counts: dict[str, int]) -> str:
     """What a store holds, of Snapshot.counts()."""
-    return f"{count(counts['reviews'], 'review')} by {count(counts['users'], 'user')} of {count(counts['items'], 'item')}"
+    return f"{count(counts['reviews'], 'review')} by {count(counts['users'], 'user')}, {count(counts['items'], 'item')}"
 
 
 def size(number: float) -> str:

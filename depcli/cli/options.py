@@ -51,7 +51,7 @@ def every_command(function: Callable) -> Callable:
 
 _SHARED = (
     click.option(
-        "--profiles", type=Folder(path_type=Path), envvar="DEP_PROFILES", default="profiles", show_default="./profiles",
+        "--profiles", type=Folder(path_type=Path), envvar="DEP_PROFILES", default="profiles", show_default=True,
         show_envvar=True, metavar="PATH", help="The store folder.",
     ),
     click.option("--offline", is_flag=True, help="Never touch the network (also: HF_HUB_OFFLINE=1)."),

@@ -151,6 +151,7 @@ def show_event(sink, update, event: dict) -> None:
 
 
 def _show(sink, document: dict) -> None:
+    from depcli.evaluation.report import few_users
     from depcli.training.card import interval_text
 
     sink.line(f"adapter {document['adapter']}, {document['parameters']:,} parameters: {document['folder']}")
@@ -160,7 +161,11 @@ def _show(sink, document: dict) -> None:
     losses = document["validation_losses"]
     rows = [(name, f"{losses[name]:.4f}", interval_text(gains[name]) if name in gains else "") for name in losses]
     sink.table(("method", "loss", f"{document['method']} minus it, 95 % interval"), rows)
-    if unshown := [name for name, gain in gains.items() if gain["high"] >= 0]:
-        sink.note(f"not shown to be better than {' or '.join(unshown)}: the interval holds 0 or lies above it")
+    if unshown := [name for name, gain in gains.items() if gain["high"] is None or gain["high"] >= 0]:
+        why = "the interval holds 0 or lies above it" if gains[unshown[0]]["groups"] > 1 else "of one user there is no interval"
+        sink.note(f"not shown to be better than {' or '.join(unshown)}: {why}")
+    users = max((gain["groups"] for gain in gains.values()), default=1)
+    for caution in few_users(users) if users > 1 else ():
+        sink.note(caution)
     option = "" if document["method"] == "dep" else f" --method {document['method']}"
     sink.note(f"next: dep write --user U --item ITEM{option} --adapter {document['adapter']}, or dep eval")

@@ -53,9 +53,9 @@ def tell_written(sink, document: dict) -> None:
     used, pooled = document["reviews_used"], document["reviews_pooled"]
     few = "without peers" if document["min_peers"] == 1 else f"with fewer than {document['min_peers']} peers"
     alone = sum(past["peers"] < document["min_peers"] for past in used)
-    said = [f"{len(used)} past reviews read" + (f", {alone} of them {few}" if alone else "")]
+    said = [f"{count(len(used), 'past review')} read" + (f", {alone} of them {few}" if alone else "")]
     if pooled:
-        said = [f"the vectors of {pooled} past reviews read as one soft token"]
+        said = [f"the vectors of {count(pooled, 'past review')} read as one soft token"]
     if document["reviews_dropped"]:
         said.append(f"{document['reviews_dropped']} left out, the prompt was full")
     said.append(f"{document['prompt_tokens']:,} tokens read, {document['generated_tokens']:,} written")

@@ -58,6 +58,8 @@ def settings_rows(settings: dict) -> list[tuple[str, str]]:
     entries of an object is told once."""
     rows: dict[str, str] = {}
     for path, value in _leaves(settings, ()):
+        if path[-1:] == ("best_epoch",):  # counted from 0 there; the training curves name the epoch that was kept, from 1
+            continue
         names = [name.replace("_", " ") for name in path]
         rows[" · ".join(names)] = _said(value)
     return list(rows.items())

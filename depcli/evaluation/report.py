@@ -183,13 +183,15 @@ def told(results: dict) -> list[dict]:
 def tests_done(done: dict) -> str:
     """What the tests were: `tests` of the results."""
     return (
-        f"intervals: paired bootstrap over users, {done['resamples']:,} resamples; p: paired permutation test, "
+        f"intervals: paired bootstrap over users, {done['resamples']:,} resamples; p: paired permutation test, at most "
         f"{done['flips']:,} sign flips of the users' differences; Holm-corrected for {count(done['corrected_for'], 'comparison')}"
     )
 
 
 def few_users(users: int) -> list[str]:
     """A caution where it belongs."""
+    if users == 1:
+        return ["one user: no interval, and nothing here can be significant"]
     return [f"few users ({users}): intervals are rough"] if users < FEW_USERS else []
 
 
@@ -246,4 +248,4 @@ def _profiles(found: dict) -> str:
 
 
 def _interval(found: dict) -> str:
-    return f"[{found['low']:+.4f}, {found['high']:+.4f}]"
+    return "-" if found["low"] is None else f"[{found['low']:+.4f}, {found['high']:+.4f}]"

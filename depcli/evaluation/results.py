@@ -16,7 +16,7 @@ SCHEMA = 3
 _NUMBER = (int, float)
 _OPTIONAL = (int, float, type(None))
 _INTERVAL = {
-    "difference": _NUMBER, "low": _NUMBER, "high": _NUMBER,  # the mean, and the ends of its interval
+    "difference": _NUMBER, "low": _OPTIONAL, "high": _OPTIONAL,  # the mean, and the ends of its interval, if there is one
     "confidence": _NUMBER, "resamples": int, "seed": int,  # of the bootstrap
     "requests": int,  # pairs of values: one for each target, averaged over the seeds
     "groups": int,  # users

@@ -20,11 +20,12 @@ _SAME = 1e-9  # relative: sums that differ by less are equal, but for the order 
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean difference and the percentile interval of its bootstrap distribution over `groups` of requests."""
+    """A mean difference and the percentile interval of its bootstrap distribution over `groups` of requests; of one group there
+    is nothing to draw, and so no interval."""
 
     difference: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
     confidence: float
     requests: int
     groups: int
@@ -33,8 +34,8 @@ class Interval:
 
     @property
     def clear(self) -> bool:
-        """Whether the interval leaves zero out."""
-        return self.low > 0 or self.high < 0
+        """Whether there is an interval, and it leaves zero out."""
+        return self.low is not None and self.high is not None and (self.low > 0 or self.high < 0)
 
 
 def paired_bootstrap(
@@ -58,14 +59,16 @@ def paired_bootstrap(
     if not np.isfinite(differences).all() or not (weights > 0).all():
         raise ValueError("paired values must be finite, and weights positive")
     differences, weights = sums_by(groups, differences), sums_by(groups, weights)
+    mean = float(differences.sum() / weights.sum())
     rng, n = np.random.default_rng(seed), len(weights)
+    if n < 2:
+        return Interval(mean, None, None, confidence, len(a), n, resamples, seed)
     means = np.empty(resamples)
     step = max(1, _CHUNK // n)
     for start in range(0, resamples, step):
         drawn = rng.integers(n, size=(min(step, resamples - start), n))
         means[start : start + step] = differences[drawn].sum(axis=1) / weights[drawn].sum(axis=1)
     low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
-    mean = float(differences.sum() / weights.sum())
     return Interval(mean, float(low), float(high), confidence, len(a), n, resamples, seed)
 
 

@@ -133,7 +133,7 @@ def _iso(value: object) -> float:
             pass
         else:
             return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-    raise BadField(f"the timestamp {_shown(value)} is neither a number nor an ISO date")
+    raise BadField(f"the timestamp {_shown(value)} is neither a number nor an ISO date such as 2009-05-31")
 
 
 def _number(value: object) -> float | None:

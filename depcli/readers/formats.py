@@ -115,6 +115,13 @@ def detect_items(record: Mapping) -> tuple[str, str] | None:
     return "amazon2023" if "parent_asin" in record else "jsonl", f"its rows have {_names(record, (_ANY_ITEM, _ABOUT_ITEM))}"
 
 
+def need(record: Mapping) -> str:
+    """What a row of reviews or items must have, and what of a review's this one lacks when it has some of it."""
+    lacking = [names[0] for names in (_USER, _PLAIN_ITEM, _TEXT) if not any(name in record for name in names)]
+    said = f" (missing: {', '.join(lacking)})" if 0 < len(lacking) < 3 else ""
+    return f"reviews need user_id, asin and text{said}, items asin and title or description"
+
+
 def _of_row(record: Mapping, user: Mapping) -> Parsed:
     """The profile and the data of a row, each a review without its user."""
     profile = fields.listed(record.get("profile"), "profile")

@@ -15,6 +15,7 @@ from depcli.records import Item, Review
 
 _TRIED = 100  # entries that are looked at to find out the format
 _EXCERPT = 80
+_SHOWN = 40  # names of columns or keys in a message
 _UTF8 = "text in another encoding is converted by iconv, such as: iconv -f WINDOWS-1252 -t UTF-8 FILE > NEW"
 _Detector = Callable[[Mapping], tuple[str, str] | None]
 
@@ -92,7 +93,7 @@ def _open(
         if missing:
             raise BadInput(f"{source.name} has no column {missing[0]!r}", f"its columns are {_names(source.columns)}")
         entries = source.entries()
-        seen, format, reason = _look(source, named, entries, lambda record: detect(renamed(record)))
+        seen, format, reason = _look(source, named, entries, detect, renamed)
         format = source.kind if format == "jsonl" else format
         if columns and format not in formats.PLAIN:
             raise BadInput(f"{source.name} is read as {format}, whose fields have their names", "leave --column out")
@@ -104,8 +105,10 @@ def _open(
     return Reader(source, itertools.chain(seen, entries), lambda record: parse(renamed(record)), format, reason)
 
 
-def _look(source, named: str | None, entries: Iterator, detect: _Detector) -> tuple[list, str, str]:
-    """Read entries until one tells the format: (entries read, format, reason)."""
+def _look(
+    source, named: str | None, entries: Iterator, detect: _Detector, renamed: Callable[[Mapping], Mapping]
+) -> tuple[list, str, str]:
+    """Read entries until one, its fields `renamed`, tells the format: (entries read, format, reason)."""
     name, columns = source.name, source.columns
     seen, strangers, problem = [], [], ""
     for entry in itertools.islice(entries, _TRIED):
@@ -115,7 +118,7 @@ def _look(source, named: str | None, entries: Iterator, detect: _Detector) -> tu
         except BadField as error:
             problem = problem or f"{source.unit} {entry[0]}: {error}"
             continue
-        found = detect(record)
+        found = detect(renamed(record))
         if found is not None:
             return seen, *found
         strangers.append(record)
@@ -129,7 +132,7 @@ def _look(source, named: str | None, entries: Iterator, detect: _Detector) -> tu
     if not strangers:
         hint = _UTF8 if "UTF-8" in problem else ""
         raise BadInput(f"no row of {name} can be read, of {len(seen)} that were tried: {problem}", hint)
-    need = "reviews need user_id, asin and text, items asin and title or description"
+    need = formats.need(renamed(strangers[0]))
     if source.kind not in ("csv", "tsv"):
         message = f"cannot tell what {name} holds: its rows have {_names(strangers[0])}"
         raise BadInput(message, f"{need}; --column FIELD=NAME says what they are called")
@@ -138,7 +141,8 @@ def _look(source, named: str | None, entries: Iterator, detect: _Detector) -> tu
 
 
 def _names(record: Iterable[str]) -> str:
-    return ", ".join(_excerpt(str(key)) for key in itertools.islice(record, 12)) or "no keys"
+    names = [_excerpt(str(key)) for key in itertools.islice(record, _SHOWN + 1)]
+    return ", ".join(names[:_SHOWN] + ["..."] * (len(names) > _SHOWN)) or "no keys"
 
 
 def json_object(held: str | Mapping | None, reason: str) -> Mapping:

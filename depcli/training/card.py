@@ -77,5 +77,6 @@ def write_card(folder: Path, config: dict) -> None:
 
 
 def interval_text(found: dict) -> str:
-    """A difference and its interval, as one reads them."""
-    return f"{found['difference']:+.4f} [{found['low']:+.4f}, {found['high']:+.4f}]"
+    """A difference and its interval, as one reads them; of one user there is no interval."""
+    ends = "" if found["low"] is None else f" [{found['low']:+.4f}, {found['high']:+.4f}]"
+    return f"{found['difference']:+.4f}{ends}"

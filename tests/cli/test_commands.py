@@ -81,7 +81,7 @@ def test_status_shows_store_and_adapters(profiles, capsys):
     (adapter,) = document["adapters"]
     assert adapter["name"] == "one" and set(adapter["validation_losses"]) == {"dep", "rag", "nonperso"}
     out = run(capsys, "status", "--profiles", profiles).out
-    assert "15 reviews by 3 users of 5 items" in out and "\none   tiny" in out.replace("name  backbone", "") and "\x1b" not in out
+    assert "15 reviews by 3 users, 5 items" in out and "\none   tiny" in out.replace("name  backbone", "") and "\x1b" not in out
 
 
 def test_the_same_seed_writes_the_same_review_as_text_and_as_json(profiles, folder, capsys):

@@ -74,6 +74,12 @@ def test_usage_errors(arguments, capsys):
     assert captured.out == "" and captured.err.startswith("error: ") and "\nhint: see `dep" in captured.err
 
 
+def test_dep_alone_shows_its_help_and_no_error(capsys):
+    assert main([]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == "" and captured.err.startswith("Usage: dep") and "hint" not in captured.err
+
+
 def test_commands_without_a_store_say_how_to_make_one(tmp_path, capsys):
     for arguments in (["status"], ["train"], ["eval"], ["write", "--user", "u", "--item", "i"]):
         assert main([*arguments, "--profiles", str(tmp_path / "none"), "--json"]) == 3

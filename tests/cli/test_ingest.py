@@ -63,7 +63,7 @@ def test_the_filter_says_what_it_dropped_and_keeps_the_rest(table, capsys):
         f"--threshold={rule}={number}" for rule, number in (off | {"reviewers": 4, "reviews": 3, "profile_reviewers": 2}).items()
     ]
     said = told(capsys, table, *COLUMNS, "--filter", "dpl", *limits)
-    assert "item with fewer than 4 reviewers" in said.out and "the filter keeps 12 reviews by 4 users of 3 items" in said.out
+    assert "item with fewer than 4 reviewers" in said.out and "the filter keeps 12 reviews by 4 users, 3 items" in said.out
     document = json.loads(told(capsys, table, *COLUMNS, "--filter", "dpl", *limits, "--json").out)
     assert document["store"] == {"reviews": 12, "users": 4, "items": 3} and document["filter"]["thresholds"]["reviewers"] == 4
     assert sum(one["reviews"] for one in document["filter"]["dropped"]) == 1 and document["files"][0]["bad_lines"] == 2

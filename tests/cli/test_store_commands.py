@@ -152,17 +152,24 @@ def test_one_review_learned_is_no_plural(capsys):
 
 
 @pytest.mark.parametrize(
-    ("nonperso", "rag", "said"), [(-0.1, 0.0, "better than rag:"), (0.2, 0.1, "nonperso or rag:"), (-0.2, -0.1, "")]
-)
-def test_an_adapter_that_is_not_shown_to_be_better_is_said_to_be_so(capsys, nonperso, rag, said):
+    ("nonperso", "rag", "users", "said", "few"),
+    [
+        (-0.1, 0.0, 40, "better than rag:", False), (0.2, 0.1, 40, "nonperso or rag:", False), (-0.2, -0.1, 40, "", False),
+        (-0.2, -0.1, 3, "", True), (None, None, 1, "nonperso or rag: of one user", False),
+    ],
+)  # fmt: skip
+def test_an_adapter_that_is_not_shown_to_be_better_is_said_to_be_so(capsys, nonperso, rag, users, said, few):
     highs = {"nonperso": nonperso, "rag": rag}
-    gains = {name: {"difference": high - 0.1, "low": high - 0.2, "high": high} for name, high in highs.items()}
+    gains = {
+        name: {"difference": -0.1, "low": None if high is None else high - 0.2, "high": high, "groups": users}
+        for name, high in highs.items()
+    }
     show_trained(Sink(), {
         "adapter": "a", "method": "dep", "folder": "f", "parameters": 9, "train_reviews": 4, "validation_reviews": 4,
         "seconds": 2.0, "validation_losses": {"nonperso": 3.0, "rag": 3.0, "dep": 3.0}, "config": {"minus": gains},
     })  # fmt: skip
     err = capsys.readouterr().err
-    assert said in err and ("not shown" in err) == bool(said)
+    assert said in err and ("not shown" in err) == bool(said) and (f"few users ({users})" in err) == few
 
 
 def test_one_of_a_thing_is_not_said_in_the_plural(capsys, tmp_path):

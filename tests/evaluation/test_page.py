@@ -144,6 +144,7 @@ def test_settings_are_words_and_the_date_is_one():
             {
                 "sampling": {"temperature": 0.8, "schema": None}, "swap": True, "adapters": {}, "seeds": [1, 2],
                 "choices": {"rag": {"retrieval": "bm25"}, "dep": {"retrieval": "bm25"}}, "other": {"a": {"x": 1}, "b": {"x": 2}},
+                "best_epoch": 0,
             }
         )
     )  # fmt: skip

@@ -121,7 +121,7 @@ def test_notes_say_what_was_done():
     notes = report.notes(made(rag=0.0, dep=0.5))
     assert notes[0].startswith("40 held-out reviews of 40 users, each written 2 times (seeds 0 to 1)")
     for said in (
-        "permutation test, 20,000 sign flips",
+        "permutation test, at most 20,000 sign flips",
         "Holm-corrected for 2 comparisons",
         "not tested",
         "too few other reviewers, 4 reviews",

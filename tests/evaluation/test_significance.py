@@ -89,6 +89,12 @@ def test_same_values_never_differ_and_a_shift_always_does():
     assert shifted.clear and shifted.low == pytest.approx(0.5) and shifted.high == pytest.approx(0.5)
 
 
+def test_one_user_has_no_interval_however_many_reviews_agree():
+    found = paired_bootstrap(np.ones(5), np.zeros(5), groups=["u"] * 5)
+    assert (found.difference, found.low, found.high, found.clear) == (1, None, None, False)
+    assert paired_bootstrap(np.ones(5), np.zeros(5), groups=["u"] * 4 + ["v"]).low == 1
+
+
 def test_users_with_habits_are_called_different_about_as_often_as_promised():
     rng = np.random.default_rng(8)
     trials, users = 300, np.repeat(np.arange(60), 4)

@@ -98,7 +98,7 @@ def test_a_review_that_lacks_user_and_text_is_not_taken_for_an_item(tmp_path):
         ({"rating": "1_0"}, "is not a number"),
         ({"rating": [4]}, "is not a number"),
         ({"rating": 10**400}, "is not between"),
-        ({"timestamp": "yesterday"}, "the timestamp 'yesterday' is neither a number nor an ISO date"),
+        ({"timestamp": "yesterday"}, "the timestamp 'yesterday' is neither a number nor an ISO date such as 2009-05-31"),
         ({"timestamp": float("nan")}, "the timestamp nan is no point in time"),
         ({"timestamp": 1e300}, "the timestamp 1e\\+300 is no point in time"),
         ({"timestamp": {}}, "is neither a number nor"),

@@ -129,6 +129,17 @@ def test_tables_that_are_no_use(tmp_path, content, columns, words):
         list(open_reviews(tmp_path / "a.csv", columns=columns))
 
 
+def test_what_is_still_missing_is_named_beside_every_column(tmp_path):
+    names = [*(f"c{number}" for number in range(13)), "My Review"]
+    (tmp_path / "a.csv").write_text(f"{','.join(names)}\n{','.join(names)}\n")
+    with pytest.raises(BadInput, match="c12, My Review$") as told:
+        open_reviews(tmp_path / "a.csv", columns={"text": "My Review", "asin": "c0"})
+    assert "(missing: user_id)" in told.value.hint
+    with pytest.raises(BadInput) as told:
+        open_reviews(tmp_path / "a.csv")
+    assert "missing" not in told.value.hint
+
+
 def test_json_lines_are_no_table_whatever_commas_stand_on_the_first_one(tmp_path):
     (tmp_path / "a").write_text("broken, line\n" + json.dumps(ROW) + "\n")
     bad, review = open_reviews(tmp_path / "a")
