@@ -65,6 +65,7 @@ class _Threshold(_Column):
     "--column", "columns", multiple=True, type=_Column(), metavar="FIELD=NAME",
     help="What user_id, asin, text, rating, title, timestamp, item_title or item_description is called in the files.",
 )  # fmt: skip
+@click.option("--user", metavar="ID", help="Who wrote the reviews, where the files do not say: your own export.")
 @click.option("--filter", "chosen", type=click.Choice(["dpl"]), help="Keep only what DPL's rules keep, and say what they drop.")
 @click.option(
     "--threshold", "limits", multiple=True, type=_Threshold(), metavar="RULE=N",
@@ -85,8 +86,8 @@ class _Threshold(_Column):
 @every_command
 def command(
     setting: Setting, files: tuple[str, ...], items: str | None, form: str | None, columns: tuple[tuple[str, str], ...],
-    chosen: str | None, limits: tuple[tuple[str, int], ...], embedder: str | None, bad_lines: Path | None, strict: bool,
-    no_wait: bool,
+    user: str | None, chosen: str | None, limits: tuple[tuple[str, int], ...], embedder: str | None, bad_lines: Path | None,
+    strict: bool, no_wait: bool,
 ) -> None:  # fmt: skip
     """Put reviews into the store, and make the store if there is none.
 
@@ -102,6 +103,7 @@ def command(
       dep ingest reviews.jsonl --items items.jsonl
       dep ingest All_Beauty.jsonl.gz --items meta_All_Beauty.jsonl.gz
       dep ingest amazon.csv --column user_id=customer_id --column asin=product_id --column text=review_body
+      dep ingest goodreads.csv --user me --column asin="Book Id" --column text="My Review"
       dep ingest DPL-main/Books --items DPL-meta/Books
       dep ingest Books.jsonl.gz --items meta_Books.jsonl.gz --filter dpl --threshold reviews=10
       dep ingest LaMP_4/dev_questions.json             dev_outputs.json beside it is read too
@@ -126,7 +128,7 @@ def command(
 
         def opened() -> list:
             found = [(items, readers.read_items(items, dict(columns)))] if items else []
-            found += [(file, readers.open_reviews(file, form, dict(columns))) for file in files]
+            found += [(file, readers.open_reviews(file, form, dict(columns), user)) for file in files]
             return [("standard input" if file == "-" else file, stack.enter_context(reader)) for file, reader in found]
 
         # Every file is opened before the store is touched: a typo in the last name shall not cost the work on the first.

@@ -15,6 +15,7 @@ _SECONDS_LIMIT = 1e11  # the year 5138; larger timestamps are milli-, micro- or 
 _NO_TIME = 1e20
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _HASH = re.compile("[0-9a-f]{32}")
+_SLASHES = re.compile(r"^(\d{4})/(\d\d)/(\d\d)\b")
 
 
 def first(record: Mapping, names: Sequence[str]) -> object:
@@ -71,20 +72,22 @@ def whole(text: str) -> str:
 
 
 def rating(value: object) -> float | None:
-    """More than 0 and at most 10, as a number or in digits; None when missing."""
+    """More than 0 and at most 10, as a number or in digits; None when missing, or 0."""
     if value is None or value == "":
         return None
     number = _number(value)
     if number is None:
         raise BadField(f"the rating {_shown(value)} is not a number")
+    if number == 0:
+        return None
     if not 0 < number <= MAX_RATING:  # false for NaN too
         raise BadField(f"the rating {_shown(value)} is not between 0 and {MAX_RATING:g}")
     return number
 
 
 def timestamp(value: object) -> float | None:
-    """Unix seconds from seconds, milliseconds (micro-, nano-) or an ISO date (UTC unless it says otherwise); None when missing.
-    Dates before 1970 are negative."""
+    """Unix seconds from seconds, milliseconds (micro-, nano-) or an ISO date (UTC unless it says otherwise; slashes will do); None
+    when missing. Dates before 1970 are negative."""
     if value is None or value == "":
         return None
     number = _number(value)
@@ -128,7 +131,7 @@ def hashes(value: object) -> tuple[bytes, ...]:
 def _iso(value: object) -> float:
     if isinstance(value, str):
         try:
-            moment = datetime.fromisoformat(value.strip())
+            moment = datetime.fromisoformat(_SLASHES.sub(r"\1-\2-\3", value.strip()))
         except ValueError:
             pass
         else:

@@ -66,6 +66,13 @@ def dpl(record: Mapping) -> Parsed:
     return _of_row(record, {"user_id": fields.identifier(record.get("user_id"), "user id")})
 
 
+def of_user(record: Mapping, user: str | None) -> Mapping:
+    """The record of a review, with the `user` who wrote it where it does not say."""
+    if user is None or any(name in record for name in _USER) or not any(name in record for name in _TEXT):
+        return record
+    return {**record, _USER[0]: user}
+
+
 def item(record: Mapping) -> Parsed:
     """A line of an items file, in any format."""
     return (_item(record, _ANY_ITEM),)
@@ -119,6 +126,7 @@ def need(record: Mapping) -> str:
     """What a row of reviews or items must have, and what of a review's this one lacks when it has some of it."""
     lacking = [names[0] for names in (_USER, _PLAIN_ITEM, _TEXT) if not any(name in record for name in names)]
     said = f" (missing: {', '.join(lacking)})" if 0 < len(lacking) < 3 else ""
+    said += " or --user ID" if lacking == [_USER[0]] else ""
     return f"reviews need user_id, asin and text{said}, items asin and title or description"
 
 

@@ -60,16 +60,19 @@ class Reader:
         self.close()
 
 
-def open_reviews(path: str | os.PathLike, format: str | None = None, columns: Mapping[str, str] | None = None) -> Reader:
+def open_reviews(
+    path: str | os.PathLike, format: str | None = None, columns: Mapping[str, str] | None = None, user: str | None = None
+) -> Reader:  # fmt: skip
     """A reader of reviews (items among them are understood). `path` is a file, the folder of a saved data set, or '-'; the format
-    is found out unless it is named. `columns` says what fields of formats.COLUMNS are called in the file. Raises BadInput."""
+    is found out unless it is named. `columns` says what fields of formats.COLUMNS are called in the file, and `user` who wrote
+    the reviews where it does not say. Raises BadInput."""
     columns = columns or {}
     if format is not None and format not in formats.FORMATS:
         raise BadInput(f"no format {format!r}", f"known: {', '.join(formats.FORMATS)}")
     if unknown := [name for name in columns if name not in formats.COLUMNS]:
         raise BadInput(f"no field {unknown[0]!r}", f"known: {', '.join(formats.COLUMNS)}")
     detect = formats.detect if format is None else lambda record: (format, "as named")
-    return _open(path, format, detect, formats.parser, columns, must_have=columns.values())
+    return _open(path, format, detect, formats.parser, columns, must_have=columns.values(), user=user)
 
 
 def read_items(path: str | os.PathLike, columns: Mapping[str, str] | None = None) -> Reader:
@@ -82,10 +85,11 @@ def read_items(path: str | os.PathLike, columns: Mapping[str, str] | None = None
 def _open(
     path: str | os.PathLike, named: str | None, detect: _Detector,
     parser: Callable[[str, str | os.PathLike], tuple[formats.Parser, str]], columns: Mapping[str, str],
-    must_have: Collection[str] = (),
+    must_have: Collection[str] = (), user: str | None = None,
 ) -> Reader:  # fmt: skip
     def renamed(record: Mapping) -> Mapping:
-        return {**record, **{name: record[column] for name, column in columns.items() if column in record}} if columns else record
+        found = {name: record[column] for name, column in columns.items() if column in record}
+        return formats.of_user({**record, **found} if found else record, user)
 
     source = open_container(path, named, lambda names: detect(renamed(dict.fromkeys(names, ""))) is not None)
     try:

@@ -91,7 +91,6 @@ def test_a_review_that_lacks_user_and_text_is_not_taken_for_an_item(tmp_path):
         ({"rating": float("nan")}, "the rating nan is not between 0 and 10"),
         ({"rating": float("inf")}, "the rating inf is not between"),
         ({"rating": "NaN"}, "the rating 'NaN' is not between"),
-        ({"rating": 0}, "the rating 0 is not between 0 and 10"),
         ({"rating": 11}, "the rating 11 is not between 0 and 10"),
         ({"rating": -1}, "the rating -1 is not between"),
         ({"rating": True}, "the rating True is not a number"),
@@ -134,6 +133,7 @@ def test_bad_lines(tmp_path, raw, reason):
     [
         (None, None), ("", None), (0, 0.0), (1588687728, 1588687728.0), (1588687728923, 1588687728.923),
         ("1588687728923", 1588687728.923), (1588687728923000, 1588687728.923), (-86400, -86400.0), ("-86400", -86400.0),
+        ("1970/01/02", 86400.0),
         ("1969-12-31", -86400.0), ("2020-05-05T14:08:48", 1588687728.0), ("2020-05-05T16:08:48+02:00", 1588687728.0),
         ("2020-05-05 14:08:48Z", 1588687728.0),
     ],
@@ -174,3 +174,31 @@ def test_any_value_of_any_field_is_either_understood_or_a_bad_field(value):
             parse(value).encode()
         except BadField:
             continue
+
+
+def test_somebody_s_own_export_has_no_user_column_and_marks_what_is_unrated_with_0(tmp_path):
+    path = tmp_path / "export.csv"
+    path.write_text(
+        "Book Id,Title,My Rating,Date Read,My Review\n"
+        '1,Emma,0,2021/04/02,"Slow, then not."\n2,Dune,5,,Sand.\n3,Ulysses,4,2020/01/01,\n'
+    )
+    columns = {"asin": "Book Id", "item_title": "Title", "rating": "My Rating", "timestamp": "Date Read", "text": "My Review"}
+    with open_reviews(path, columns=columns, user="me") as reader:
+        entries = list(reader)
+    assert [entry for entry in entries if isinstance(entry, Review)] == [
+        Review("me", "1", "Slow, then not.", None, "", 1617321600.0), Review("me", "2", "Sand.", 5.0, "", None),
+    ]  # fmt: skip
+    assert [entry.title for entry in entries if isinstance(entry, Item)] == ["Emma", "Dune"]
+    assert [entry.reason for entry in entries if isinstance(entry, BadLine)] == ["the text is blank"]
+    with pytest.raises(BadInput, match="cannot tell") as caught:
+        open_reviews(path, columns=columns)
+    assert "(missing: user_id) or --user ID" in f"{caught.value.message} {caught.value.hint}"
+
+
+def test_a_user_who_is_named_writes_only_what_says_no_other(tmp_path):
+    path = tmp_path / "file.jsonl"
+    rows = [GOOD, {key: value for key, value in GOOD.items() if key != "user_id"}, {"asin": "i", "title": "An item"}]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with open_reviews(path, user="me") as reader:
+        one, other, item = reader
+    assert (one.user_id, other.user_id, item) == ("u", "me", Item("i", "An item"))
