@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from depcli import resumable
+from depcli.errors import Incompatible
 
 SETTINGS, PREDICTIONS, NLL, SCORES, RESULTS = "settings.json", "predictions.jsonl", "nll.jsonl", "scores.jsonl", "results.json"
 ALIGNMENT, SWAP, JUDGE = "alignment.jsonl", "swap.jsonl", "judge.jsonl"
@@ -17,7 +18,11 @@ _LOCK = ".lock"
 
 @contextmanager
 def claimed(out: Path, settings: dict) -> Iterator[None]:
-    """The right to write into the folder `out`: see resumable.claimed. Methods that are new there add theirs to its settings."""
+    """The right to write into the folder `out`: see resumable.claimed. Methods that are new there add theirs to its settings.
+    Raises Incompatible for a folder of something else."""
+    there = {path.name for path in out.iterdir() if not path.name.startswith(".")} if out.is_dir() else set()
+    if there and there.isdisjoint({SETTINGS, PREDICTIONS}):
+        raise Incompatible(f"{out} holds something else than an evaluation", "name a new folder with --out")
     with resumable.claimed(out / PREDICTIONS, settings, beside=out / SETTINGS, lock=out / _LOCK, growing=PER_METHOD):
         yield
 

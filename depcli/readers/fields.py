@@ -86,8 +86,8 @@ def rating(value: object) -> float | None:
 
 
 def timestamp(value: object) -> float | None:
-    """Unix seconds from seconds, milliseconds (micro-, nano-) or an ISO date (UTC unless it says otherwise; slashes will do); None
-    when missing. Dates before 1970 are negative."""
+    """Unix seconds, None when missing: from seconds, milliseconds (micro-, nano-) or an ISO date (slashes will do), which is UTC
+    unless it says otherwise. Before 1970 they are negative."""
     if value is None or value == "":
         return None
     number = _number(value)

@@ -323,6 +323,15 @@ def test_without_a_scorer_there_is_no_likelihood(evaluation, snapshot, tmp_path)
         evaluation(tmp_path / "q", names=("rag",), limit=2, scorer=None, strangers_from=leave_last_out(snapshot).test)
 
 
+def test_a_folder_of_something_else_is_left_alone(evaluation, tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(Incompatible, match="something else than an evaluation"):
+        evaluation(tmp_path, names=("nonperso",), limit=1)
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+    (tmp_path / "notes.txt").rename(tmp_path / ".settings.json.left")  # by a kill before anything was there
+    assert evaluation(tmp_path, names=("nonperso",), limit=1)["requests"] == 1
+
+
 def test_nothing_to_evaluate_is_said(evaluation, engine, tmp_path):
     snapshot = make_store(tmp_path / "profiles", [r for r in reviews() if r.user_id == "few"]).snapshot()
     split = leave_last_out(snapshot)
