@@ -27,8 +27,7 @@ def of_user(snapshot: Snapshot, user_id: str, *, most: int = 3, vectors: bool = 
     has its own and its difference. Raises NotFound."""
     history = snapshot.histories([user_id]).get(user_id)
     if history is None:
-        hint = f"it knows {snapshot.counts()['users']:,} users; ids are case-sensitive"
-        raise NotFound(f"no user {user_id!r} in the store", hint)
+        raise unknown_user(snapshot, user_id)
     asins = [entry.review.asin for entry in history]
     peers, items = Peers(snapshot), snapshot.items(asins)
     sums = peers.sums(asins)

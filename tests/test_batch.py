@@ -78,11 +78,12 @@ def entries(path: Path) -> list[dict]:
 
 def test_each_request_has_its_line_in_order_and_its_own_review(store, compact_backbone, engine, requests, whole):
     out, report = whole
-    found, counts = entries(out), store.snapshot().counts()
+    found, counts, users = entries(out), store.snapshot().counts(), store.snapshot().user_ids()
+    after = next((user for user in users if user > "nobody"), users[-1])
     assert [entry["line"] for entry in found] == [n for n in range(1, 21) if n != 6]
     assert {entry["line"]: entry.get("error") for entry in found if "error" in entry} == {
         3: "not JSON: Invalid control character at at character 18",
-        9: f"no user 'nobody \\u2028' in the store: it knows {counts['users']} users; ids are case-sensitive",
+        9: f"no user 'nobody \\u2028' in the store: it knows {counts['users']} users, such as {after!r}; ids are case-sensitive",
         14: f"no item 'unheard of' in the store: it describes {counts['items']} items; describe this one with item_title and "
         "item_description",
     }

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from bisect import bisect
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from depcli.errors import Unknown
 from depcli.records import Request, Stored, stable_order
+from depcli.words import count
 
 
 def known_before(stored: Sequence[Stored], request: Request) -> list[Stored]:
@@ -25,9 +27,11 @@ def most_recent(stored: Sequence[Stored], k: int) -> list[Stored]:
 
 def unknown_user(snapshot, user_id: str) -> Unknown:
     """The error that says that this snapshot has nothing by a user."""
-    users = f"it knows {snapshot.counts()['users']:,} users; ids are case-sensitive"
+    users = snapshot.user_ids()
+    alike = users[min(bisect(users, user_id), len(users) - 1)] if users else None  # what begins alike stands beside it
+    known = f"it knows {count(len(users), 'user')}" + (f", such as {alike!r}" if users else "")
     untimed = "" if snapshot.moment is None else ", and reviews without a time are left out"
-    return Unknown(f"no user {user_id!r} in {store_text(snapshot)}", users + untimed)
+    return Unknown(f"no user {user_id!r} in {store_text(snapshot)}", f"{known}; ids are case-sensitive{untimed}")
 
 
 def store_text(snapshot) -> str:
