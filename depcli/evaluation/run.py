@@ -65,17 +65,21 @@ def evaluate(
             }
             pairs = runs[sampling.seed]
             _check_sums(methods, pairs, snapshot, split)
+        # First all that the writer may be asked for: the scorer may need its device.
         spent = _write(methods, runs, sampling, scorer, out, clock, on_progress)
+        with clock.part("judge"):
+            judged = _judge(methods, runs, asked, out, on_progress) if asked else None
+        with clock.part("swap"):
+            variants, swaps = _swaps(methods, pairs, snapshot, strangers_from) if strangers_from else ({}, {})
+            _make_profiles(methods, swaps, out, on_progress)
         with clock.part("likelihood"):
             if scorer:
                 _weigh(methods, pairs, scorer, out, on_progress)
         with clock.part("swap"):
-            variants = _swap(methods, pairs, snapshot, strangers_from, scorer, out, on_progress) if strangers_from else {}
+            _swap(methods, swaps, scorer, out, on_progress)
         with clock.part("alignment"):
             floor = settings.get("min_peers") or 1
             aligned = _align(methods, runs, snapshot, embedder, floor, out, on_progress) if embedder else None
-        with clock.part("judge"):
-            judged = _judge(methods, runs, asked, out, on_progress) if asked else None
         scored = score_files(
             out, list(methods), {seed: list(pairs) for seed, pairs in runs.items()}, alignment=aligned, judged=judged,
             variants=variants, comparison=comparison, clock=clock, on_progress=on_progress,
@@ -198,23 +202,40 @@ def _likelihood(name: str, key: str, found: Likelihood) -> dict:
     return {"id": key, "method": name, "nats": found.nats, "tokens": found.tokens, "cut": found.cut}
 
 
-def _swap(
-    methods: Mapping[str, object], pairs: Mapping[str, Pair], snapshot, candidates: Sequence[Target], scorer: Scorer, out: Path,
-    on_progress,
-) -> dict[str, tuple[str, ...]]:  # fmt: skip
-    """Append the missing likelihoods of the swap test; return what is swapped, by method."""
-    log = resumable.JsonLines(out / files.SWAP)
-    done = _done(log, "variant")
+def _swaps(
+    methods: Mapping[str, object], pairs: Mapping[str, Pair], snapshot, candidates: Sequence[Target]
+) -> tuple[dict[str, tuple[str, ...]], dict[str, list[swap.Swap]]]:  # fmt: skip
+    """By method what can be swapped, and all that is to be weighed for it."""
     others = swap.strangers(snapshot, [target for target, _, _ in pairs.values()], candidates)
     keys = [key for key, (target, _, _) in pairs.items() if target.key in others]
     builders = {name: writer.builder for name, writer in methods.items()}
     variants = {name: swap.variants(one.method, one.choices, one.template) for name, one in builders.items()}
-    for name, writer in methods.items():
-        asked = [(key, variant) for key in keys for variant in variants[name]]
-        todo = [(key, variant, *pairs[key]) for key, variant in asked if (name, variant, key) not in done]
-        lines = swap.swapped(name, writer, [(*entry, others[entry[2].key]) for entry in todo], scorer)
+    asked = {
+        name: [(key, variant, *pairs[key], others[pairs[key][0].key]) for key in keys for variant in found]
+        for name, found in variants.items()
+    }
+    return variants, asked
+
+
+def _make_profiles(methods: Mapping[str, object], swaps: Mapping[str, Sequence[swap.Swap]], out: Path, on_progress) -> None:
+    """Make the profiles that the swap test will ask for."""
+    done = _done(resumable.JsonLines(out / files.SWAP), "variant")
+    for name, asked in swaps.items():
+        if methods[name].builder.method.profile:
+            todo = [entry for entry in asked if (name, entry[1], entry[0]) not in done]
+            _follow(swap.mixed(methods[name], todo), "swap", name, len(asked) - len(todo), len(asked), on_progress)
+
+
+def _swap(
+    methods: Mapping[str, object], swaps: Mapping[str, Sequence[swap.Swap]], scorer: Scorer, out: Path, on_progress
+) -> None:  # fmt: skip
+    """Append the missing likelihoods of the swap test."""
+    log = resumable.JsonLines(out / files.SWAP)
+    done = _done(log, "variant")
+    for name, asked in swaps.items():
+        todo = [entry for entry in asked if (name, entry[1], entry[0]) not in done]
+        lines = swap.swapped(name, methods[name], todo, scorer)
         _follow(log.append(lines), "swap", name, len(asked) - len(todo), len(asked), on_progress)
-    return variants
 
 
 def _align(

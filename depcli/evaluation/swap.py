@@ -17,10 +17,11 @@ from depcli.methods.base import Method
 from depcli.personal.choices import Choices
 from depcli.personal.history import known_before
 from depcli.personal.template import Template
-from depcli.records import Item, PastReview, Request, Review
+from depcli.records import Item, PastReview, Prompt, Request, Review
 
 HISTORY, TEXT, VECTORS = "history", "text", "vectors"  # what is the stranger's: all of it, the text alone, the soft tokens alone
 _USERS = 256  # whose reviews are looked up together
+Swap = tuple[str, str, Target, Request, str, Target]  # id, variant, target, its request, the real review, the stranger's target
 
 
 def variants(method: Method, choices: Choices, template: Template) -> tuple[str, ...]:
@@ -63,16 +64,19 @@ def strangers(snapshot, targets: Sequence[Target], candidates: Sequence[Target],
     return found
 
 
-def swapped(
-    name: str, writer, todo: Sequence[tuple[str, str, Target, Request, str, Target]], scorer: EngineScorer | WeightsScorer
-) -> Iterator[dict]:  # fmt: skip
-    """A line for each (id, variant, target, its request, the real review, the stranger's target), in order: the likelihood of the
-    real review after the prompt in which that much is the stranger's. Strangers are named by the hash of their target."""
+def mixed(writer, todo: Sequence[Swap]) -> Iterator[Prompt]:
+    """The prompt of each, in which that much is the stranger's."""
     asked = []
     for _, variant, _, request, _, other in todo:
         foreign = replace(request, user_id=other.user_id, before=_request(other).before)
         asked.append((request, request if variant == VECTORS else foreign, request if variant == TEXT else foreign))
-    prompts = writer.builder.build_mixed(asked)
+    return writer.builder.build_mixed(asked)
+
+
+def swapped(name: str, writer, todo: Sequence[Swap], scorer: EngineScorer | WeightsScorer) -> Iterator[dict]:
+    """A line for each, in order: the likelihood of the real review after the mixed prompt. Strangers are named by the hash of
+    their target."""
+    prompts = mixed(writer, todo)
     pairs = ((writer.soft(prompt), reference) for prompt, (*_, reference, _) in zip(prompts, todo, strict=True))
     for (key, variant, *_, other), found in zip(todo, scorer.likelihoods(pairs), strict=True):
         yield {

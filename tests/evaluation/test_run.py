@@ -9,8 +9,9 @@ from statistics import fmean
 import numpy as np
 import pytest
 
-from depcli import resumable
+from depcli import methods, resumable
 from depcli.analysts.analyst import Analyst
+from depcli.analysts.cache import ProfileCache
 from depcli.backbones.sequence import encode
 from depcli.errors import Incompatible, NotFound
 from depcli.evaluation import predictions as files
@@ -20,7 +21,11 @@ from depcli.evaluation.results import problems, read_results
 from depcli.evaluation.run import evaluate, request_id
 from depcli.evaluation.significance import standard_error
 from depcli.evaluation.split import choose, leave_last_out
+from depcli.methods.profiler import Profiler
+from depcli.personal.prompts import PromptBuilder
+from depcli.personal.template import Template
 from depcli.records import EmbedderIdentity, Sampling
+from depcli.writing import Writer
 from tests.analysts.scripted import Scripted
 from tests.evaluation.world import USERS, D, make_store, make_writers, reviews
 
@@ -312,6 +317,25 @@ def test_progress_counts_up_to_the_total(evaluation, tmp_path):
     seeded = []
     evaluation(tmp_path / "p", names=("nonperso",), limit=3, seeds=3, on_progress=seeded.append)
     assert [e["done_requests"] for e in seeded if e["phase"] == "write"] == [3, 4, 5, 6, 7, 8, 9]
+
+
+def test_all_that_a_model_is_asked_for_comes_before_the_scorer_is_loaded(evaluation, snapshot, engine, tmp_path):
+    order, split, pag = [], leave_last_out(snapshot), methods.find("pag")
+    place = Path(make_store(tmp_path / "profiles").path)
+
+    def analyst(said: str) -> Analyst:
+        return Analyst(Scripted(lambda *_: order.append(said) or said), said, temperature=0, top_p=1)
+
+    profiler = Profiler(pag, snapshot, analyst("Writes dryly."), ProfileCache(place), held_out=split.held_out)
+    builder = PromptBuilder(
+        snapshot, pag, Template("compact"), engine.chat, engine.count, k=2, held_out=split.held_out, profiler=profiler
+    )  # fmt: skip
+    scorer = WeightsScorer(lambda: order.append("loaded") or engine.model, engine.tokenizer, 50)
+    results = evaluation(
+        tmp_path / "run", limit=1, methods={"pag": Writer(builder, engine)}, scorer=scorer, asked=analyst('{"score": 3}')
+    )  # fmt: skip
+    assert results["methods"]["pag"]["swap"]["history"] and results["methods"]["pag"]["profiles"]
+    assert order == ["Writes dryly.", '{"score": 3}', "Writes dryly.", "loaded"]
 
 
 def test_without_a_scorer_there_is_no_likelihood(evaluation, snapshot, tmp_path):
