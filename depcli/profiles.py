@@ -81,6 +81,12 @@ def overview(profiles: Path, at: str | None = None) -> dict:
     }  # fmt: skip
 
 
+def run_named(profiles: Path, run: str) -> Path:
+    """The path as it is named, or where there is none the evaluation of that name in the profiles folder."""
+    named = profiles / EVALUATIONS / run
+    return named if not Path(run).exists() and named.is_dir() else Path(run)
+
+
 def commit_documents(store: Store) -> list[dict]:
     """Every commit of a store, oldest first, ready for JSON. `readable` is whether its data are still there."""
     log = store.log()

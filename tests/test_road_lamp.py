@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 
@@ -94,6 +95,9 @@ def test_predictions_have_the_shape_of_the_outputs(run, place, capsys):
     capsys.readouterr()
     assert main(["predictions", str(run), "--task", "LaMP_4", "--method", "dep", "--seed", "1"]) == 0
     assert json.loads(capsys.readouterr().out)["golds"] != texts["dep"]
+    shutil.copytree(run, place / "profiles" / "evaluations" / "headlines")
+    ask = ["predictions", "headlines", "--task", "LaMP_4", "--method", "rag", "--profiles", str(place / "profiles")]
+    assert main(ask) == 0 and json.loads(capsys.readouterr().out)["golds"] == texts["rag"]
 
 
 @pytest.mark.parametrize(

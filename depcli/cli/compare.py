@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
 from depcli.cli.options import Setting, every_command
@@ -24,18 +22,12 @@ def command(setting: Setting, runs: tuple[str, ...]) -> None:
       dep compare results/seed0 results/seed1
     """
     from depcli.evaluation.between import compare_runs
-    from depcli.profiles import EVALUATIONS
+    from depcli.profiles import run_named
 
     if len(runs) < 2:
         raise click.UsageError("name two runs or more.")
-    found = compare_runs([_folder(run, setting.profiles / EVALUATIONS) for run in runs])
+    found = compare_runs([run_named(setting.profiles, run) for run in runs])
     setting.sink.result(found, lambda: _show(setting.sink, found))
-
-
-def _folder(run: str, evaluations: Path) -> Path:
-    """The folder as it is named, or that of the profiles."""
-    named = evaluations / run
-    return named if not Path(run).is_dir() and named.is_dir() else Path(run)
 
 
 def _show(sink, found: dict) -> None:

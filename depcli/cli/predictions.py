@@ -11,7 +11,7 @@ from depcli.words import count
 
 
 @click.command("predictions")
-@click.argument("run", type=click.Path(path_type=Path), metavar="RUN")
+@click.argument("run", metavar="RUN")
 @click.option("--task", required=True, metavar="NAME", help="What LaMP calls it: LaMP_4, LaMP_5, ...")
 @click.option("--method", metavar="NAME", help="Whose texts, where the evaluation has several.")
 @click.option("--seed", type=click.IntRange(min=0), help="The sampling seed, where it has several. [default: the first]")
@@ -19,11 +19,12 @@ from depcli.words import count
 @click.option("--replace", is_flag=True, help="Write over FILE if it is there.")
 @every_command
 def command(
-    setting: Setting, run: Path, task: str, method: str | None, seed: int | None, out: Path | None, replace: bool
+    setting: Setting, run: str, task: str, method: str | None, seed: int | None, out: Path | None, replace: bool
 ) -> None:  # fmt: skip
     """Write what a run wrote for LaMP's questions in the shape of LaMP's outputs.
 
-    RUN is the folder of a `dep eval`, or the file of a `dep write --requests` (for questions whose answers nobody has).
+    RUN is the folder of a `dep eval`, its name under evaluations/ of the profiles, or the file of a `dep write --requests`
+    (for questions whose answers nobody has).
 
     \b
     Examples:
@@ -34,9 +35,10 @@ def command(
     import json
 
     from depcli.evaluation.lamp import predictions
+    from depcli.profiles import run_named
     from depcli.store.export import whole_file
 
-    found, sink = predictions(run, task, method=method, seed=seed), setting.sink
+    found, sink = predictions(run_named(setting.profiles, run), task, method=method, seed=seed), setting.sink
     if out is None:
         sink.result(found, lambda: sink.piece(json.dumps(found, ensure_ascii=False) + "\n"))
         return
