@@ -1,4 +1,4 @@
-"""`dep export`: the store as JSON lines."""
+"""`dep export`: the store as JSON lines, or a split of it as rows for the code of others."""
 
 from __future__ import annotations
 
@@ -8,15 +8,25 @@ from pathlib import Path
 import click
 
 from depcli.cli.options import Setting, at_commit, every_command
+from depcli.cli.split import choose_split
 from depcli.words import count
 
 
 @click.command("export")
 @click.argument("file", default="-", metavar="[FILE]")
+@click.option(
+    "--rows", "role", type=click.Choice(["train", "validation", "test"]),
+    help="Instead the layout of DPL's data sets: a row for each of these reviews of the split, as data, and the user's reviews "
+    "before it, as profile.",
+)  # fmt: skip
+@choose_split("leave-last-out")
+@click.option("--items", metavar="FILE", help="With --rows: titles and descriptions of the items, which the rows have not.")
 @click.option("--replace", is_flag=True, help="Write over FILE if it is there.")
 @at_commit
 @every_command
-def command(setting: Setting, file: str, replace: bool, at: str | None) -> None:
+def command(
+    setting: Setting, file: str, role: str | None, split: str | None, items: str | None, replace: bool, at: str | None
+) -> None:  # fmt: skip
     """Write the items and reviews as JSON lines, which `dep ingest` reads again into an equal store.
 
     FILE appears when it is whole; a name that ends in .gz is compressed. Without FILE the lines go to standard output.
@@ -27,24 +37,46 @@ def command(setting: Setting, file: str, replace: bool, at: str | None) -> None:
       dep export reviews.jsonl.gz
       dep export --at 12 | head
       dep ingest reviews.jsonl.gz --profiles elsewhere
+      dep export test.jsonl --rows test --items items.jsonl
+      dep export train.jsonl --rows train --split unseen-users:0.2
     """
     from depcli.store import Store
-    from depcli.store.export import export, whole_file
+    from depcli.store.export import export, items_of, whole_file, write_lines
 
     sink = setting.sink
+    if (split or items) and not role:
+        raise click.UsageError("--split and --items are for --rows.")
     if file == "-" and sink.is_json:
         raise click.UsageError("--json needs a FILE: without one the export goes to standard output")
     snapshot = Store.open(setting.profiles).snapshot(at)
-    with sink.progress("exporting", "reviews") as update:
+    told, rows = _rows(snapshot, role, split) if role else ({}, None)
+
+    def write(out, **how) -> dict:
+        if rows is not None:
+            return {"rows": write_lines(out, rows, **how)}
+        written = export(snapshot, out, **how)
+        return {"reviews": written.reviews, "items": written.items}
+
+    with sink.progress("exporting", "rows" if role else "reviews") as update:
+        if items:
+            with whole_file(Path(items), replace=replace) as out:
+                told["items"] = write_lines(out, items_of(snapshot))
         if file == "-":
-            export(snapshot, sys.stdout.buffer, ascii_only=sys.stdout.isatty(), on_progress=update)
+            write(sys.stdout.buffer, ascii_only=sys.stdout.isatty(), on_progress=update)
             sys.stdout.buffer.flush()
             return
         with whole_file(Path(file), replace=replace) as out:
-            written = export(snapshot, out, on_progress=update)
-    document = {
-        "file": file, "bytes": Path(file).stat().st_size, "reviews": written.reviews, "items": written.items,
-        "store_commit": snapshot.commit.id,
-    }  # fmt: skip
-    said = f"{count(written.reviews, 'review')} and {count(written.items, 'item')} in {file}"
-    sink.result(document, lambda: sink.line(said))
+            written = write(out, on_progress=update)
+    document = {"file": file, "bytes": Path(file).stat().st_size, **written, **told, "store_commit": snapshot.commit.id}
+    said = " and ".join(count(number, name.removesuffix("s")) for name, number in written.items())
+    more = f"; {count(told['items'], 'item')} in {items}" if items else ""
+    sink.result(document, lambda: sink.line(f"{said} in {file}{more}"))
+
+
+def _rows(snapshot, role: str, asked: str | None) -> tuple[dict, object]:
+    """(what is told of the split, its rows)."""
+    from depcli.evaluation import splits
+    from depcli.evaluation.dpl_rows import rows
+
+    split = splits.make(snapshot, asked or splits.LEAVE_LAST_OUT)
+    return {"split": split.name, "split_digest": split.digest, "role": role}, rows(snapshot, getattr(split, role))

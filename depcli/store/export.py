@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,16 +32,26 @@ def export(
 ) -> Exported:  # fmt: skip
     """Write everything but the vectors as UTF-8, one object per line, in an order that depends on the content alone. Memory stays
     flat. With `ascii_only` all other characters are escaped. `on_progress` gets the number of reviews so far."""
-    items = reviews = 0
-    for item in snapshot.all_items():
-        file.write(_line(_item(item), ascii_only))
-        items += 1
-    for review in snapshot.all_reviews():
-        file.write(_line(_review(review), ascii_only))
-        reviews += 1
-        if on_progress is not None and not reviews % _EVERY:
-            on_progress(reviews)
+    items = write_lines(file, items_of(snapshot), ascii_only=ascii_only)
+    reviews = write_lines(file, map(_review, snapshot.all_reviews()), ascii_only=ascii_only, on_progress=on_progress)
     return Exported(items, reviews)
+
+
+def items_of(snapshot: Snapshot) -> Iterator[dict]:
+    """Every described item as `export` writes it."""
+    return map(_item, snapshot.all_items())
+
+
+def write_lines(
+    file: BinaryIO, records: Iterable[dict], *, ascii_only: bool = False, on_progress: Callable[[int], None] | None = None
+) -> int:  # fmt: skip
+    """Write JSON objects as UTF-8, one a line; returns how many. See `export`."""
+    number = 0
+    for number, record in enumerate(records, 1):
+        file.write(json.dumps(record, ensure_ascii=ascii_only).encode() + b"\n")
+        if on_progress is not None and not number % _EVERY:
+            on_progress(number)
+    return number
 
 
 @contextmanager
@@ -73,7 +83,3 @@ def _review(review: Review) -> dict:
     superseded = {"superseded": [version.hex() for version in review.superseded]} if review.superseded else {}
     given = {name: value for name, value in optional.items() if value is not None}
     return {"user_id": review.user_id, "asin": review.asin, **given, "text": review.text, **superseded}
-
-
-def _line(record: dict, ascii_only: bool) -> bytes:
-    return json.dumps(record, ensure_ascii=ascii_only).encode() + b"\n"
