@@ -29,8 +29,10 @@ class Tuning:
                 raise Incompatible(f"{option} is for the engine {_FOR[name]}, and {engine} writes", f"leave {option} out")
 
     def rounding(self, engine: str) -> dict:
-        """What of it shows in the last bits of a text's numbers, and so now and then in a word and in all that follows it."""
-        return {"parallel": self.parallel, "kv_type": self.kv_type} if engine == "llamacpp" else {}
+        """What of it shows in the last bits of a text's numbers, and so now and then in a word and in all that follows it; None
+        for engines without it."""
+        shows = {"parallel": self.parallel, "kv_type": self.kv_type}
+        return shows if engine == "llamacpp" else dict.fromkeys(shows)
 
 
 USUAL = Tuning()
