@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import click
@@ -58,15 +59,15 @@ def command(
         return {"reviews": written.reviews, "items": written.items}
 
     with sink.progress("exporting", "rows" if role else "reviews") as update:
-        if items:
-            with whole_file(Path(items), replace=replace) as out:
-                told["items"] = write_lines(out, items_of(snapshot))
+        with ExitStack() as stack:  # both files can be written, or neither appears
+            beside = stack.enter_context(whole_file(Path(items), replace=replace)) if items else None
+            out = sys.stdout.buffer if file == "-" else stack.enter_context(whole_file(Path(file), replace=replace))
+            written = write(out, ascii_only=file == "-" and sys.stdout.isatty(), on_progress=update)
+            if beside:
+                told["items"] = write_lines(beside, items_of(snapshot))
         if file == "-":
-            write(sys.stdout.buffer, ascii_only=sys.stdout.isatty(), on_progress=update)
             sys.stdout.buffer.flush()
             return
-        with whole_file(Path(file), replace=replace) as out:
-            written = write(out, on_progress=update)
     document = {"file": file, "bytes": Path(file).stat().st_size, **written, **told, "store_commit": snapshot.commit.id}
     said = " and ".join(count(number, name.removesuffix("s")) for name, number in written.items())
     more = f"; {count(told['items'], 'item')} in {items}" if items else ""

@@ -24,6 +24,7 @@ from depcli.records import Likelihood, Profile, Request, Sampling, SoftPrompt
 
 Pair = tuple[Target, Request, str]
 Scorer = EngineScorer | WeightsScorer
+Swaps = tuple[Sequence[swap.Swap], int]  # those that are missing, and how many there are in all
 Weigh = Callable[[str, str, SoftPrompt, str], None]  # method, id, prompt, the real review
 
 
@@ -70,8 +71,8 @@ def evaluate(
         with clock.part("judge"):
             judged = _judge(methods, runs, asked, out, on_progress) if asked else None
         with clock.part("swap"):
-            variants, swaps = _swaps(methods, pairs, snapshot, strangers_from) if strangers_from else ({}, {})
-            _make_profiles(methods, swaps, out, on_progress)
+            variants, swaps = _swaps(methods, pairs, snapshot, strangers_from, out) if strangers_from else ({}, {})
+            _make_profiles(methods, swaps, on_progress)
         with clock.part("likelihood"):
             if scorer:
                 _weigh(methods, pairs, scorer, out, on_progress)
@@ -203,39 +204,34 @@ def _likelihood(name: str, key: str, found: Likelihood) -> dict:
 
 
 def _swaps(
-    methods: Mapping[str, object], pairs: Mapping[str, Pair], snapshot, candidates: Sequence[Target]
-) -> tuple[dict[str, tuple[str, ...]], dict[str, list[swap.Swap]]]:  # fmt: skip
-    """By method what can be swapped, and all that is to be weighed for it."""
+    methods: Mapping[str, object], pairs: Mapping[str, Pair], snapshot, candidates: Sequence[Target], out: Path
+) -> tuple[dict[str, tuple[str, ...]], dict[str, Swaps]]:  # fmt: skip
+    """By method what can be swapped, and what of it is still to be weighed."""
+    done = _done(resumable.JsonLines(out / files.SWAP), "variant")
     others = swap.strangers(snapshot, [target for target, _, _ in pairs.values()], candidates)
     keys = [key for key, (target, _, _) in pairs.items() if target.key in others]
     builders = {name: writer.builder for name, writer in methods.items()}
     variants = {name: swap.variants(one.method, one.choices, one.template) for name, one in builders.items()}
-    asked = {
-        name: [(key, variant, *pairs[key], others[pairs[key][0].key]) for key in keys for variant in found]
-        for name, found in variants.items()
-    }
-    return variants, asked
+    swaps = {}
+    for name, found in variants.items():
+        asked = [(key, variant, *pairs[key], others[pairs[key][0].key]) for key in keys for variant in found]
+        swaps[name] = [entry for entry in asked if (name, entry[1], entry[0]) not in done], len(asked)
+    return variants, swaps
 
 
-def _make_profiles(methods: Mapping[str, object], swaps: Mapping[str, Sequence[swap.Swap]], out: Path, on_progress) -> None:
+def _make_profiles(methods: Mapping[str, object], swaps: Mapping[str, Swaps], on_progress) -> None:
     """Make the profiles that the swap test will ask for."""
-    done = _done(resumable.JsonLines(out / files.SWAP), "variant")
-    for name, asked in swaps.items():
+    for name, (todo, total) in swaps.items():
         if methods[name].builder.method.profile:
-            todo = [entry for entry in asked if (name, entry[1], entry[0]) not in done]
-            _follow(swap.mixed(methods[name], todo), "swap", name, len(asked) - len(todo), len(asked), on_progress)
+            _follow(swap.mixed(methods[name], todo), "swap", name, total - len(todo), total, on_progress)
 
 
-def _swap(
-    methods: Mapping[str, object], swaps: Mapping[str, Sequence[swap.Swap]], scorer: Scorer, out: Path, on_progress
-) -> None:  # fmt: skip
+def _swap(methods: Mapping[str, object], swaps: Mapping[str, Swaps], scorer: Scorer, out: Path, on_progress) -> None:
     """Append the missing likelihoods of the swap test."""
     log = resumable.JsonLines(out / files.SWAP)
-    done = _done(log, "variant")
-    for name, asked in swaps.items():
-        todo = [entry for entry in asked if (name, entry[1], entry[0]) not in done]
-        lines = swap.swapped(name, methods[name], todo, scorer)
-        _follow(log.append(lines), "swap", name, len(asked) - len(todo), len(asked), on_progress)
+    for name, (todo, total) in swaps.items():
+        lines = log.append(swap.swapped(name, methods[name], todo, scorer))
+        _follow(lines, "swap", name, total - len(todo), total, on_progress)
 
 
 def _align(

@@ -114,21 +114,23 @@ def test_no_progress_and_no_escape_codes_in_a_pipe(capsys):
     assert capsys.readouterr() == ("", "")
 
 
-def test_progress_shows_markup_as_text(monkeypatch):
-    monkeypatch.setenv("COLUMNS", "200")
+def progress_shown(monkeypatch, columns: int, what: str, unit: str, *step) -> str:
+    """What a terminal of so many columns shows of one step."""
+    monkeypatch.setenv("COLUMNS", str(columns))
     with terminal(monkeypatch) as read:
-        with Sink().progress("[b]working[/b] [/]", "reviews") as update:
-            update(1, 2, "[red] [/] \x1b[2J")
-        shown = read()
+        with Sink().progress(what, unit) as update:
+            update(*step)
+        return read()
+
+
+def test_progress_shows_markup_as_text(monkeypatch):
+    shown = progress_shown(monkeypatch, 200, "[b]working[/b] [/]", "reviews", 1, 2, "[red] [/] \x1b[2J")
     assert "[b]working[/b] [/]" in shown and "1/2 reviews" in shown and "[red] [/] \\x1b[2J" in shown
 
 
 def test_on_a_narrow_terminal_the_detail_is_cut_and_no_number(monkeypatch):
-    monkeypatch.setenv("COLUMNS", "80")
-    with terminal(monkeypatch) as read:
-        with Sink().progress("training", "steps") as update:
-            update(1217, 1300, "epoch 1  loss 4.31  recon 0.00267  sparse 0.525  sae 0.32  4,747 tokens/s")
-        shown = read()
+    detail = "epoch 1  loss 4.31  recon 0.00267  sparse 0.525  sae 0.32  4,747 tokens/s"
+    shown = progress_shown(monkeypatch, 80, "training", "steps", 1217, 1300, detail)
     assert "1,217/1,300 steps" in shown and "0:00:00" in shown and "epoch 1" in shown
     assert "tokens/s" not in shown and "0:\N{HORIZONTAL ELLIPSIS}" not in shown
 

@@ -65,5 +65,9 @@ def test_options_of_rows_alone(profiles, tmp_path, capsys):
         assert main(["export", str(tmp_path / "all.jsonl"), *option, "--profiles", profiles]) == 2
         assert "--rows" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+    (tmp_path / "there.jsonl").write_text("")
+    ask = ["export", str(tmp_path / "there.jsonl"), "--rows", "test", "--items", str(tmp_path / "items.jsonl")]
+    assert main([*ask, "--profiles", profiles]) == 1 and "is there already" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["there.jsonl"]
     assert main(["export", str(tmp_path / "rows.jsonl"), "--rows", "test", "--profiles", profiles]) == 0
     assert capsys.readouterr().out == f"5 rows in {tmp_path / 'rows.jsonl'}\n"
