@@ -1,9 +1,15 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from depcli.backbones import find
-from tests.evaluation.world import make_store
+from depcli.evaluation.likelihood import WeightsScorer
+from depcli.evaluation.run import evaluate
+from depcli.evaluation.split import choose, leave_last_out
+from tests.evaluation.whole_run import SAMPLING, Hashed
+from tests.evaluation.world import make_store, make_writers
 
 
 @pytest.fixture(scope="package")
@@ -17,3 +23,28 @@ def engine(tiny_backbone):
 
     with load("transformers", find(str(tiny_backbone)), offline=True, device="cpu") as engine:
         yield engine
+
+
+@pytest.fixture(scope="package")
+def evaluation(snapshot, engine):
+    """evaluate(out, **changes) with everything but the folder given."""
+    split = leave_last_out(snapshot)
+    writers = make_writers(snapshot, engine, split)
+
+    def run(out: Path, *, names=("nonperso", "rag", "dep"), limit=None, **changes):
+        arguments = {
+            "snapshot": snapshot, "split": split, "targets": choose(split, "test", limit), "sampling": SAMPLING, "out": out,
+            "methods": {name: writers[name] for name in names},
+            "scorer": WeightsScorer(lambda: engine.model, engine.tokenizer, 50),
+            "settings": {"backbone": "tiny", "engine": engine.name}, "embedder": Hashed(), "strangers_from": split.test,
+        }  # fmt: skip
+        return evaluate(**arguments | changes)
+
+    return run
+
+
+@pytest.fixture(scope="package")
+def finished(evaluation, tmp_path_factory):
+    """(folder, results) of one whole run. Do not write into the folder."""
+    out = tmp_path_factory.mktemp("eval") / "run"
+    return out, evaluation(out)
