@@ -9,7 +9,7 @@ from itertools import tee
 from pathlib import Path
 
 from depcli import backbones, methods
-from depcli.adapters import files
+from depcli.adapters import files, light
 from depcli.adapters.project import plain, project
 from depcli.analysts.analyst import Analyst
 from depcli.analysts.cache import ProfileCache
@@ -106,7 +106,7 @@ def make_writer(
     if chosen.needs_adapter:
         if adapter_folder is None:
             raise NotFound(f"method {method!r} needs an adapter", f"train one: dep train --backbone {backbone.name}")
-        adapter, config = files.load(adapter_folder)
+        adapter, config = light.load(adapter_folder)
         files.check_method(adapter_folder, config, method)
         files.check_fit(adapter_folder, config, embedder=store.embedder, backbone=backbones.recognise(backbone, engine.width))
         if template:

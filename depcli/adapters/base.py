@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import ClassVar, Self
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -40,6 +41,11 @@ class Adapter(nn.Module):
     def forward(self, slots: Sequence[Slot]) -> tuple[torch.Tensor, dict]:
         """Soft tokens (S, H) in the order of the slots, and what penalty() needs of them."""
         raise NotImplementedError
+
+    @torch.no_grad()
+    def rows(self, slots: Sequence[Slot]) -> np.ndarray:
+        """The soft tokens alone, (S, H) float32 on the CPU."""
+        return self(slots)[0].float().cpu().numpy()
 
     def penalty(self, seen: dict, weights) -> tuple[torch.Tensor | None, dict[str, torch.Tensor]]:
         """What is added to the generation loss, and its terms. Here None: the generation loss alone is learned."""

@@ -11,10 +11,10 @@ import torch
 from torch import nn
 
 from depcli.adapters.base import Adapter
+from depcli.adapters.kinds import KINDS, MARKERS, SLOTS
 from depcli.adapters.mlp import projector
 from depcli.adapters.person import PersonAdapter
 from depcli.adapters.sae import SparseAutoencoder, reconstruction_loss, sparsity_loss
-from depcli.adapters.shared import KINDS, MARKERS, SLOTS
 from depcli.records import Slot
 
 

@@ -8,11 +8,15 @@ import re
 from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from depcli import methods
 from depcli.atomic import write_atomically
 from depcli.errors import BadInput, Incompatible, NotFound
 from depcli.records import EmbedderIdentity
+
+if TYPE_CHECKING:
+    import numpy as np
 
 FORMAT = 1
 CONFIG, WEIGHTS, TEMPLATE = "adapter_config.json", "adapter_model.safetensors", "template.jinja"
@@ -21,6 +25,7 @@ _NEEDED = {
     "shape", "weights_sha256", "backbone", "embedder", "template", "history", "max_input_tokens", "store_commit", "split",
     "targets_per_user", "validation_losses",
 }  # fmt: skip
+_AGAIN = "train the adapter again"
 
 
 def folder_of(profiles: str, name: str) -> Path:
@@ -65,8 +70,8 @@ def read_config(folder: Path) -> dict:
             "update depcli, or train the adapter again",
         )
     missing = _NEEDED - config.keys()
-    if missing or not isinstance(config["backbone"], dict) or not isinstance(config["embedder"], dict):
-        what = f"it lacks {', '.join(sorted(missing))}" if missing else "backbone and embedder must be objects"
+    if missing or not all(isinstance(config[part], dict) for part in ("shape", "backbone", "embedder")):
+        what = f"it lacks {', '.join(sorted(missing))}" if missing else "shape, backbone and embedder must be objects"
         raise BadInput(f"{folder / CONFIG} is damaged: {what}", "train the adapter again, or restore the file")
     return config
 
@@ -77,24 +82,35 @@ def adapter_class(method: str):
     return getattr(import_module(module), name)
 
 
-def load(folder: Path):
-    """(adapter in eval mode on the CPU, its configuration)."""
+def read_weights(folder: Path, config: dict) -> dict[str, np.ndarray]:
+    """The tensors, float32, by their names in the module. Raises BadInput when they are not those of the configuration."""
     from safetensors import SafetensorError
-    from safetensors.torch import load as deserialize
+    from safetensors.numpy import load as deserialize
 
-    config = read_config(folder)
-    again = "train the adapter again"
-    try:
-        adapter = adapter_class(config["type"]).from_config(config["shape"])
-    except TypeError as error:
-        raise BadInput(f"{folder / CONFIG} is damaged: {error}", again) from None
     try:
         data = (folder / WEIGHTS).read_bytes()
         if hashlib.sha256(data).hexdigest() != config["weights_sha256"]:
-            raise BadInput(f"{folder / WEIGHTS} does not hold this adapter: it belongs to another configuration", again)
-        adapter.load_state_dict(deserialize(data))
-    except (OSError, SafetensorError, RuntimeError) as error:
-        raise BadInput(f"{folder / WEIGHTS} does not hold this adapter: {error}", again) from None
+            message = f"{folder / WEIGHTS} does not hold this adapter: it belongs to another configuration"
+            raise BadInput(message, _AGAIN)
+        return deserialize(data)
+    except (OSError, SafetensorError) as error:
+        raise BadInput(f"{folder / WEIGHTS} does not hold this adapter: {error}", _AGAIN) from None
+
+
+def load(folder: Path):
+    """(module in eval mode on the CPU, its configuration): for writing alone `light.load` is much quicker."""
+    import torch
+
+    config = read_config(folder)
+    try:
+        adapter = adapter_class(config["type"]).from_config(config["shape"])
+    except TypeError as error:
+        raise BadInput(f"{folder / CONFIG} is damaged: {error}", _AGAIN) from None
+    weights = read_weights(folder, config)
+    try:
+        adapter.load_state_dict({name: torch.from_numpy(tensor) for name, tensor in weights.items()})
+    except RuntimeError as error:
+        raise BadInput(f"{folder / WEIGHTS} does not hold this adapter: {error}", _AGAIN) from None
     return adapter.eval().requires_grad_(False), config
 
 

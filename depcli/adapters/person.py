@@ -17,7 +17,8 @@ import torch
 from torch import nn
 
 from depcli.adapters.base import Adapter
-from depcli.adapters.shared import KINDS, shared_vectors
+from depcli.adapters.kinds import KINDS
+from depcli.adapters.shared import shared_vectors
 from depcli.records import Slot
 
 COMPONENTS = 16

@@ -13,15 +13,12 @@ def plain(prompt: Prompt) -> SoftPrompt:
 
 
 def project(adapter, prompt: Prompt) -> SoftPrompt:
-    """Fill the slots of a prompt with the adapter's soft tokens, float32, without gradients. Neighbouring slots become one
+    """Fill the slots of a prompt with the adapter's soft tokens, float32. Neighbouring slots become one
     Vectors block. A prompt without slots (a user without history) passes as it is."""
-    import torch
-
     slots = [part for part in prompt.parts if isinstance(part, Slot)]
     if not slots:
         return plain(prompt)
-    with torch.no_grad():
-        rows = adapter(slots)[0].float().cpu().numpy()
+    rows = adapter.rows(slots)
     parts: list[Text | Vectors] = []
     block: list[np.ndarray] = []
     remaining = iter(rows)

@@ -1,13 +1,11 @@
-"""The kinds of soft tokens that DEP gives a past review, and trained vectors in their places that are the same for everyone."""
+"""Trained vectors in the places of DEP's soft tokens that are the same for everyone."""
 
 from __future__ import annotations
 
 import torch
 from torch import nn
 
-KINDS = ("his", "diff")
-MARKERS = ("his_start", "his_end", "diff_start", "diff_end")
-SLOTS = KINDS + MARKERS
+from depcli.adapters.kinds import SLOTS
 
 
 def shared_vectors(reviews: int, hidden: int) -> nn.ParameterDict:

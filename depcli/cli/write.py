@@ -107,11 +107,10 @@ def command(
     from dataclasses import replace
     from functools import partial
 
-    from depcli import batch, engines, readers, writing
+    from depcli import engines, writing
     from depcli.adapters.files import read_config
     from depcli.analysts.choose import analyst as asked_analyst
     from depcli.cli.written import document_of, show_batch, show_progress, tell_written
-    from depcli.portraits import profile_document
     from depcli.profiles import kept_states, writing_parts
     from depcli.records import Sampling
     from depcli.store import Store
@@ -131,6 +130,8 @@ def command(
             item_task=item_task,
         )  # fmt: skip
     else:
+        from depcli import batch, readers
+
         lines, total = readers.read_requests(requests), readers.count_requests(requests)
         if shard:
             if total is None:
@@ -174,6 +175,8 @@ def command(
         (written,) = writer.write([request], sampling, on_text)
     document = {**document_of(written, parts, sampling, snapshot, writer, show_prompt), **told}
     if written.prompt.profile:
+        from depcli.portraits import profile_document
+
         document |= {"analyst": asked.name, "profile": profile_document(written.prompt.profile)}
     sink.result(document, lambda: sink.piece("\n"))  # the human form has the text already, without its last line break
     if show_prompt and not sink.is_json:

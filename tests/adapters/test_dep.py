@@ -7,7 +7,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from depcli.adapters.dep import MARKERS, DepAdapter, DepLoss, DepShape, dep_losses
+from depcli.adapters.dep import DepAdapter, DepLoss, DepShape, dep_losses
+from depcli.adapters.kinds import MARKERS
 from depcli.adapters.project import project
 from depcli.adapters.sae import SparseAutoencoder, sparsity_loss
 from depcli.records import Prompt, Slot, SoftPrompt, Text, Vectors
