@@ -1,4 +1,4 @@
-"""What `dep show` says of a user or an item, as plain documents ready for JSON."""
+"""What `dep show` says of a store, a user or an item, as plain documents ready for JSON."""
 
 from __future__ import annotations
 
@@ -19,6 +19,20 @@ from depcli.records import Item, Profile, Review, Stored, stable_order
 from depcli.store import Snapshot
 from depcli.store.schema import matrix, reviews_of
 from depcli.store.snapshot import REVIEW_COLUMNS
+
+
+def of_store(snapshot: Snapshot) -> dict:
+    """Everybody who wrote and everything that was reviewed or described, those with the most reviews first, ties by id."""
+    titles = {item.asin: item.title for item in snapshot.all_items()}
+    users, items = Counter(), Counter(dict.fromkeys(titles, 0))
+    for rows in snapshot.review_rows(("user_id", "asin")):
+        users.update(rows.column("user_id").to_pylist())
+        items.update(rows.column("asin").to_pylist())
+    return {
+        "store_commit": snapshot.commit.id,
+        "users": [{"user_id": user, "reviews": reviews} for user, reviews in _most_first(users)],
+        "items": [{"asin": asin, "title": titles.get(asin, ""), "reviews": reviews} for asin, reviews in _most_first(items)],
+    }
 
 
 def of_user(snapshot: Snapshot, user_id: str, *, most: int = 3, vectors: bool = False) -> dict:
@@ -100,6 +114,10 @@ def profile_document(profile: Profile) -> dict:
     for dimension, said in zip(profile.dimensions, document["dimensions"], strict=True):
         said["seen"] = dimension.seen
     return document
+
+
+def _most_first(counted: Counter) -> list[tuple[str, int]]:
+    return sorted(counted.items(), key=lambda entry: (-entry[1], entry[0]))
 
 
 def _counted(reviews: Iterable[Review]) -> dict:

@@ -1,4 +1,4 @@
-"""`dep show`: what the store knows of a user or an item."""
+"""`dep show`: who and what is in the store, and what it knows of a user or an item."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LINES = 6  # of a text that is shown; --json has all of it
 @click.command("show")
 @click.option("--user", metavar="ID", help="A user: history, how unusual, where they differ most from others.")
 @click.option("--item", metavar="ID", help="An item: description, ratings, reviewers.")
-@click.option("--limit", type=click.IntRange(min=0), default=20, show_default=True, metavar="N", help="Reviews in the list.")
+@click.option("--limit", type=click.IntRange(min=0), default=20, show_default=True, metavar="N", help="Lines of a list.")
 @click.option(
     "--most", type=click.IntRange(min=0), default=3, show_default=True, metavar="N",
     help="So many of the reviews that differ most, each beside the nearest and the farthest peer's.",
@@ -31,13 +31,14 @@ def command(
     setting: Setting, user: str | None, item: str | None, limit: int, most: int, profile: str | None, vectors: bool,
     at: str | None, as_of: float | None,
 ) -> None:  # fmt: skip
-    """Show a user or an item. Peers are the others who reviewed the same item.
+    """Show who and what is there, or a user, or an item. Peers are the others who reviewed the same item.
 
     "differs" is the distance between a review's vector and the mean of its peers' (0: the same; above 1: far): what DEP
-    gives the model besides the text. --json has every review whole, whatever --limit says.
+    gives the model besides the text. --json has all of every list, whatever --limit says.
 
     \b
     Examples:
+      dep show
       dep show --user rt_00000c4be36866a5
       dep show --user U --most 10 --limit 0
       dep show --item rt_1986 --json
@@ -46,8 +47,10 @@ def command(
     from depcli import portraits
     from depcli.store import Store
 
-    if (user is None) == (item is None):
+    if user is not None and item is not None:
         raise click.UsageError("name either --user or --item")
+    if vectors and not (user or item):
+        raise click.UsageError("--vectors needs --user or --item")
     if vectors and not setting.sink.is_json:
         raise click.UsageError("--vectors needs --json")
     if profile and user is None:
@@ -60,9 +63,28 @@ def command(
     elif user is not None:
         document = portraits.of_user(snapshot, user, most=most, vectors=vectors)
         setting.sink.result(document, lambda: _show_user(setting.sink, document, limit))
-    else:
+    elif item is not None:
         document = portraits.of_item(snapshot, item, vectors=vectors)
         setting.sink.result(document, lambda: _show_item(setting.sink, document, limit, most))
+    else:
+        document = portraits.of_store(snapshot)
+        setting.sink.result(document, lambda: _show_store(setting.sink, document, limit))
+
+
+def _show_store(sink, document: dict, limit: int) -> None:
+    from depcli.cli import layout
+
+    def show(what: str, key: str, entries: list[dict]) -> None:
+        shown = entries[:limit]
+        sink.heading(f"{what} ({len(shown):,} of {len(entries):,}, those with the most reviews)" if entries[limit:] else what)
+        titled = any(entry.get("title") for entry in shown)
+        rows = [(f"{entry['reviews']:,}", entry[key], entry.get("title", ""))[: 2 + titled] for entry in shown]
+        if rows:
+            layout.table(sink, ("reviews", "id", "title")[: 2 + titled], rows, flexible=1 + titled)
+
+    show("Users", "user_id", document["users"])
+    sink.line()
+    show("Items", "asin", document["items"])
 
 
 def _show_user(sink, document: dict, limit: int) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from depcli import resumable
-from depcli.errors import BadInput, Incompatible, NotFound
+from depcli.errors import BadInput, DepError, Incompatible, NotFound
 from depcli.evaluation import predictions as files
 
 SCHEMA = 3
@@ -88,6 +88,20 @@ def problems(value, expected=FIELDS, where: str = "results") -> list[str]:
     named += [f"{where}.{name} is not known" for name in value.keys() - expected.keys()]
     shared = (name for name in expected if name in value)
     return sorted(named) + [found for name in shared for found in problems(value[name], expected[name], f"{where}.{name}")]
+
+
+def lost_with(results: dict, out: Path) -> str | None:
+    """What the results that lie in the folder `out` tell and these, which are to take their place, do not; None for nothing."""
+    try:
+        before = read_results(out)
+    except DepError:
+        return None
+    named = ", ".join(name for name in before["methods"] if name not in results["methods"])
+    fewer = before["requests"] > results["requests"]
+    if not named and not fewer:
+        return None
+    more = " and ".join(filter(None, (named, f"{before['requests']:,} texts of each method" if fewer else "")))
+    return f"results.json told of {more}; the texts are kept, and the command of then tells of them again"
 
 
 def read_results(out: Path) -> dict:

@@ -16,7 +16,7 @@ from depcli.evaluation import predictions as files
 from depcli.evaluation.clock import Clock
 from depcli.evaluation.leakage import CHECKED, check_differences, check_leakage, check_shown
 from depcli.evaluation.likelihood import EngineScorer, WeightsScorer
-from depcli.evaluation.results import SCHEMA
+from depcli.evaluation.results import SCHEMA, lost_with
 from depcli.evaluation.scoring import score_files
 from depcli.evaluation.split import Split, Target, by_hash, pairs_of
 from depcli.evaluation.studies import Comparison
@@ -44,7 +44,7 @@ def evaluate(
     that out. With `strangers_from` (all targets of the role) there is a swap test, which needs the scorer; `asked` is a judge of
     the texts, None for none. `comparison` says what is tested against what. `training` and `notes` go into the results; `clock`
     has counted what was spent before. Progress events: {"phase": "write" | "likelihood" | "swap" | "align" | "judge" | "score",
-    "method", "done_requests", "total_requests"}.
+    "method", "done_requests", "total_requests"}, or {"note"}.
     """
     if not targets:
         raise NotFound("there is nothing to evaluate: no user has enough reviews", "ingest users with four reviews or more")
@@ -94,6 +94,8 @@ def evaluate(
             "users": len({target.user_id for target in targets}), **scored, "training": dict(training or {}),
             "seconds": clock.seconds(),
         }  # fmt: skip
+        if lost := lost_with(results, out):
+            on_progress({"note": lost})
         resumable.write_json(out / files.RESULTS, results)
     return results
 

@@ -8,6 +8,7 @@ import os
 import pty
 import subprocess
 import sys
+from collections import Counter
 from contextlib import closing
 from dataclasses import asdict
 
@@ -75,8 +76,21 @@ def test_an_item_is_shown_80_wide(profiles, capsys):
     assert alone.startswith("item29\n1 review; 2001-09-09") and "like the others" not in alone
 
 
+def test_show_lists_everybody_and_everything(profiles, capsys):
+    document = json.loads(told(capsys, "show", "--profiles", profiles, "--limit", "1", "--json").out)
+    reviews = list(Store.open(profiles).snapshot().all_reviews())
+    for part, key, of in (("users", "user_id", "user_id"), ("items", "asin", "asin")):
+        wanted = Counter(getattr(review, of) for review in reviews)
+        assert {entry[key]: entry["reviews"] for entry in document[part] if entry["reviews"]} == wanted
+        assert [-entry["reviews"] for entry in document[part]] == sorted(-entry["reviews"] for entry in document[part])
+    out = told(capsys, "show", "--profiles", profiles, "--limit", "2").out
+    assert f"Users (2 of {len(document['users'])}, those with the most reviews)" in out
+    assert document["users"][1]["user_id"] in out and document["users"][2]["user_id"] not in out
+    assert max(map(len, out.splitlines())) <= 80
+
+
 def test_show_wants_one_of_both_and_says_who_is_not_there(profiles, capsys):
-    for options in ([], ["--user", "a", "--item", "b"]):
+    for options in (["--vectors", "--json"], ["--user", "a", "--item", "b"]):
         assert main(["show", *options, "--profiles", profiles]) == 2
     for options in (["--user", "nobody"], ["--item", "nothing"]):
         assert main(["show", *options, "--profiles", profiles]) == 3
@@ -123,6 +137,7 @@ def test_an_adapter_without_its_weights_is_not_listed_as_if_it_were_whole(tmp_pa
     folder.mkdir(parents=True)
     needed = dict.fromkeys(adapter_files._NEEDED, "")
     config = {"format": 1, "type": "dep", "backbone": {"name": "mini"}, "embedder": asdict(IDENTITY), "validation_losses": {}}
+    config["shape"] = {}
     (folder / adapter_files.CONFIG).write_text(json.dumps(needed | config))
 
     def problem() -> str | None:

@@ -13,7 +13,7 @@ from depcli.analysts.analyst import Analyst
 from depcli.errors import Incompatible
 from depcli.evaluation import predictions as files
 from depcli.evaluation.likelihood import WeightsScorer
-from depcli.evaluation.results import problems
+from depcli.evaluation.results import lost_with, problems
 from depcli.evaluation.split import leave_last_out
 from depcli.records import Sampling
 from tests.analysts.scripted import Scripted
@@ -49,8 +49,12 @@ def test_more_seeds_only_add(finished, evaluation, tmp_path):
         assert grown["methods"][name]["nll"] == results["methods"][name]["nll"]
     (tested,) = (d for d in grown["differences"] if d["metric"] == "rouge1")
     assert tested["requests"] == tested["groups"] == len(USERS), "a user's seeds are averaged, not counted"
-    again = evaluation(folder, names=("nonperso", "rag"))
+    assert lost_with(grown, folder) is None
+    events = []
+    again = evaluation(folder, names=("rag",), on_progress=events.append)
     assert again["methods"]["rag"]["metrics"] == results["methods"]["rag"]["metrics"]
+    (said,) = (event["note"] for event in events if "note" in event)
+    assert said.startswith(f"results.json told of nonperso and {3 * len(USERS)} texts of each method;")
 
 
 def test_seeds_of_a_request_follow_one_another_and_older_orders_go_on(evaluation, tmp_path):
