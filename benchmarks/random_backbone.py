@@ -1,18 +1,20 @@
 """A backbone with random weights for `--backbone FOLDER`, as safetensors and as GGUF (f16): to measure a laptop's speed with.
 
-    python benchmarks/random_backbone.py FOLDER [--shape qwen2.5-0.5b]
+    python benchmarks/random_backbone.py FOLDER [--shape qwen2.5-0.5b] [--whole-vocabulary]
 
-Layers of a real model under the vocabulary of `mini`: with those of Qwen2.5-0.5B, 365 million parameters. Its texts mean nothing,
-and hardly one ends by itself.
+Layers of a real model under the vocabulary of `mini`: with those of Qwen2.5-0.5B, 365 million parameters. `--whole-vocabulary` fills it
+up to the real one's size with words that no text has: 494 million. Its texts mean nothing, and hardly one ends by itself.
 """
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import click
 import torch
 from shapes import NAMES, SHAPES
+from tokenizers import Tokenizer
 from transformers import AutoTokenizer, Qwen2Config, Qwen2ForCausalLM
 
 from depcli.backbones.catalogue import MINI
@@ -23,9 +25,13 @@ from depcli.engines.text import end_tokens
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
 @click.option("--shape", type=click.Choice(list(SHAPES)), default="qwen2.5-0.5b", show_default=True)
-def main(folder, shape):
+@click.option("--whole-vocabulary", is_flag=True)
+def main(folder, shape, whole_vocabulary):
     tokenizer = AutoTokenizer.from_pretrained(MINI)
-    shape_of = dict(zip(NAMES, SHAPES[shape], strict=True)) | {"vocab_size": len(tokenizer)}
+    shape_of = dict(zip(NAMES, SHAPES[shape], strict=True))
+    if whole_vocabulary:
+        _fill(tokenizer, shape_of["vocab_size"])
+    shape_of["vocab_size"] = len(tokenizer)
     torch.manual_seed(0)
     ends = {"eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id, "bos_token_id": None}
     model = Qwen2ForCausalLM(Qwen2Config(**shape_of, max_position_embeddings=4096, tie_word_embeddings=True, **ends))
@@ -35,6 +41,13 @@ def main(folder, shape):
     tokenizer.save_pretrained(folder)
     write_gguf(model, tokenizer, folder / f"{folder.resolve().name}.gguf", "f16")
     click.echo(f"{folder}: {sum(parameter.numel() for parameter in model.parameters()) / 1e6:,.0f} million parameters")
+
+
+def _fill(tokenizer, size: int) -> None:
+    """Make it hold `size` tokens: words that no merge leads to."""
+    whole = json.loads(tokenizer.backend_tokenizer.to_str())
+    whole["model"]["vocab"] |= {f"filler{i}": i for i in range(len(tokenizer), size)}
+    tokenizer._tokenizer = Tokenizer.from_str(json.dumps(whole))
 
 
 if __name__ == "__main__":

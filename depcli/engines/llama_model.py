@@ -106,15 +106,18 @@ class LlamaModel:
     @cached_property
     def unused(self) -> np.ndarray:
         """The ids (n,) int64 that have no text."""
-        return np.array(self._with_attribute(lib.LLAMA_TOKEN_ATTR_UNUSED), np.int64)
+        return np.flatnonzero(self._attributes & lib.LLAMA_TOKEN_ATTR_UNUSED)
 
-    def _with_attribute(self, attribute: int) -> list[int]:
-        return [i for i in range(self.vocabulary_size) if lib.llama_vocab_get_attr(self._vocabulary, i) & attribute]
+    @cached_property
+    def _attributes(self) -> np.ndarray:
+        """What kinds of token each id is, (n,) int32, read once: 150,000 take a sixth of a second."""
+        vocabulary, size = self._vocabulary, self.vocabulary_size
+        return np.fromiter((lib.llama_vocab_get_attr(vocabulary, i) for i in range(size)), np.int32, size)
 
     def special_texts(self) -> tuple[str, ...]:
         """The strings that the tokenizer reads as one token wherever they stand: control and user-defined tokens."""
         special = lib.LLAMA_TOKEN_ATTR_CONTROL | lib.LLAMA_TOKEN_ATTR_USER_DEFINED
-        return tuple(sorted(map(self.token_text, self._with_attribute(special))))
+        return tuple(sorted(map(self.token_text, np.flatnonzero(self._attributes & special).tolist())))
 
     def token_text(self, token: int) -> str:
         """A token as it stands in the vocabulary."""
