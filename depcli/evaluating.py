@@ -268,7 +268,4 @@ def _snapshot(store, at: str | None, adapters: Sequence[Path], config: dict | No
     except NotFound as error:
         if at is not None:
             raise
-        names = " and ".join(sorted(folder.name for folder in adapters))
-        again = ", ".join(f"dep train --replace --adapter {folder.name}" for folder in sorted(adapters))
-        hint = f"train it again on what the store holds now, with the options in its {files.CONFIG}: {again}"
-        raise NotFound(f"{names} was trained on a state of the store that is gone: {error.message}", hint) from error
+        raise files.commit_gone(adapters, error) from error

@@ -15,6 +15,7 @@ from depcli.evaluation.studies import STUDIES, Study, Variant, plain
 from depcli.personal.choices import Choices
 from depcli.presets import PRESETS
 from depcli.profiles import ADAPTERS, WritingParts, choose_adapter, compared_parts, usable_adapters
+from depcli.store import Store
 
 _CHOICES = tuple(asdict(Choices()))
 _SHARED = ("backbone", "embedder", "template", "store_commit", "split", "max_input_tokens", "max_target_tokens")
@@ -161,8 +162,16 @@ def _own(trained: dict) -> dict:
 
 
 def _command(profiles: Path, method: str, base: Path | None, backbone: str, settings: Mapping[str, object]) -> str:
-    """How the adapter with these settings is trained, otherwise like `base`, or where there is none like DEP's in the paper."""
+    """How the adapter with these settings is trained, otherwise like `base`, or where there is none like DEP's in the paper.
+
+    Raises NotFound when the commit that `base` was trained on is gone: nothing can be trained like it.
+    """
     config = files.read_config(base) if base else None
+    if config:
+        try:
+            Store.open(profiles).snapshot(config["store_commit"])
+        except NotFound as error:
+            raise files.commit_gone([base], error) from error
     others = _own(_said(config)) if config else _PAPERS if method == "dep" else {}
     said = ["dep train", *([] if method == "dep" else [f"--method {method}"]), f"--backbone {backbone}"]
     said += [_option(key, value) for key, value in {**others, **settings}.items()]

@@ -169,9 +169,11 @@ def command(
 
 def _for_bad_lines(path: Path) -> TextIO:
     from depcli.errors import DepError
+    from depcli.permissions import private
 
     try:
-        return open(path, "w", encoding="utf-8")
+        with private():
+            return open(path, "w", encoding="utf-8")
     except OSError as error:
         raise DepError(f"{path} cannot be written: {error.strerror}", "name another file with --bad-lines") from None
 

@@ -36,6 +36,7 @@ def test_a_csv_whose_every_bad_line_is_noted(table, tmp_path, capsys):
     assert [(line["file"], line["line"], line["reason"]) for line in noted] == [
         (str(table), 15, "the text is blank"), (str(table), 16, "1 cell where the header has 4 columns"),
     ]  # fmt: skip
+    assert (tmp_path / "bad.jsonl").stat().st_mode & 0o077 == 0, "it holds what people wrote"
 
 
 def test_what_cannot_be_used_is_called_what_it_is(tmp_path, capsys):

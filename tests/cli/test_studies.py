@@ -128,6 +128,14 @@ def test_an_adapter_of_other_defaults_is_varied_as_it_was_trained(place, tiny):
         path.write_text(json.dumps(config))
 
 
+def test_where_the_commit_of_the_adapter_is_gone_no_other_can_be_trained_like_it(place, tiny, tmp_path):
+    later = shutil.copytree(place, tmp_path / "later")
+    assert main(["compact", "--keep", "0", "--profiles", str(later), "--quiet"]) == 0
+    with pytest.raises(NotFound, match="base was trained on a state of the store that is gone: commit") as error:
+        found(later, tiny, "refinement", ["dep"], "base")
+    assert error.value.hint.endswith("dep train --replace --adapter base") and "--at" not in error.value.hint
+
+
 def test_without_an_adapter_the_studies_are_of_what_the_paper_trains(place, tiny, tmp_path):
     alone = shutil.copytree(place, tmp_path / "alone", ignore=shutil.ignore_patterns("adapters"))
     with pytest.raises(NotFound, match="has 0 of the variants") as error:
