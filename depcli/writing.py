@@ -105,7 +105,9 @@ def make_writer(
     adapter = config = None
     if chosen.needs_adapter:
         if adapter_folder is None:
-            raise NotFound(f"method {method!r} needs an adapter", f"train one: dep train --backbone {backbone.name}")
+            raise NotFound(
+                f"method {method!r} needs an adapter", f"train one: dep train --method {method} --backbone {backbone.name}"
+            )
         adapter, config = light.load(adapter_folder)
         files.check_method(adapter_folder, config, method)
         files.check_fit(adapter_folder, config, embedder=store.embedder, backbone=backbones.recognise(backbone, engine.width))
@@ -148,7 +150,7 @@ def find_request(
     if known is None and item_title is None and item_description is None and asin not in snapshot.sums([asin]):
         raise Unknown(
             f"no item {asin!r} in {store_text(snapshot)}",
-            f"it describes {snapshot.counts()['items']:,} items; describe this one with --item-title and --item-description",
+            f"it knows {snapshot.counts()['items']:,} items; describe this one with --item-title and --item-description",
         )
     known = known or Item(asin)
     item = Item(

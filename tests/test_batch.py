@@ -84,7 +84,7 @@ def test_each_request_has_its_line_in_order_and_its_own_review(store, compact_ba
     assert {entry["line"]: entry.get("error") for entry in found if "error" in entry} == {
         3: "not JSON: Invalid control character at at character 18",
         9: f"no user 'nobody \\u2028' in the store: it knows {counts['users']} users, such as {after!r}; ids are case-sensitive",
-        14: f"no item 'unheard of' in the store: it describes {counts['items']} items; describe this one with item_title and "
+        14: f"no item 'unheard of' in the store: it knows {counts['items']} items; describe this one with item_title and "
         "item_description",
     }
     assert (report.requests, report.written, report.failed, report.kept) == (19, 16, 3, 0)

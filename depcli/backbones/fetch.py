@@ -144,7 +144,7 @@ def _needs_network(backbone: Backbone, repo: str, form: str) -> NeedsNetwork:
     command = " ".join(["hf download", repo, *(gguf_parts(backbone.gguf[1]) if form == "gguf" else ())])
     return NeedsNetwork(
         f"{repo} ({'GGUF' if form == 'gguf' else 'weights'} of {backbone.name}) is not on this machine and cannot be fetched",
-        f"with a network: `{command}`; or give --backbone a folder that holds it, or use --backbone mini",
+        f"with a network: `{command}`; or name a folder that holds it in its place, or mini, which comes with dep",
     )
 
 

@@ -117,7 +117,7 @@ def agree_to_download(setting: Setting, backbone, form: str) -> None:
 
     download = backbones.needed(backbone, form, offline=setting.offline)
     if download is not None and not setting.sink.ask(f"Download {download}?"):
-        hint = "say yes to the download (--yes where nobody is asked), or name another --backbone: mini comes with dep"
+        hint = "say yes to the download (--yes where nobody is asked), or name another model: mini comes with dep"
         raise NeedsNetwork(f"{download} is not on this machine", hint)
 
 

@@ -77,8 +77,8 @@ def show_batch(sink, requests: str, out, report) -> None:
     said += f"; {count(report.kept, 'line')} already there" if report.kept else ""
     sink.result(document, lambda: sink.line(f"{out}: {said}, in {report.seconds:.1f} s{speed}"))
     if report.kept_failed:
-        said = f"{count(report.kept_failed, 'line')} of an earlier run had an error and stayed as they are"
-        sink.note(f"{said}: to try them again, put their requests into a file of their own")
+        said = f"{count(report.kept_failed, 'line')} of an earlier run had an error, which stays"
+        sink.note(f"{said}: to try again, put such requests into a file of their own")
     for entry in report.first_errors:
         sink.note(f"{'standard input' if requests == '-' else requests}, line {entry['line']}: {entry['error']}")
     if report.failed > len(report.first_errors):

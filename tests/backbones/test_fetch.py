@@ -44,7 +44,8 @@ def test_nothing_cached_offline_says_how_to_get_it(cache):
         for ask in (load_tokenizer, load_model, weights_folder, lambda b, offline: needed(b, "weights", offline=offline)):
             with pytest.raises(NeedsNetwork, match="not on this machine") as caught:
                 ask(backbone, offline=True)
-            assert f"hf download {backbone.weights}`" in caught.value.hint and "--backbone" in caught.value.hint
+            assert f"hf download {backbone.weights}`" in caught.value.hint and "or mini" in caught.value.hint
+            assert "--backbone" not in caught.value.hint, "it may be an analyst or a judge"
     with pytest.raises(NeedsNetwork) as caught:
         gguf_file(find("qwen2.5-7b"), offline=True)
     assert "qwen2.5-7b-instruct-q4_k_m-00002-of-00002.gguf`" in caught.value.hint

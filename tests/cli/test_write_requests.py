@@ -64,7 +64,7 @@ def test_failed_requests_are_counted_shown_and_in_the_exit_code(ask, profiles, m
     assert ["error" in json.loads(line) for line in out.read_text().splitlines()] == [False, *[True] * 7]
     give()
     assert main([*command, "--requests", "-"]) == 1
-    assert "7 lines of an earlier run had an error and stayed as they are" in capsys.readouterr().err
+    assert "7 lines of an earlier run had an error, which stays" in capsys.readouterr().err
 
 
 def test_files_that_cannot_be_read(ask, tmp_path, capsys):
