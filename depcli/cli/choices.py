@@ -10,7 +10,7 @@ import click
 _OPTIONS = (
     click.option(
         "--embeddings", type=click.Choice(["both", "his", "diff", "none"]),
-        help="Soft tokens of past reviews. [default: both]",
+        help="Soft tokens of past reviews (his), of their differences from the peers (diff). [default: both]",
     ),
     click.option("--review-text/--no-review-text", default=None, help="Past reviews as text too, or as soft tokens alone."),
     click.option("--guidance/--no-guidance", default=None, help="Whether the prompt says what the soft tokens are."),

@@ -78,7 +78,7 @@ class _Methods(click.ParamType):
 )  # fmt: skip
 @click.option(
     "--out", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
-    help="[default: evaluations/ADAPTER-SPLIT-ROLE; without an adapter BACKBONE-text-...]",
+    help="[default: evaluations/ADAPTER[-SPLIT]-ROLE in the store folder; without an adapter BACKBONE-text-...]",
 )  # fmt: skip
 @click.option(
     "--adapter", "adapters", multiple=True, metavar="NAME",

@@ -12,6 +12,9 @@ from depcli.cli.options import Setting, every_command
 def command(setting: Setting) -> None:
     """List the methods with what each needs, those of other packages too.
 
+    An adapter is what `dep train` makes, an analyst the model that makes profiles: the one that writes, unless --analyst names
+    another. Peers are the others who reviewed the same items.
+
     \b
     Examples:
       dep methods

@@ -107,7 +107,7 @@ def methods_from_outside() -> list[str]:
     return outside.names()
 
 
-BACKBONE_HELP = "mini, qwen2.5-0.5b, -1.5b, -7b, -32b, a model folder, or a hub id."
+BACKBONE_HELP = "The language model: mini, qwen2.5-0.5b, -1.5b, -7b, -32b, a model folder, or a hub id."
 
 
 def agree_to_download(setting: Setting, backbone, form: str) -> None:

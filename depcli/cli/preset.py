@@ -16,7 +16,7 @@ def choose_preset(*, training: bool = False) -> Callable:
     names = [name for name, preset in PRESETS.items() if preset.learned or not training]
     return click.option(
         "--preset", type=click.Choice(names), is_eager=True, callback=_become_defaults, metavar="NAME",
-        help=f"All options of a published row, and how this differs from it: {', '.join(names)}.",
+        help=f"All options of a row of the papers' tables, and how this differs from it: {', '.join(names)}.",
     )  # fmt: skip
 
 
