@@ -29,7 +29,7 @@ BENCHMARKS = (
 )
 CORPORA = ("mixed_reviews", "digital_music", "rotten_tomatoes")
 MAX_HISTORY = 8
-HELD_OUT = 5  # last reviews per benchmark user: test, validation, and the adapters' training targets
+HELD_OUT = 5  # last reviews per benchmark user: test, validation, and the last three that adapters learn from
 
 
 def read(path: Path) -> Iterator[dict]:
