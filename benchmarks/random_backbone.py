@@ -2,8 +2,9 @@
 
     python benchmarks/random_backbone.py FOLDER [--shape qwen2.5-0.5b] [--whole-vocabulary]
 
-Layers of a real model under the vocabulary of `mini`: with those of Qwen2.5-0.5B, 365 million parameters. `--whole-vocabulary` fills it
-up to the real one's size with words that no text has: 494 million. Its texts mean nothing, and hardly one ends by itself.
+Layers of a real model under the vocabulary of `mini`: with those of Qwen2.5-0.5B, 365 million parameters. With
+`--whole-vocabulary` it is filled up to the real one's size by words that no text has: 494 million. Its texts mean nothing, and
+hardly one ends by itself.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ def main(folder, shape, whole_vocabulary):
     torch.manual_seed(0)
     ends = {"eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id, "bos_token_id": None}
     model = Qwen2ForCausalLM(Qwen2Config(**shape_of, max_position_embeddings=4096, tie_word_embeddings=True, **ends))
+    model.base_model.norm.weight.data.fill_(10.0)  # else every token would be about as likely: a few are, as with real weights
     model = model.to(torch.bfloat16)
     model.generation_config.eos_token_id = sorted(end_tokens(model.generation_config, tokenizer))
     model.save_pretrained(folder)
