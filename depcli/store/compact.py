@@ -6,7 +6,6 @@ So what is dropped is decided by commit, and per table everything goes that is o
 
 from __future__ import annotations
 
-import time
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -22,7 +21,6 @@ from depcli.store.tables import Tables
 
 KEEP_DAYS = 7.0
 _MOST_DAYS = 36_500.0  # no commit is older, and no calendar goes back for ever
-_MARGIN_SECONDS = 3600.0  # LanceDB asks the clock again when it comes to removing
 
 
 @dataclass(frozen=True)
@@ -51,8 +49,9 @@ def compact(tables: Tables, keep_days: float = KEEP_DAYS, needed: Collection[str
         left = commits.readable(tables.log)
         tables.settle_commits()
         for name in DATA_TABLES:
-            lance.prune(tables[name], _age(tables[name], left[0].versions[name]))
-        lance.prune(tables.commits, timedelta(days=keep_days))  # no commit needs its old versions, but a reader may have one open
+            lance.prune(tables[name], left[0].versions[name])
+        # No commit needs old versions of this one, but a reader may have one open.
+        lance.prune(tables.commits, _oldest(tables.commits, keep_days))
         lance.remove_temporary_files(tables.folder)
         make_private(tables.folder)
         tables.disk.finish()
@@ -67,17 +66,20 @@ def drop_outdated(tables: Tables, needed: Collection[str]) -> None:
 
 def _outdated(log: list[Commit], keep_days: float, needed: Collection[str]) -> list[Commit]:
     """The oldest commits, up to the first that is recent or needed."""
-    since = datetime.now(UTC) - timedelta(days=keep_days)
+    since = _since(keep_days)
     stays = (n for n, commit in enumerate(log) if datetime.fromisoformat(commit.created) > since or commit.id in needed)
     return log[: next(stays, len(log))]
 
 
-def _age(table, oldest: int) -> timedelta:
-    """How old a version may be and still stay, so that `oldest` and all after it do (a clock may have gone backwards)."""
-    made = lance.version_times(table)
-    if oldest == max(made):
-        return timedelta(0)
-    return timedelta(seconds=time.time() - min(made[version] for version in made if version >= oldest) + _MARGIN_SECONDS)
+def _oldest(table, keep_days: float) -> int:
+    """The oldest version of the last `keep_days` days, or the newest."""
+    since = _since(keep_days).timestamp()
+    return min((version for version, made in lance.version_times(table).items() if made > since), default=table.version)
+
+
+def _since(keep_days: float) -> datetime:
+    """What was made later is recent; with 0 days nothing is, whatever clock it was dated by."""
+    return datetime.now(UTC) - timedelta(days=keep_days) if keep_days else datetime.max.replace(tzinfo=UTC)
 
 
 def _size(folder: Path) -> int:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -81,7 +80,7 @@ def finish(tables: Tables) -> None:
         if any(str(commit.number) == number and commit.action == "forget" for commit in tables.log):
             tables.settle_commits()
             for table in tables.all:
-                lance.prune(table, timedelta(0))
+                lance.prune(table, table.version)
             lance.remove_temporary_files(tables.folder)
             make_private(tables.folder)
             tables.disk.finish()  # else a power cut could bring back what was removed, when nobody looks for it any more

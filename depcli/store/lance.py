@@ -18,8 +18,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from depcli.errors import BadInput
+from depcli.store.durable import flush
 from depcli.store.placeholders import without
-from depcli.store.whole import whole_files
+from depcli.store.whole import version_of, whole_files
 
 os.environ.setdefault("LANCEDB_LOG", "error")  # before the import: it warns on stderr about every table it makes
 
@@ -212,12 +213,18 @@ def _write(table, rows: Iterable[pa.Table], mode: Literal["append", "overwrite"]
         raise failed[0] if failed else error from None  # LanceDB passes on what went wrong with the rows as text
 
 
-def prune(table, older_than: timedelta) -> None:
-    """Remove the versions older than this (but the newest) and all files that no version needs any more. The table must be
-    settled, else the newest version would be a new one; nobody else may be writing."""
+def prune(table, oldest: int) -> None:
+    """Remove the versions before `oldest` and all files that no version needs any more. The table must be settled, else the
+    newest version would be a new one; nobody else may be writing. (LanceDB goes by their age alone, and keeps what a clock that
+    was ahead dated later than now.)"""
+    folder = Path(table.uri) / "_versions"
+    removed = [path for path in folder.glob("*.manifest") if 0 < version_of(path) < oldest]
+    for path in removed:
+        path.unlink()
+    flush(removed, folder)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # that readers of those versions will fail: they are told, see snapshot.py
-        table.optimize(cleanup_older_than=older_than, delete_unverified=True)
+        table.optimize(cleanup_older_than=_KEEP, delete_unverified=True)
 
 
 def version_times(table) -> dict[int, float]:

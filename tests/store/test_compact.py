@@ -7,9 +7,7 @@ import signal
 import subprocess
 import sys
 from dataclasses import replace
-from datetime import datetime, timedelta
 
-import lancedb
 import pytest
 
 from depcli.errors import NotFound
@@ -18,36 +16,8 @@ from depcli.store import Store
 from depcli.store.check import check
 from depcli.store.compact import compact
 from depcli.store.ingest import ingest
+from tests.store.aged import TABLES, make_older, tables_of
 from tests.store.made import MadeEmbedder, contents, some_reviews, upsert, worst_difference
-
-TABLES = ("reviews", "items", "item_sums")
-
-
-def tables_of(store) -> dict:
-    db = lancedb.connect(str(store.folder))
-    return {name: db.open_table(name) for name in (*TABLES, "commits")}
-
-
-def make_older(store, days: float) -> None:
-    """Everything so far was done as many days earlier: what the commits say, and the times inside of LanceDB's manifests."""
-    tables = tables_of(store)
-    for name in TABLES:
-        for version in tables[name].list_versions():
-            manifest = store.folder / f"{name}.lance" / "_versions" / f"{2**64 - 1 - version['version']}.manifest"
-            seconds = int(version["timestamp"].timestamp())
-            data = manifest.read_bytes()
-            assert data.count(varint(seconds)) == 1
-            manifest.write_bytes(data.replace(varint(seconds), varint(seconds - round(days * 86400))))
-    rows = tables["commits"].to_arrow()
-    made = [datetime.fromisoformat(text) - timedelta(days=days) for text in rows.column("created").to_pylist()]
-    place = rows.schema.get_field_index("created")
-    rows = rows.set_column(place, rows.schema.field(place), [[moment.isoformat(timespec="milliseconds") for moment in made]])
-    tables["commits"].add(rows, mode="overwrite")
-
-
-def varint(number: int) -> bytes:
-    """As in protobuf: seven bits a byte, the lowest first."""
-    return bytes([number & 127]) if number < 128 else bytes([number & 127 | 128]) + varint(number >> 7)
 
 
 def versions(store) -> dict[str, list[int]]:
@@ -170,6 +140,19 @@ def test_a_clock_that_went_backwards_takes_nothing(store):
     compacted(store)
     assert unreadable(store) == []
     assert [contents(store.snapshot(str(number))) for number in range(4)] == before
+
+
+def test_a_clock_that_was_ahead_stops_nobody(store):
+    for review in some_reviews()[:3]:
+        upsert(store, [review])
+    compacted(store)
+    make_older(store, -20)
+    before = [contents(store.snapshot(str(number))) for number in range(5)]
+    assert compacted(store).dropped == 0  # dated later than now, so recent
+    assert [contents(store.snapshot(str(number))) for number in range(5)] == before
+    assert compacted(store, keep_days=0).readable == 1
+    assert {name: len(found) for name, found in versions(store).items()} == dict.fromkeys((*TABLES, "commits"), 1)
+    assert contents(store.snapshot()) == before[-1]
 
 
 def test_bulk_ingest_drops_what_is_old_unless_it_is_in_use(store):

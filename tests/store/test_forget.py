@@ -15,6 +15,7 @@ from depcli.errors import NotFound
 from depcli.records import Item, Review
 from depcli.store import Store, erase
 from depcli.store.schema import content_hash, review_keys, text_hashes
+from tests.store.aged import make_older
 from tests.store.bytes_on_disk import found
 from tests.store.made import IDENTITY, contents, some_reviews, upsert, vector_of, worst_difference
 
@@ -105,6 +106,17 @@ def test_nothing_of_an_item_is_left_on_the_disk(store, tmp_path):
     plain = Store.create(tmp_path / "plain", IDENTITY)
     upsert(plain, some_reviews(), [Item("item1", "One")])
     assert contents(store.snapshot()) == contents(plain.snapshot())
+
+
+def test_a_clock_that_was_ahead_leaves_nothing(store):
+    entries = crowd(200, 20)
+    upsert(store, entries)
+    needles = traces(entries[:20], sums_of(store, entries[:20]))
+    make_older(store, -1)  # as if written tomorrow: the clock was put back since
+    with store.writer() as writer:
+        erase.forget(writer.tables, [USER], [])
+    assert found(store.folder, needles) == {}
+    assert len(contents(store.snapshot())["reviews"]) == 40
 
 
 def test_several_at_once_and_everybody(store, tmp_path):
