@@ -30,6 +30,7 @@ from depcli.personal.prompts import PromptBuilder
 from depcli.personal.template import Template
 from depcli.records import Sampling
 from depcli.training import checkpoints
+from depcli.training.alone import alone
 from depcli.training.backbone import load_backbone
 from depcli.training.budget import Budget
 from depcli.training.card import write_card
@@ -61,6 +62,7 @@ class TrainReport:
     config: dict
 
 
+@alone
 def train(
     *, store, backbone: Backbone, folder: Path, options: TrainOptions, resume: bool = False, replace: bool = False,
     offline: bool = False, hardware: Hardware = HERE, at: str | None = None, embedder=None,
@@ -70,7 +72,7 @@ def train(
     {"note": text} or one step or validation. `embedder` is the store's, loaded if the method needs it. Started by torchrun, the
     processes train together; the first one writes and has the events.
 
-    Raises DepError when the folder is taken, Incompatible when a resumed run was started otherwise, BadInput when the
+    Raises DepError when the folder is taken or in use, Incompatible when a resumed run was started otherwise, BadInput when the
     store has nothing to learn from, OutOfMemory, WorkerLost.
     """
     workers, device = join(hardware.device)
