@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,18 +15,22 @@ from depcli.evaluation import predictions
 from depcli.profiles import ADAPTERS, EVALUATIONS
 from depcli.store import Snapshot, Store, erase
 from depcli.store.erase import Erased
+from depcli.store.lock import is_held
 
 
 @dataclass(frozen=True)
 class Beyond:
     """What may hold the same words and is not the store: input files, as they were named; adapters that were trained on these
-    people, and those that do not tell; evaluations with texts about them, and those that cannot be read."""
+    people, those that do not tell, and those that are being trained; evaluations with texts about them, those that cannot be
+    read, and those that are under way: what these have in memory they may yet write."""
 
     inputs: tuple[str, ...]
     adapters: tuple[str, ...]
     adapters_unknown: tuple[str, ...]
+    adapters_under_way: tuple[str, ...]
     evaluations: tuple[str, ...]
     evaluations_unknown: tuple[str, ...]
+    evaluations_under_way: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -39,42 +43,46 @@ class Plan:
     reviews: int
     people: int
     unfinished: bool
-    beyond: Beyond
 
 
 def plan(profiles: Path, users: Collection[str], items: Collection[str]) -> Plan:
     """Look what there is. Raises NotFound when nothing is known of one of them, unless an erasing is unfinished."""
     store = Store.open(profiles)
     snapshot, unfinished = store.snapshot(), erase.unfinished(store.folder)
-    authors = [author for author, _ in _reviews(snapshot, users, items)]
+    authors = _authors(snapshot, users, items)
     if not unfinished:
         erase.refuse_unknown("user", users, [user for user in users if snapshot.has_user(user)])
         erase.refuse_unknown("item", items, {**snapshot.items(list(items)), **snapshot.sums(list(items))})
-    beyond = _beyond(profiles, store, {*users, *authors}, items)
-    return Plan(tuple(users), tuple(items), len(authors), len(set(authors)), unfinished, beyond)
+    return Plan(tuple(users), tuple(items), len(authors), len(set(authors)), unfinished)
 
 
-def forget(profiles: Path, planned: Plan, wait: bool = True, on_wait: Callable[[str], None] | None = None) -> Erased:
-    """Do it. Raises NotFound when what was planned is not there, unless an unfinished erasing was finished instead."""
-    with Store.open(profiles).writer(wait, on_wait) as writer, cache.unchanging(profiles):
+def forget(
+    profiles: Path, planned: Plan, wait: bool = True, on_wait: Callable[[str], None] | None = None
+) -> tuple[Erased, Beyond]:  # fmt: skip
+    """Do it, and look what is left elsewhere. Raises NotFound when what was planned is not there, unless an unfinished erasing
+    was finished instead."""
+    store = Store.open(profiles)
+    with store.writer(wait, on_wait) as writer, cache.unchanging(profiles):
+        people = {*planned.users, *_authors(store.snapshot(), planned.users, planned.items)}
         cache.forget(profiles, planned.users, planned.items)  # first: a profile can be made again, and so can a state
         kept_states.forget(profiles)
         try:
-            return erase.forget(writer.tables, planned.users, planned.items)
+            erased = erase.forget(writer.tables, planned.users, planned.items)
         except NotFound:
-            if planned.unfinished and not planned.reviews:
-                return Erased(0, 0)
-            raise
+            if not planned.unfinished or planned.reviews:
+                raise
+            erased = Erased(0, 0)
+        return erased, _beyond(profiles, store, people, planned.items)  # at the end: who begins now finds nothing of them
 
 
-def _reviews(snapshot: Snapshot, users: Collection[str], items: Collection[str]) -> set[tuple[str, str]]:
-    """The (user, item) of every review that goes."""
+def _authors(snapshot: Snapshot, users: Collection[str], items: Collection[str]) -> list[str]:
+    """Who wrote each of the reviews that go."""
     theirs = {(stored.review.user_id, stored.review.asin) for h in snapshot.histories(list(users)).values() for stored in h}
     of_items = {
         (user, asin) for asin in items for rows in snapshot.review_rows(("user_id",), asin)
         for user in rows.column("user_id").to_pylist()
     }  # fmt: skip
-    return theirs | of_items
+    return [user for user, _ in theirs | of_items]
 
 
 def _beyond(profiles: Path, store: Store, people: Collection[str], items: Collection[str]) -> Beyond:
@@ -85,9 +93,17 @@ def _beyond(profiles: Path, store: Store, people: Collection[str], items: Collec
         str(file.parent.relative_to(profiles)): _mentions(file, people, items)
         for file in (profiles / EVALUATIONS).rglob(predictions.PREDICTIONS)
     }
+    training = [folder.name for folder in _held((profiles / ADAPTERS).glob(f"*/{files.LOCK}"))]
+    writing = [str(folder.relative_to(profiles)) for folder in _held((profiles / EVALUATIONS).rglob(predictions.LOCK))]
     return Beyond(
-        tuple(inputs), *(_names(found, answer) for found in (adapters, evaluations) for answer in (True, None))
+        tuple(inputs), _names(adapters, True), _names(adapters, None), tuple(sorted(training)),
+        _names(evaluations, True), _names(evaluations, None), tuple(sorted(writing)),
     )  # fmt: skip
+
+
+def _held(locks: Iterable[Path]) -> list[Path]:
+    """The folders where a process is at work."""
+    return [lock.parent for lock in locks if is_held(lock)]
 
 
 def _names(found: dict[str, bool | None], answer: bool | None) -> tuple[str, ...]:

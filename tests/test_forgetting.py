@@ -7,14 +7,17 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from depcli.adapters import seen
 from depcli.cli import main
+from depcli.evaluation import predictions
 from depcli.profiles import kept_states
 from depcli.store import Store, erase
+from depcli.training.alone import alone
 from tests.store.made import IDENTITY, contents, some_reviews, upsert
 
 
@@ -55,13 +58,28 @@ def test_it_names_what_it_cannot_reach(place, capsys):
     assert document["reviews_removed"] == 6 and document["commits_dropped"] == 3
     assert document["beyond_reach"] == {
         "inputs": ["first.jsonl", "more/second.jsonl"], "adapters": ["of-user1"],
-        "adapters_unknown": ["half (unfinished)", "old"], "evaluations": [], "evaluations_unknown": ["evaluations/damaged"],
+        "adapters_unknown": ["half (unfinished)", "old"], "adapters_under_way": [], "evaluations": [],
+        "evaluations_unknown": ["evaluations/damaged"], "evaluations_under_way": [],
     }  # fmt: skip
     document = forget(capsys, place, "--user", "user2")
     assert document["beyond_reach"]["adapters"] == [] and document["beyond_reach"]["evaluations"] == ["evaluations/about"]
     document = forget(capsys, place, "--item", "item4")  # user0 and user9 reviewed it
     assert document["beyond_reach"]["adapters"] == ["of-others", "of-user1"]
     assert document["beyond_reach"]["evaluations"] == ["evaluations/about"]
+
+
+def test_it_names_who_may_have_them_in_memory(place, capsys):
+    settings = {"settings": "of an evaluation that has written nothing yet"}
+
+    @alone
+    def train(*, folder) -> dict:
+        with predictions.claimed(Path(place, "evaluations", "new"), settings):
+            return forget(capsys, place, "--user", "user1")["beyond_reach"]
+
+    beyond = train(folder=Path(place, "adapters", "new"))
+    assert (beyond["adapters_under_way"], beyond["evaluations_under_way"]) == (["new"], ["evaluations/new"])
+    beyond = forget(capsys, place, "--user", "user2")["beyond_reach"]  # the locks are still there, and nobody holds them
+    assert (beyond["adapters_under_way"], beyond["evaluations_under_way"]) == ([], [])
 
 
 def test_states_of_prompts_go_with_anybody_and_none_comes_back(place, capsys):

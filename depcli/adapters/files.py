@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 CONFIG, WEIGHTS, TEMPLATE = "adapter_config.json", "adapter_model.safetensors", "template.jinja"
-CARD, METRICS, CHECKPOINTS = "README.md", "metrics.jsonl", "checkpoints"
+CARD, METRICS, CHECKPOINTS, LOCK = "README.md", "metrics.jsonl", "checkpoints", ".lock"
 _NEEDED = {
     "shape", "weights_sha256", "backbone", "embedder", "template", "history", "max_input_tokens", "store_commit", "split",
     "targets_per_user", "validation_losses",

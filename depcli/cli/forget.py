@@ -21,7 +21,8 @@ def command(setting: Setting, users: tuple[str, ...], items: tuple[str, ...], no
 
     Earlier commits would still show them, so these go too: --at reaches only what comes after, and `dep eval` needs adapters
     that were trained after it. What this command cannot reach is named: input files, adapters that were trained on these
-    people, evaluations. Interrupted, it is finished by the same command, or by whatever writes to the store next.
+    people, evaluations, and who is at work on one of these. Interrupted, it is finished by the same command, or by whatever
+    writes to the store next.
     Exit code 3 says that one of them is not in the store: erased before, or misspelt, and then nothing was removed.
 
     \b
@@ -43,13 +44,13 @@ def command(setting: Setting, users: tuple[str, ...], items: tuple[str, ...], no
     nothing_left = plan.unfinished and not plan.reviews
     if not nothing_left and not sink.ask(f"Erase {what} from {setting.profiles}, and every earlier commit, for good?"):
         raise DepError("nothing was erased", "say yes to the question (--yes where nobody is asked)")
-    erased = forgetting.forget(
+    erased, beyond = forgetting.forget(
         setting.profiles, plan, wait=not no_wait,
         on_wait=lambda holder: sink.note(f"waiting for process {holder}, which is writing to the store"),
     )  # fmt: skip
     document = {
         "profiles": str(setting.profiles), "users": plan.users, "items": plan.items, "reviews_removed": erased.reviews,
-        "commits_dropped": erased.commits, "finished_earlier": plan.unfinished, "beyond_reach": asdict(plan.beyond),
+        "commits_dropped": erased.commits, "finished_earlier": plan.unfinished, "beyond_reach": asdict(beyond),
     }  # fmt: skip
     sink.result(document, lambda: _show(sink, document))
 
@@ -58,8 +59,10 @@ _BEYOND = {
     "inputs": ("input", "was read into the store"),
     "adapters": ("adapter", "was trained on them: train it again, or delete it"),
     "adapters_unknown": ("adapter", "does not tell whom it was trained on"),
+    "adapters_under_way": ("adapter", "is being trained, perhaps on them: stop it, or train it again"),
     "evaluations": ("evaluation", "holds texts by them or about them"),
     "evaluations_unknown": ("evaluation", "cannot be read"),
+    "evaluations_under_way": ("evaluation", "is under way and may yet write texts by them: stop it, or delete it"),
 }
 
 

@@ -13,7 +13,7 @@ from depcli.errors import Incompatible
 SETTINGS, PREDICTIONS, NLL, SCORES, RESULTS = "settings.json", "predictions.jsonl", "nll.jsonl", "scores.jsonl", "results.json"
 ALIGNMENT, SWAP, JUDGE = "alignment.jsonl", "swap.jsonl", "judge.jsonl"
 PER_METHOD = ("choices", "adapters")  # settings with an entry for each method: more methods may be added to a folder
-_LOCK = ".lock"
+LOCK = ".lock"
 
 
 @contextmanager
@@ -23,7 +23,7 @@ def claimed(out: Path, settings: dict) -> Iterator[None]:
     there = {path.name for path in out.iterdir() if not path.name.startswith(".")} if out.is_dir() else set()
     if there and there.isdisjoint({SETTINGS, PREDICTIONS}):
         raise Incompatible(f"{out} holds something else than an evaluation", "name a new folder with --out")
-    with resumable.claimed(out / PREDICTIONS, settings, beside=out / SETTINGS, lock=out / _LOCK, growing=PER_METHOD):
+    with resumable.claimed(out / PREDICTIONS, settings, beside=out / SETTINGS, lock=out / LOCK, growing=PER_METHOD):
         yield
 
 

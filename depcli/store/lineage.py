@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from depcli.store import erase, lance
 from depcli.store.commits import Commit, of, readable
 from depcli.store.finding import BACKUP, Finding
+from depcli.store.lock import LOCK, is_held
 from depcli.store.schema import COMMITS, DATA_TABLES
 from depcli.store.whole import hinted_version
 
@@ -22,27 +21,12 @@ def check(folder: Path, log: Sequence[Commit]) -> tuple[list[Finding], list[str]
     db = lance.connect(folder)
     there = {name: lance.versions(lance.open_table(db, name)) for name in written}
     findings, notes = [*_commits(log), *_versions(log, there)], []
-    if is_being_written(folder) or of(folder)[-1] != log[-1]:
+    if is_held(folder / LOCK) or of(folder)[-1] != log[-1]:
         notes.append("a writer is at work: what it has not committed is not part of this")
     else:
         findings += [*_lost(log[-1], there[COMMITS], written[COMMITS]), *_unfinished(folder)]
         notes += _leftovers(folder, log[-1], there)
     return findings, notes, sum(map(len, there.values()))
-
-
-def is_being_written(folder: Path) -> bool:
-    """Whether a process holds the write lock. Asking takes no right to write."""
-    try:
-        descriptor = os.open(folder / "write.lock", os.O_RDONLY)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False
 
 
 def _commits(log: Sequence[Commit]) -> list[Finding]:

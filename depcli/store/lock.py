@@ -15,6 +15,8 @@ from depcli.errors import DepError, StoreBusy
 from depcli.permissions import private
 from depcli.store.failures import storage_errors
 
+LOCK = "write.lock"  # in the store folder
+
 
 class WriteLock:
     """The lock file at `path`, open and locked."""
@@ -65,3 +67,18 @@ def write_lock(path: Path, *, wait: bool = True, on_wait: Callable[[str], None] 
             yield lock
     finally:
         os.close(descriptor)
+
+
+def is_held(path: Path) -> bool:
+    """Whether a process holds the lock file at `path`. Asking takes no right to write."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False

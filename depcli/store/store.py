@@ -11,7 +11,7 @@ from depcli.records import EmbedderIdentity
 from depcli.store import commits, durable, erase, lance
 from depcli.store.commits import Commit
 from depcli.store.failures import storage_errors
-from depcli.store.lock import write_lock
+from depcli.store.lock import LOCK, write_lock
 from depcli.store.past import PastSnapshot
 from depcli.store.rescue import Rescued, rescue
 from depcli.store.schema import COMMITS, DATA_TABLES, INDEXED, REVIEWS, schemas
@@ -19,7 +19,7 @@ from depcli.store.snapshot import Snapshot
 from depcli.store.tables import Tables
 from depcli.store.writer import Writer
 
-_FOLDER, _LOCK = "store", "write.lock"
+_FOLDER = "store"
 
 
 class Store:
@@ -45,7 +45,7 @@ class Store:
             folder = path / _FOLDER
             with storage_errors(path):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-                with write_lock(folder / _LOCK):
+                with write_lock(folder / LOCK):
                     log = _log(path)
                     if not log:
                         _refuse_orphans(folder)
@@ -64,7 +64,7 @@ class Store:
         folder = Path(path) / _FOLDER
         if not folder.is_dir():
             return Rescued(0, False)
-        with write_lock(folder / _LOCK, wait=wait, on_wait=on_wait), storage_errors(folder):
+        with write_lock(folder / LOCK, wait=wait, on_wait=on_wait), storage_errors(folder):
             return rescue(folder)
 
     def log(self) -> list[Commit]:
@@ -92,7 +92,7 @@ class Store:
     def writer(self, wait: bool = True, on_wait: Callable[[str], None] | None = None) -> Iterator[Writer]:
         """The right to write, for one process at a time. See lock.write_lock for what happens while another has it.
         What a killed writer left uncommitted is undone first, and what a killed `forget` left on the disk goes."""
-        with write_lock(self.folder / _LOCK, wait=wait, on_wait=on_wait) as lock:
+        with write_lock(self.folder / LOCK, wait=wait, on_wait=on_wait) as lock:
             tables = Tables(self._db, lock, self.embedder)
             erase.finish(tables)
             yield Writer(tables)

@@ -6,11 +6,10 @@ from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
 
+from depcli.adapters.files import LOCK
 from depcli.errors import DepError
 from depcli.permissions import private
 from depcli.training.workers import launched_rank
-
-_LOCK = ".lock"
 
 
 def alone(function: Callable) -> Callable:
@@ -23,7 +22,7 @@ def alone(function: Callable) -> Callable:
 
         if launched_rank() != 0:
             return function(folder=folder, **given)
-        lock = FileLock(folder / _LOCK)
+        lock = FileLock(folder / LOCK)
         with private():
             folder.mkdir(parents=True, exist_ok=True)
             try:
