@@ -55,6 +55,9 @@ def _settle(lines: Path, beside: Path, settings: dict, growing: Sequence[str]) -
             settings = {**settings, name: found[name] | settings[name]}
             found[name] = settings[name] | found[name]
     if different := list(differences(found, settings)):
+        commit = found.get("store_commit")
+        if commit and commit != settings.get("store_commit"):
+            remedy = f"--at {commit} goes on with the store as it was, and the newest commit needs another place: --out"
         by_whom = "" if found.keys() == settings.keys() else ", by another version of dep"
         raise Incompatible(f"{lines} was begun with other settings{by_whom}; {'; '.join(different)}", remedy)
     if growing:

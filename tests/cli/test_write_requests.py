@@ -9,7 +9,9 @@ import sys
 import pytest
 
 from depcli.cli import main
+from depcli.store import Store
 from tests.personal.conftest import few_people, made_store
+from tests.store.made import upsert
 
 
 @pytest.fixture(scope="module")
@@ -28,8 +30,6 @@ def ask(profiles, compact_backbone, tmp_path):
 
 
 def lines_of(profiles, count: int) -> list[str]:
-    from depcli.store import Store
-
     user = Store.open(profiles).snapshot().user_ids()[0]
     return [json.dumps({"user_id": user, "asin": f"new{n}", "item_title": f"Thing {n}"}) + "\n" for n in range(count)]
 
@@ -46,6 +46,22 @@ def test_a_file_and_its_json_summary(ask, profiles, tmp_path, capsys):
     assert "3 lines already there" in capsys.readouterr().out
     assert main([*command, "--requests", str(wanted), "--seed", "1"]) == 1
     assert "other settings; sampling" in capsys.readouterr().err
+
+
+def test_a_file_goes_on_with_the_commit_it_was_begun_with(ask, profiles, tmp_path, capsys):
+    command, out = ask
+    wanted = tmp_path / "wanted.jsonl"
+    wanted.write_text("".join(lines_of(profiles, 1)))
+    assert main([*command, "--requests", str(wanted)]) == 0
+    newcomers, items = few_people(3)
+    upsert(Store.open(profiles), newcomers, items)
+    wanted.write_text("".join(lines_of(profiles, 2)))
+    capsys.readouterr()
+    assert main([*command, "--requests", str(wanted)]) == 1
+    (advice,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("hint: ")]
+    assert advice.split()[1] == "--at" and "--out" in advice
+    assert main([*command, "--requests", str(wanted), *advice.split()[1:3]]) == 0
+    assert len(out.read_text().splitlines()) == 2
 
 
 def test_failed_requests_are_counted_shown_and_in_the_exit_code(ask, profiles, monkeypatch, capsys):
