@@ -104,13 +104,15 @@ class KeptStates:
 
 def forget(profiles: Path) -> None:
     """Delete every state. Nobody may be keeping one meanwhile: see `KeptStates`. Raises DepError."""
+    folder = profiles / FOLDER
     try:
-        if (profiles / FOLDER).exists():
-            shutil.rmtree(profiles / FOLDER)
+        if folder.is_symlink():  # to another disk: the place stays, and what is not ours
+            for path in folder.glob("*.state*"):
+                path.unlink()
+        elif folder.exists():
+            shutil.rmtree(folder)
     except OSError as error:
-        raise DepError(
-            f"cannot delete {profiles / FOLDER}: {error.strerror or error}", "delete it yourself, then forget again"
-        ) from error
+        raise DepError(f"cannot delete {folder}: {error.strerror or error}", "delete it yourself, then forget again") from error
 
 
 def _first(digests: Sequence[bytes]) -> str:

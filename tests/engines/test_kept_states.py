@@ -148,10 +148,24 @@ def test_the_folder_stays_within_its_size_and_the_oldest_go(states):
     assert states.find([b"e" * 8, b"other"], 1) is None
 
 
-def test_states_that_cannot_be_deleted_are_an_error(tmp_path):
-    (tmp_path / "cache").mkdir()
+def test_states_behind_a_link_are_deleted_and_the_link_stays(tmp_path):
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / "states").symlink_to(elsewhere)
+    states = KeptStates(tmp_path / "cache" / "states", always)
+    states.keep([b"a", b"b"], lambda: np.ones(9, np.uint8))
+    (elsewhere / ".61-62.state.killed").write_bytes(b"words")
+    (elsewhere / "letter.txt").write_bytes(b"not ours")
+    assert states.find([b"a", b"other"], 1) is not None
+    forget(tmp_path)
+    assert [path.name for path in elsewhere.iterdir()] == ["letter.txt"] and states.folder.is_symlink()
+
+
+def test_states_that_cannot_be_deleted_are_an_error(tmp_path):
+    elsewhere = tmp_path / "elsewhere"
+    (elsewhere / "a-folder.state").mkdir(parents=True)
+    (tmp_path / "cache").mkdir()
     (tmp_path / "cache" / "states").symlink_to(elsewhere)
     with pytest.raises(DepError, match="cannot delete"):
         forget(tmp_path)
