@@ -18,7 +18,6 @@ from depcli.errors import DepError, StoreBusy
 from depcli.permissions import make_private, private
 from depcli.store import commits, erase
 from depcli.store.commits import Commit
-from depcli.store.failures import storage_errors
 from depcli.store.schema import COMMITS, DATA_TABLES
 from depcli.store.store import Store
 from depcli.store.whole import version_of
@@ -69,7 +68,7 @@ def _new_folder(destination: Path, profiles: Path) -> Iterator[Path]:
         raise DepError(f"{destination} is there already: a backup overwrites nothing", "name a folder that is not there yet")
     if profiles.resolve() in destination.resolve().parents:
         raise DepError(f"{destination} lies within {profiles}, which it shall be a copy of", "name a folder outside it")
-    with storage_errors(destination.parent), private():
+    with _copying_errors(profiles, destination), private():
         destination.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(dir=destination.parent, prefix=f"{destination.name[:100]}.unfinished-"))
         try:
@@ -78,6 +77,16 @@ def _new_folder(destination: Path, profiles: Path) -> Iterator[Path]:
         except BaseException:
             shutil.rmtree(temporary, ignore_errors=True)
             raise
+
+
+@contextmanager
+def _copying_errors(profiles: Path, destination: Path) -> Iterator[None]:
+    """Raise a DepError for what a disk can do to a copy."""
+    try:
+        yield
+    except OSError as error:
+        hint = "make room or give access there, or name another place: of this copy nothing is left"
+        raise DepError(f"cannot copy {profiles} to {destination}: {error.strerror or error}", hint) from error
 
 
 def _copy_store(copier: _Copier, store: Store, target: Path, on_wait: Callable[[str], None] | None) -> list[Commit]:

@@ -16,6 +16,7 @@ from depcli.store.check import check
 from depcli.store.compact import compact
 from depcli.store.ingest import ingest
 from tests.store.made import MadeEmbedder, contents, entries_for_killing, some_reviews, upsert, worst_difference
+from tests.store.test_failures import little_room
 
 
 def everything(folder) -> dict:
@@ -74,10 +75,17 @@ def test_nothing_is_overwritten_and_no_copy_lies_within_itself(filled, tmp_path)
             backup(filled, tmp_path / name)
     with pytest.raises(DepError, match="lies within"):
         backup(filled, filled.path / "adapters" / "copy")
-    with pytest.raises(DepError, match="a file is in the way"):
+    with pytest.raises(DepError, match="cannot copy .*(Not a directory|File exists)"):
         backup(filled, tmp_path / "file" / "copy")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder", "link", "profiles"]
     assert not list((tmp_path / "folder").iterdir())
+
+
+def test_a_copy_that_finds_no_room_says_so_and_leaves_nothing(filled, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    with little_room(2_000), pytest.raises(DepError, match="cannot copy .*profiles to .*elsewhere") as found:
+        backup(filled, tmp_path / "elsewhere" / "copy")
+    assert "name another place" in found.value.hint and not list((tmp_path / "elsewhere").iterdir())
 
 
 def test_a_file_among_the_versions_that_is_none_of_them(filled, tmp_path):
