@@ -19,7 +19,7 @@ from depcli.backbones.catalogue import Backbone
 from depcli.backbones.fused import fuse
 from depcli.backbones.passes import checkpoint_layers
 from depcli.engines.transformers import TransformersEngine
-from depcli.errors import BadInput, DepError
+from depcli.errors import BadInput, DepError, NotFound
 from depcli.evaluation import splits
 from depcli.evaluation.leakage import CHECKED, check_differences, check_leakage, check_shown
 from depcli.evaluation.metrics import meteor_mean
@@ -82,6 +82,8 @@ def train(
     if not resume and not replace:  # an adapter that is replaced stays whole until the new one is saved over it
         _claim(folder)
     commit = at or (begun and begun["store_commit"])
+    if begun:
+        _check_readable(store, folder, commit)
     if workers.is_first:
         backbones.weights_folder(backbone, offline=offline)  # what has to be fetched, one fetches
     workers.wait()
@@ -271,6 +273,15 @@ def _claim(folder: Path) -> None:
         raise DepError(
             f"the adapter {folder.name!r} exists already", "name another with --adapter, or train it again with --replace"
         )
+
+
+def _check_readable(store, folder: Path, commit: str) -> None:
+    """Refuse to go on with a run whose reviews are gone."""
+    try:
+        store.snapshot(commit)
+    except NotFound as error:
+        hint = "begin again: --replace in place of --resume"
+        raise NotFound(f"the run in {folder} cannot go on: {error.message}", hint) from error
 
 
 def _describe(split: Split) -> dict:

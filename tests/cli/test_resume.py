@@ -12,10 +12,12 @@ from depcli.cli import main
 from depcli.errors import Incompatible
 from depcli.personal.choices import Choices
 from depcli.store import Store
+from depcli.store.compact import compact
 from depcli.training import checkpoints
 from depcli.training.loop import Loop
 from depcli.training.options import TrainOptions, options_of
 from tests.personal.conftest import few_people, made_store
+from tests.store.made import upsert
 
 EARLIER = ("--reduction", "sae", "--epochs", "5", "--targets-per-user", "1")  # what dep train once did by itself
 OWN = ("--batch-size", "3", "--history", "2", "--embeddings", "his", "--template", "compact-user-first", "--seed", "4")
@@ -80,6 +82,17 @@ def test_a_method_is_part_of_what_a_run_was_begun_with(dep, profiles):
     assert resumed["method"] == files.load(profiles / "adapters" / "mine")[0].type == "trained-prompt"
     code, _, err = dep("--adapter", "mine", "--resume")
     assert code == 1 and "there is no unfinished run in" in err
+
+
+def test_a_run_whose_commit_is_gone_says_how_to_begin_again(dep, profiles):
+    assert dep("--adapter", "late", steps=1)[0] == 130
+    newcomers, items = few_people(8)
+    upsert(Store.open(profiles), newcomers, items)
+    with Store.open(profiles).writer() as writer:
+        compact(writer.tables, keep_days=0)
+    code, _, err = dep("--adapter", "late", "--resume")
+    assert code == 3 and "cannot go on: commit " in err and "hint: begin again: --replace" in err
+    assert dep("--adapter", "late", "--replace", "--epochs", "1")[0] == 0
 
 
 def test_a_template_of_its_own_has_to_be_named_again(tmp_path):
