@@ -17,7 +17,7 @@ from depcli.cli import main
 from depcli.evaluation import predictions
 from depcli.profiles import kept_states
 from depcli.store import Store, erase
-from depcli.training.alone import alone
+from depcli.training.place import alone
 from tests.store.made import IDENTITY, contents, some_reviews, upsert
 
 

@@ -19,7 +19,7 @@ from depcli.backbones.catalogue import Backbone
 from depcli.backbones.fused import fuse
 from depcli.backbones.passes import checkpoint_layers
 from depcli.engines.transformers import TransformersEngine
-from depcli.errors import BadInput, DepError, NotFound
+from depcli.errors import BadInput
 from depcli.evaluation import splits
 from depcli.evaluation.leakage import CHECKED, check_differences, check_leakage, check_shown
 from depcli.evaluation.metrics import meteor_mean
@@ -30,7 +30,6 @@ from depcli.personal.prompts import PromptBuilder
 from depcli.personal.template import Template
 from depcli.records import Sampling
 from depcli.training import checkpoints
-from depcli.training.alone import alone
 from depcli.training.backbone import load_backbone
 from depcli.training.budget import Budget
 from depcli.training.card import write_card
@@ -39,6 +38,7 @@ from depcli.training.examples import Example, make_examples
 from depcli.training.hardware import HERE, ONLY_WHOLE, Hardware
 from depcli.training.loop import Loop
 from depcli.training.options import TrainOptions
+from depcli.training.place import alone, check_readable, claim
 from depcli.training.shards import Shards
 from depcli.training.step import review_losses
 from depcli.training.workers import Workers, join
@@ -80,10 +80,10 @@ def train(
     on_event = on_event if workers.is_first else lambda event: None
     begun = checkpoints.settings_of(folder) if resume else None
     if not resume and not replace:  # an adapter that is replaced stays whole until the new one is saved over it
-        _claim(folder)
+        claim(folder)
     commit = at or (begun and begun["store_commit"])
     if begun:
-        _check_readable(store, folder, commit)
+        check_readable(store, folder, commit)
     if workers.is_first:
         backbones.weights_folder(backbone, offline=offline)  # what has to be fetched, one fetches
     workers.wait()
@@ -261,27 +261,6 @@ class _Run:
         written = dict(self.workers.gather(list(zip(mine, texts, strict=True))))
         score = meteor_mean([written[i] for i in range(len(checked))], [example.answer for example in checked])
         return {**self._score_by_loss(adapter, checked), "score": score, "meteor": score}
-
-
-def _claim(folder: Path) -> None:
-    """Refuse to write over a finished or an unfinished run."""
-    if checkpoints.exists(folder):
-        raise DepError(
-            f"{folder} holds an unfinished run", "go on with --resume, start again with --replace, or name another --adapter"
-        )
-    if (folder / files.CONFIG).exists():
-        raise DepError(
-            f"the adapter {folder.name!r} exists already", "name another with --adapter, or train it again with --replace"
-        )
-
-
-def _check_readable(store, folder: Path, commit: str) -> None:
-    """Refuse to go on with a run whose reviews are gone."""
-    try:
-        store.snapshot(commit)
-    except NotFound as error:
-        hint = "begin again: --replace in place of --resume"
-        raise NotFound(f"the run in {folder} cannot go on: {error.message}", hint) from error
 
 
 def _describe(split: Split) -> dict:

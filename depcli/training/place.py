@@ -1,4 +1,5 @@
-"""One training at a time in an adapter's folder: two would mix their steps, and each would remove the other's checkpoints."""
+"""The folder that an adapter is trained into: that it is free, and one training at a time in it. Two would mix their steps, and
+each would remove the other's checkpoints."""
 
 from __future__ import annotations
 
@@ -6,9 +7,10 @@ from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
 
-from depcli.adapters.files import LOCK
-from depcli.errors import DepError
+from depcli.adapters.files import CONFIG, LOCK
+from depcli.errors import DepError, NotFound
 from depcli.permissions import private
+from depcli.training import checkpoints
 from depcli.training.workers import launched_rank
 
 
@@ -36,3 +38,24 @@ def alone(function: Callable) -> Callable:
             lock.release()
 
     return in_its_place
+
+
+def claim(folder: Path) -> None:
+    """Refuse to write over a finished or an unfinished run."""
+    if checkpoints.exists(folder):
+        raise DepError(
+            f"{folder} holds an unfinished run", "go on with --resume, start again with --replace, or name another --adapter"
+        )
+    if (folder / CONFIG).exists():
+        raise DepError(
+            f"the adapter {folder.name!r} exists already", "name another with --adapter, or train it again with --replace"
+        )
+
+
+def check_readable(store, folder: Path, commit: str) -> None:
+    """Refuse to go on with a run whose reviews are gone."""
+    try:
+        store.snapshot(commit)
+    except NotFound as error:
+        hint = "begin again: --replace in place of --resume"
+        raise NotFound(f"the run in {folder} cannot go on: {error.message}", hint) from error
