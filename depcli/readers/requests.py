@@ -38,7 +38,7 @@ def read_requests(path: str | os.PathLike) -> Generator[RequestLine]:
 
     Raises BadInput for a file that cannot be read, at once, or while iterating when it breaks off: what came before it is good.
     """
-    return _lines(open_source(path))
+    return _begun(_lines(open_source(path)))
 
 
 def shard_of(
@@ -52,9 +52,10 @@ def shard_of(
 
     def part() -> Generator[RequestLine]:
         with closing(lines):
+            yield
             yield from islice(lines, start, stop)
 
-    return part(), stop - start
+    return _begun(part()), stop - start
 
 
 def count_requests(path: str | os.PathLike) -> int | None:
@@ -68,9 +69,16 @@ def count_requests(path: str | os.PathLike) -> int | None:
         source.close()
 
 
+def _begun(lines: Generator[RequestLine]) -> Generator[RequestLine]:
+    """Past its first yield, which gives nothing: to close lines that were not begun would leave the file open."""
+    next(lines)
+    return lines
+
+
 def _lines(source) -> Generator[RequestLine]:
     rows = {"lamp": lamp.questions(), "longlamp": lamp.longlamp()}
     try:
+        yield
         for number, text, reason in source.entries():
             digest = hashlib.sha256((text or reason).strip().encode("utf-8", "surrogatepass")).hexdigest()[:16]
             try:

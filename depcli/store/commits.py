@@ -49,7 +49,7 @@ def read(table) -> list[Commit]:
 
 def of(folder: Path) -> list[Commit]:
     """Every commit of the store in this folder, oldest first; none when no store was finished here."""
-    if not any((folder / f"{COMMITS}.lance" / "_versions").glob("*.manifest")):
+    if not lance.was_made(folder, COMMITS):
         return []
     try:
         return read(lance.open_table(lance.connect(folder), COMMITS))

@@ -60,6 +60,14 @@ def open_table(db, name: str, version: int | None = None):
     return table
 
 
+def was_made(folder: Path, name: str) -> bool:
+    """Whether a table of this name was ever written in the store folder. Raises OSError where one may not look."""
+    try:
+        return any(file.endswith(".manifest") for file in os.listdir(folder / f"{name}.lance" / "_versions"))
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+
+
 def rows(table, column: str, values: Iterable[str | bytes], select: Sequence[str]) -> pa.Table:
     """The rows whose `column` is one of `values`, in no particular order."""
     found = [table.search().where(given).select(list(select)).limit(None).to_arrow() for given in _one_of(column, values)]
