@@ -11,7 +11,7 @@ from depcli.errors import DepError
 from depcli.records import Sampling
 
 _DEPTHS = (6.0, 8.0, 10.0, np.inf)  # nats behind the likeliest token: how far down it is looked for a nucleus
-_COLDEST = 1e-30  # a temperature that float32 can divide by
+_DIVISIBLE = 1e-30, 1e30  # temperatures between these float32 can divide by
 
 
 class Sampler:
@@ -61,11 +61,11 @@ def negative_log_likelihood(logits: np.ndarray, tokens: np.ndarray) -> float:
 def nucleus(logits: np.ndarray, temperature: float, top_p: float) -> tuple[np.ndarray, np.ndarray]:
     """The smallest set of likeliest tokens whose probability reaches `top_p`: ids, likeliest first, and cumulated probability.
 
-    The whole vocabulary is looked at in float32 alone, for the sum that the probabilities are shares of (right to some 1e-7):
-    in float64 a large one costs as much as a tenth of a small model's step."""
+    The sum that the probabilities are shares of is made in float32 (right to some 1e-7): in float64 the exponentials of a large
+    vocabulary take several times as long as all else."""
     highest = logits.max()
     with np.errstate(over="ignore"):  # near temperature 0 all but the likeliest are infinitely far behind
-        weights = np.exp((logits - highest) / np.float32(max(temperature, _COLDEST)))
+        weights = np.exp((logits - highest) / np.float32(np.clip(temperature, *_DIVISIBLE)))
         total = weights.sum(dtype=np.float64)
         for depth in _DEPTHS:
             ids = (logits > np.float32(highest - depth * temperature)).nonzero()[0]

@@ -77,6 +77,12 @@ def test_hardly_any_temperature_is_greedy_and_draws_among_equals(temperature):
     assert {sampler.pick(np.array([2.0, 0.0, 2.0], np.float32)) for _ in range(50)} == {0, 2}
 
 
+@pytest.mark.parametrize("temperature", [1e20, 1e39, 1e300])
+def test_any_temperature_draws_what_is_allowed_alone(temperature):
+    ids, mass = nucleus(np.array([1.0, -np.inf, 3.5, 3.0], np.float32), temperature, 1.0)
+    assert ids.tolist() == [0, 2, 3] and mass == pytest.approx([1 / 3, 2 / 3, 1.0])
+
+
 def test_greedy_takes_the_first_of_equals():
     assert Sampler(Sampling(temperature=0)).pick(np.array([1, 3, 3, -np.inf], np.float32)) == 1
 
