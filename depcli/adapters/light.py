@@ -19,10 +19,10 @@ Weights = Mapping[str, np.ndarray]
 
 class LightAdapter:
     """A vector (H,) for each slot by `of_slot`, and added to it what `of_embeddings` makes of the embeddings of a kind, (n, d) ->
-    (n, H). The rows are those of the module, within rounding."""
+    (n, H). The rows are those of the module, within rounding. Sizes are those of the weights."""
 
-    def __init__(self, hidden: int, token_norm: float, of_slot: Callable, of_embeddings: Callable | None = None):
-        self._hidden, self._token_norm, self._of_slot, self._of_embeddings = hidden, token_norm, of_slot, of_embeddings
+    def __init__(self, shape: dict, of_slot: Callable, of_embeddings: Callable | None = None):
+        self._token_norm, self._of_slot, self._of_embeddings = float(shape["token_norm"]), of_slot, of_embeddings
 
     def rows(self, slots: Sequence[Slot]) -> np.ndarray:
         """Soft tokens (S, H) float32 in the order of the slots."""
@@ -31,7 +31,7 @@ class LightAdapter:
             at = [i for i, slot in enumerate(slots) if slot.kind == kind]
             if at:
                 embeddings = np.stack([slots[i].embedding for i in at])
-                rows[at] += self._of_embeddings(kind, embeddings) / np.float32(self._hidden**0.5)
+                rows[at] += self._of_embeddings(kind, embeddings) / np.float32(rows.shape[1] ** 0.5)
         return rows * np.float32(self._token_norm)
 
 
@@ -45,13 +45,13 @@ def load(folder: Path):
     weights = files.read_weights(folder, config)
     try:
         return make(config["shape"], weights), config
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         message = f"{folder / files.CONFIG} is damaged: its shape and the weights do not go together ({error})"
         raise BadInput(message, "train the adapter again") from None
 
 
 def _trained_prompt(shape: dict, weights: Weights) -> LightAdapter:
-    return LightAdapter(shape["hidden"], shape["token_norm"], lambda slot: weights[f"vectors.{slot.kind}"])
+    return LightAdapter(shape, lambda slot: weights[f"vectors.{slot.kind}"])
 
 
 def _dep(shape: dict, weights: Weights) -> LightAdapter:
@@ -66,24 +66,23 @@ def _person(shape: dict, weights: Weights) -> LightAdapter:
         centre, axes, projection = maps[kind]
         return (e - centre) @ axes @ projection
 
-    return LightAdapter(
-        shape["hidden"], shape["token_norm"], lambda slot: weights[f"shared.{slot.kind}_{slot.age}"], of_embeddings
-    )  # fmt: skip
+    return LightAdapter(shape, lambda slot: weights[f"shared.{slot.kind}_{slot.age}"], of_embeddings)
 
 
 def _projected(shape: dict, weights: Weights) -> LightAdapter:
     """dep.py: the latents of the autoencoder (without one the embedding) through a projector of two layers; trained markers."""
-    markers = {name: weights[f"markers.{name}"] for name in MARKERS} | dict.fromkeys(KINDS, np.zeros(shape["hidden"], np.float32))
+    markers = {name: weights[f"markers.{name}"] for name in MARKERS}
+    base = markers | dict.fromkeys(KINDS, np.zeros_like(markers[MARKERS[0]]))
     projectors = {kind: [_linear(weights, f"projectors.{kind}.{layer}") for layer in (0, 2)] for kind in KINDS}
     encode = None if shape.get("reduction") == "none" else _linear(weights, "sae.encoder")
-    scale = np.float32(shape["d"] ** 0.5)
 
     def of_embeddings(kind: str, e: np.ndarray) -> np.ndarray:
         first, second = projectors[kind]
-        z = 0.5 + 0.5 * np.tanh(0.5 * encode(e * scale)) if encode else e * scale  # a sigmoid
+        e = e * np.float32(e.shape[1] ** 0.5)
+        z = 0.5 + 0.5 * np.tanh(0.5 * encode(e)) if encode else e  # a sigmoid
         return second(_gelu(first(z)))
 
-    return LightAdapter(shape["hidden"], shape["token_norm"], lambda slot: markers[slot.kind], of_embeddings)
+    return LightAdapter(shape, lambda slot: base[slot.kind], of_embeddings)
 
 
 def _linear(weights: Weights, name: str) -> Callable[[np.ndarray], np.ndarray]:

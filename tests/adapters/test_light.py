@@ -73,7 +73,15 @@ def test_adapters_without_a_form_are_their_modules(tmp_path):
 
 
 @pytest.mark.parametrize("reduction", ["pca", "none"])
-@pytest.mark.parametrize("damage", [lambda shape: shape.pop("token_norm"), lambda shape: shape.update(reduction="sae")])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda shape: shape.pop("token_norm"),
+        lambda shape: shape.update(token_norm=None),
+        lambda shape: shape.update(token_norm="large"),
+        lambda shape: shape.update(reduction="sae"),
+    ],
+)
 def test_a_configuration_that_does_not_fit_its_weights_is_refused(tmp_path, reduction, damage):
     saved(tmp_path / "adapter", "dep", reduction)
     path = tmp_path / "adapter" / files.CONFIG
@@ -82,6 +90,18 @@ def test_a_configuration_that_does_not_fit_its_weights_is_refused(tmp_path, redu
     path.write_text(json.dumps(config))
     with pytest.raises(BadInput, match="damaged: its shape and the weights do not go together"):
         light.load(tmp_path / "adapter")
+
+
+@pytest.mark.parametrize("reduction", ["pca", "sae", "none"])
+def test_sizes_are_those_of_the_weights_whatever_the_configuration_says(tmp_path, reduction):
+    module = saved(tmp_path / "adapter", "dep", reduction)
+    path = tmp_path / "adapter" / files.CONFIG
+    config = json.loads(path.read_text())
+    config["shape"] |= {"hidden": H // 2, "d": str(D)}
+    path.write_text(json.dumps(config))
+    asked = slots("dep", 3, seed=5)
+    wanted = module.rows(asked)
+    assert np.abs(light.load(tmp_path / "adapter")[0].rows(asked) - wanted).max() <= 2e-6 * np.abs(wanted).max()
 
 
 def test_it_needs_no_pytorch(tmp_path):
