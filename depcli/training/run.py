@@ -83,7 +83,7 @@ def train(
         claim(folder)
     commit = at or (begun and begun["store_commit"])
     if begun:
-        check_readable(store, folder, commit)
+        check_readable(store, folder, begun["store_commit"])
     if workers.is_first:
         backbones.weights_folder(backbone, offline=offline)  # what has to be fetched, one fetches
     workers.wait()

@@ -95,6 +95,13 @@ def test_a_run_whose_commit_is_gone_says_how_to_begin_again(dep, profiles):
     assert dep("--adapter", "late", "--replace", "--epochs", "1")[0] == 0
 
 
+def test_a_commit_that_never_was_is_no_reason_to_begin_again(dep):
+    assert dep("--adapter", "typo", steps=1)[0] == 130
+    code, _, err = dep("--adapter", "typo", "--resume", "--at", "nonsense")
+    assert code == 3 and "no commit nonsense in" in err and "--replace" not in err
+    assert dep("--adapter", "typo", "--resume")[0] == 0
+
+
 def test_a_template_of_its_own_has_to_be_named_again(tmp_path):
     mine = tmp_path / "mine.jinja"
     mine.write_text("{% block system %}Mine.{% endblock %}{% block user %}{% endblock %}")
