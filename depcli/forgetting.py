@@ -86,6 +86,9 @@ def _authors(snapshot: Snapshot, users: Collection[str], items: Collection[str])
 
 
 def _beyond(profiles: Path, store: Store, people: Collection[str], items: Collection[str]) -> Beyond:
+    # Who is at work comes first: whoever ends meanwhile has left what is looked at after.
+    training = [folder.name for folder in _held((profiles / ADAPTERS).glob(f"*/{files.LOCK}"))]
+    writing = [str(folder.relative_to(profiles)) for folder in _held((profiles / EVALUATIONS).rglob(predictions.LOCK))]
     inputs = dict.fromkeys(commit.source for commit in store.log() if commit.source)
     adapters = {name: _was_trained_on(files.folder_of(str(profiles), name), people) for name in files.names(str(profiles))}
     adapters |= {f"{folder.parent.name} (unfinished)": None for folder in (profiles / ADAPTERS).glob(f"*/{files.CHECKPOINTS}")}
@@ -93,8 +96,6 @@ def _beyond(profiles: Path, store: Store, people: Collection[str], items: Collec
         str(file.parent.relative_to(profiles)): _mentions(file, people, items)
         for file in (profiles / EVALUATIONS).rglob(predictions.PREDICTIONS)
     }
-    training = [folder.name for folder in _held((profiles / ADAPTERS).glob(f"*/{files.LOCK}"))]
-    writing = [str(folder.relative_to(profiles)) for folder in _held((profiles / EVALUATIONS).rglob(predictions.LOCK))]
     return Beyond(
         tuple(inputs), _names(adapters, True), _names(adapters, None), tuple(sorted(training)),
         _names(evaluations, True), _names(evaluations, None), tuple(sorted(writing)),

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from threading import Event, Thread
 
 import numpy as np
 import pytest
@@ -80,6 +81,31 @@ def test_it_names_who_may_have_them_in_memory(place, capsys):
     assert (beyond["adapters_under_way"], beyond["evaluations_under_way"]) == (["new"], ["evaluations/new"])
     beyond = forget(capsys, place, "--user", "user2")["beyond_reach"]  # the locks are still there, and nobody holds them
     assert (beyond["adapters_under_way"], beyond["evaluations_under_way"]) == ([], [])
+
+
+def test_a_training_that_ends_while_it_looks_is_named(place, capsys):
+    """It begins to look at the evaluations, of which one is a pipe, while the training is under way, and is done after."""
+    pipe = Path(place, "evaluations", "pipe", "predictions.jsonl")
+    pipe.parent.mkdir()
+    os.mkfifo(pipe)
+    begun, looking = Event(), []
+
+    @alone
+    def train(*, folder) -> None:
+        begun.set()
+        looking.append(open(pipe, "w"))  # once somebody reads it
+        shutil.copy(Path(place, "adapters", "of-user1", "adapter_config.json"), folder)
+
+    def train_and_let_go() -> None:
+        train(folder=Path(place, "adapters", "new"))
+        looking.pop().close()
+
+    beside = Thread(target=train_and_let_go, daemon=True)
+    beside.start()
+    assert begun.wait(60)
+    beyond = forget(capsys, place, "--user", "user1")["beyond_reach"]
+    beside.join()
+    assert "new" in beyond["adapters"] + beyond["adapters_under_way"]
 
 
 def test_states_of_prompts_go_with_anybody_and_none_comes_back(place, capsys):
