@@ -135,6 +135,12 @@ def test_two_do_not_train_one_adapter_at_the_same_time(store, backbone, tmp_path
     assert steps == sorted(steps) and files.load(report.folder)
 
 
+def test_a_file_in_the_way_of_adapters_is_said(store, backbone, tmp_path):
+    (tmp_path / "adapters").write_bytes(b"")
+    with pytest.raises(DepError, match="no adapter can be trained in .*: Not a directory"):
+        train(store=store, backbone=backbone, folder=tmp_path / "adapters" / "mine", options=OPTIONS)
+
+
 def test_a_finished_adapter_is_not_written_over(trained, store, backbone):
     folder = trained[0].folder
     before = (folder / files.WEIGHTS).read_bytes()

@@ -26,12 +26,15 @@ def alone(function: Callable) -> Callable:
             return function(folder=folder, **given)
         lock = FileLock(folder / LOCK)
         with private():
-            folder.mkdir(parents=True, exist_ok=True)
             try:
+                folder.mkdir(parents=True, exist_ok=True)
                 lock.acquire(timeout=0)
             except Timeout:
                 message = f"another process is training the adapter {folder.name!r} in {folder}"
                 raise DepError(message, "wait for it, or name another --adapter") from None
+            except OSError as error:
+                message = f"no adapter can be trained in {folder}: {error.strerror}"
+                raise DepError(message, "make room or give access there, or name another folder with --profiles") from error
         try:
             return function(folder=folder, **given)
         finally:
