@@ -10,9 +10,13 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from depcli.atomic import write_atomically
 from depcli.errors import BadInput, DepError, Incompatible
+
+if TYPE_CHECKING:
+    from filelock import FileLock
 
 _SHOWN = 80  # characters of a setting in an error
 
@@ -25,20 +29,27 @@ def claimed(lines: Path, settings: dict, *, beside: Path, lock: Path, growing: S
 
     Raises Incompatible naming the settings that differ, DepError when another run is writing or the folder cannot be written.
     """
-    from filelock import FileLock, Timeout
-
-    holder = FileLock(lock)
     with file_errors(lines):
-        lock.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            holder.acquire(timeout=0)
-        except Timeout:
-            raise DepError(f"another process is writing to {lines}", "wait for it, or name another place with --out") from None
+        holder = held(lock, DepError(f"another process is writing to {lines}", "wait for it, or name another place with --out"))
     try:
         _settle(lines, beside, json.loads(json.dumps(settings)), growing)
         yield
     finally:
         holder.release()
+
+
+def held(lock: Path, busy: DepError) -> FileLock:
+    """The lock file, which this process holds until `release()`. Makes its folder. Raises `busy` while another process holds it,
+    OSError where it cannot be made."""
+    from filelock import FileLock, Timeout
+
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    holder = FileLock(lock)
+    try:
+        holder.acquire(timeout=0)
+    except Timeout:
+        raise busy from None
+    return holder
 
 
 def _settle(lines: Path, beside: Path, settings: dict, growing: Sequence[str]) -> None:

@@ -119,28 +119,6 @@ def test_a_run_that_replaces_an_adapter_and_dies_leaves_the_old_one(store, backb
     assert (folder / files.WEIGHTS).read_bytes() == before and files.load(folder)
 
 
-def test_two_do_not_train_one_adapter_at_the_same_time(store, backbone, tmp_path):
-    refused = []
-
-    def train_beside(event):
-        if "step" in event and not refused:
-            for how in ({}, {"replace": True}, {"resume": True}):
-                with pytest.raises(DepError, match="another process is training the adapter 'both'") as found:
-                    train(store=store, backbone=backbone, folder=tmp_path / "both", options=OPTIONS, **how)
-                refused.append(found.value.hint)
-
-    report = train(store=store, backbone=backbone, folder=tmp_path / "both", options=OPTIONS, on_event=train_beside)
-    assert len(refused) == 3 and all("--adapter" in hint for hint in refused)
-    steps = [json.loads(line)["step"] for line in (report.folder / files.METRICS).read_text().splitlines()]
-    assert steps == sorted(steps) and files.load(report.folder)
-
-
-def test_a_file_in_the_way_of_adapters_is_said(store, backbone, tmp_path):
-    (tmp_path / "adapters").write_bytes(b"")
-    with pytest.raises(DepError, match="no adapter can be trained in .*: Not a directory"):
-        train(store=store, backbone=backbone, folder=tmp_path / "adapters" / "mine", options=OPTIONS)
-
-
 def test_a_finished_adapter_is_not_written_over(trained, store, backbone):
     folder = trained[0].folder
     before = (folder / files.WEIGHTS).read_bytes()

@@ -26,7 +26,7 @@ _NEEDED = {
     "shape", "weights_sha256", "backbone", "embedder", "template", "history", "max_input_tokens", "store_commit", "split",
     "targets_per_user", "validation_losses",
 }  # fmt: skip
-_AGAIN = "train the adapter again"
+AGAIN = "train the adapter again"
 
 
 def folder_of(profiles: str, name: str) -> Path:
@@ -92,10 +92,10 @@ def read_weights(folder: Path, config: dict) -> dict[str, np.ndarray]:
         data = (folder / WEIGHTS).read_bytes()
         if hashlib.sha256(data).hexdigest() != config["weights_sha256"]:
             message = f"{folder / WEIGHTS} does not hold this adapter: it belongs to another configuration"
-            raise BadInput(message, _AGAIN)
+            raise BadInput(message, AGAIN)
         return deserialize(data)
     except (OSError, SafetensorError) as error:
-        raise BadInput(f"{folder / WEIGHTS} does not hold this adapter: {error}", _AGAIN) from None
+        raise BadInput(f"{folder / WEIGHTS} does not hold this adapter: {error}", AGAIN) from None
 
 
 def load(folder: Path):
@@ -106,12 +106,12 @@ def load(folder: Path):
     try:
         adapter = adapter_class(config["type"]).from_config(config["shape"])
     except TypeError as error:
-        raise BadInput(f"{folder / CONFIG} is damaged: {error}", _AGAIN) from None
+        raise BadInput(f"{folder / CONFIG} is damaged: {error}", AGAIN) from None
     weights = read_weights(folder, config)
     try:
         adapter.load_state_dict({name: torch.from_numpy(tensor) for name, tensor in weights.items()})
     except RuntimeError as error:
-        raise BadInput(f"{folder / WEIGHTS} does not hold this adapter: {error}", _AGAIN) from None
+        raise BadInput(f"{folder / WEIGHTS} does not hold this adapter: {error}", AGAIN) from None
     return adapter.eval().requires_grad_(False), config
 
 

@@ -47,7 +47,7 @@ def load(folder: Path):
         return make(config["shape"], weights), config
     except (KeyError, TypeError, ValueError) as error:
         message = f"{folder / files.CONFIG} is damaged: its shape and the weights do not go together ({error})"
-        raise BadInput(message, "train the adapter again") from None
+        raise BadInput(message, files.AGAIN) from None
 
 
 def _trained_prompt(shape: dict, weights: Weights) -> LightAdapter:

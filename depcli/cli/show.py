@@ -49,7 +49,7 @@ def command(
 
     if user is not None and item is not None:
         raise click.UsageError("name either --user or --item")
-    if vectors and not (user or item):
+    if vectors and user is None and item is None:
         raise click.UsageError("--vectors needs --user or --item")
     if vectors and not setting.sink.is_json:
         raise click.UsageError("--vectors needs --json")

@@ -10,6 +10,7 @@ from pathlib import Path
 from depcli.adapters.files import CONFIG, LOCK
 from depcli.errors import DepError, NotFound
 from depcli.permissions import private
+from depcli.resumable import held
 from depcli.training import checkpoints
 from depcli.training.workers import launched_rank
 
@@ -20,21 +21,15 @@ def alone(function: Callable) -> Callable:
 
     @wraps(function)
     def in_its_place(*, folder: Path, **given):
-        from filelock import FileLock, Timeout
-
         if launched_rank() != 0:
             return function(folder=folder, **given)
-        lock = FileLock(folder / LOCK)
-        with private():
-            try:
-                folder.mkdir(parents=True, exist_ok=True)
-                lock.acquire(timeout=0)
-            except Timeout:
-                message = f"another process is training the adapter {folder.name!r} in {folder}"
-                raise DepError(message, "wait for it, or name another --adapter") from None
-            except OSError as error:
-                message = f"no adapter can be trained in {folder}: {error.strerror}"
-                raise DepError(message, "make room or give access there, or name another folder with --profiles") from error
+        message = f"another process is training the adapter {folder.name!r} in {folder}"
+        try:
+            with private():
+                lock = held(folder / LOCK, DepError(message, "wait for it, or name another --adapter"))
+        except OSError as error:
+            message = f"no adapter can be trained in {folder}: {error.strerror}"
+            raise DepError(message, "make room or give access there, or name another folder with --profiles") from error
         try:
             return function(folder=folder, **given)
         finally:

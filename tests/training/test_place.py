@@ -1,0 +1,48 @@
+"""The folder that an adapter is trained into."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from depcli import backbones
+from depcli.adapters import files
+from depcli.errors import DepError
+from depcli.training.options import TrainOptions
+from depcli.training.run import train
+from tests.personal.conftest import few_people, made_store
+
+OPTIONS = TrainOptions(epochs=2, batch_size=4, history=3, max_target_tokens=60, validation_limit=6, targets_per_user=1)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    return made_store(tmp_path_factory.mktemp("place"), *few_people(8))
+
+
+@pytest.fixture(scope="module")
+def backbone(compact_backbone):
+    return backbones.find(str(compact_backbone))
+
+
+def test_two_do_not_train_one_adapter_at_the_same_time(store, backbone, tmp_path):
+    refused = []
+
+    def train_beside(event):
+        if "step" in event and not refused:
+            for how in ({}, {"replace": True}, {"resume": True}):
+                with pytest.raises(DepError, match="another process is training the adapter 'both'") as found:
+                    train(store=store, backbone=backbone, folder=tmp_path / "both", options=OPTIONS, **how)
+                refused.append(found.value.hint)
+
+    report = train(store=store, backbone=backbone, folder=tmp_path / "both", options=OPTIONS, on_event=train_beside)
+    assert len(refused) == 3 and all("--adapter" in hint for hint in refused)
+    steps = [json.loads(line)["step"] for line in (report.folder / files.METRICS).read_text().splitlines()]
+    assert steps == sorted(steps) and files.load(report.folder)
+
+
+def test_a_file_in_the_way_of_adapters_is_said(store, backbone, tmp_path):
+    (tmp_path / "adapters").write_bytes(b"")
+    with pytest.raises(DepError, match="no adapter can be trained in .*: Not a directory"):
+        train(store=store, backbone=backbone, folder=tmp_path / "adapters" / "mine", options=OPTIONS)
