@@ -21,7 +21,11 @@ class Entry:
 
 COMMANDS = {
     "ingest": Entry("ingest", "Put reviews into the store.", "what was committed is kept: run the same command again"),
-    "train": Entry("train", "Train an adapter on the reviews in the store.", "go on with the same command and --resume"),
+    "train": Entry(
+        "train",
+        "Train an adapter on the reviews in the store.",
+        "go on with the same command and --resume, or without it where no step was made yet",
+    ),
     "write": Entry("write", "Write reviews in somebody's voice.", "what is in --out is kept: run the same command again"),
     "eval": Entry("evaluate", "Compare methods on held-out reviews.", "predictions are kept: run the same command again"),
     "signal": Entry("signal", "Measure how well the vectors tell users apart."),
