@@ -77,8 +77,8 @@ def write_all(
 
     What `out` has already is kept, so the same call goes on after a kill; `settings` (see `settings_of`) are kept beside it, and
     others raise Incompatible, as do other requests than those that were answered. Whatever stops all requests alike (an endpoint
-    that is down, a store that is gone) is raised. Progress events: {"done_requests", "total_requests" (`total`),
-    "failed_requests", "generated_tokens", "seconds"}.
+    that is down, a store that is gone, somebody who was forgotten meanwhile) is raised. Progress events: {"done_requests",
+    "total_requests" (`total`), "failed_requests", "generated_tokens", "seconds"}.
     """
     report, started = BatchReport(), time.perf_counter()
     beside, lock = out.with_name(f"{out.name}.settings.json"), out.with_name(f".{out.name}.lock")
@@ -92,7 +92,7 @@ def write_all(
             _check_same(line, entry, out)
             report.count(entry, kept=True)
             begun = [*begun, line] if len(begun) + 1 < writer.engine.together else []
-        for entry in resumable.append_lines(out, answers.after(begun, asked)):
+        for entry in resumable.append_lines(out, snapshot.unforgotten(answers.after(begun, asked))):
             report.count(entry, kept=False)
             report.seconds = round(time.perf_counter() - started, 3)
             on_progress({

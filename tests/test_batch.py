@@ -208,6 +208,20 @@ def test_what_stops_all_requests_is_no_error_of_one(store, compact_backbone, req
     assert not out.exists()
 
 
+def test_nothing_is_written_after_somebody_was_forgotten(store, compact_backbone, engine, requests, tmp_path):
+    """Others of a company that an engine computes together have their texts already: these are made of what has to be gone."""
+    shutil.copytree(store.path, tmp_path / "store")
+    copy, out = Store.open(tmp_path / "store"), tmp_path / "out.jsonl"
+
+    def meanwhile(event):
+        with copy.writer() as tables:
+            erase.forget(tables.tables, [copy.snapshot().user_ids()[3]], [])
+
+    with pytest.raises(NotFound, match="cannot be read any more"):
+        run(copy, compact_backbone, engine, requests, out, on_progress=meanwhile)
+    assert len(entries(out)) == 1
+
+
 def test_one_run_at_a_time(store, compact_backbone, engine, requests, tmp_path):
     out = tmp_path / "out.jsonl"
 

@@ -62,7 +62,7 @@ _BEYOND = {
     "adapters_under_way": ("adapter", "is being trained, perhaps on them: stop it, or train it again"),
     "evaluations": ("evaluation", "holds texts by them or about them"),
     "evaluations_unknown": ("evaluation", "cannot be read"),
-    "evaluations_under_way": ("evaluation", "is under way and may yet write texts by them: stop it, or delete it"),
+    "evaluations_under_way": ("evaluation", "is under way, and ends before its next text"),
 }
 
 

@@ -67,7 +67,7 @@ def evaluate(
             pairs = runs[sampling.seed]
             _check_sums(methods, pairs, snapshot, split)
         # First all that the writer may be asked for: the scorer may need its device.
-        spent = _write(methods, runs, sampling, scorer, out, clock, on_progress)
+        spent = _write(methods, runs, snapshot, sampling, scorer, out, clock, on_progress)
         with clock.part("judge"):
             judged = _judge(methods, runs, asked, out, on_progress) if asked else None
         with clock.part("swap"):
@@ -116,8 +116,8 @@ def _check_sums(methods: Mapping[str, object], pairs: Mapping[str, Pair], snapsh
 
 
 def _write(
-    methods: Mapping[str, object], runs: Mapping[int, Mapping[str, Pair]], sampling: Sampling, scorer: Scorer | None, out: Path,
-    clock: Clock, on_progress,
+    methods: Mapping[str, object], runs: Mapping[int, Mapping[str, Pair]], snapshot, sampling: Sampling, scorer: Scorer | None,
+    out: Path, clock: Clock, on_progress,
 ) -> dict:  # fmt: skip
     """Append the missing predictions, all seeds of a request one after the other, and where the scorer still has the prompt then
     the likelihood; return what this run (not an earlier one) took to write, per method."""
@@ -133,7 +133,7 @@ def _write(
         count, total, before = sum(map(len, missing)), len(pairs) * len(runs), clock.seconds().get("writing", 0.0)
         with clock.part("writing"):
             lines = _predictions(name, writer, todo, sampling, weigh)
-            _follow(log.append(lines), "write", name, total - count, total, on_progress)
+            _follow(log.append(snapshot.unforgotten(lines)), "write", name, total - count, total, on_progress)
         spent[name] = {"requests": count, "seconds": round(clock.seconds()["writing"] - before, 3)}
     return spent
 

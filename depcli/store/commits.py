@@ -49,7 +49,7 @@ def read(table) -> list[Commit]:
 
 def of(folder: Path) -> list[Commit]:
     """Every commit of the store in this folder, oldest first; none when no store was finished here."""
-    if not lance.was_made(folder, COMMITS):
+    if not lance.manifests(folder, COMMITS):
         return []
     try:
         return read(lance.open_table(lance.connect(folder), COMMITS))
@@ -60,6 +60,11 @@ def of(folder: Path) -> list[Commit]:
 def readable(log: Sequence[Commit]) -> list[Commit]:
     """Those of all commits whose data are still there, oldest first: forgetting and compacting give up the oldest."""
     return list(log[sum(commit.counts.get(DROPPED, 0) for commit in log) :])
+
+
+def forgotten_since(folder: Path, commit: Commit) -> bool:
+    """Whether anybody or anything that a commit shows may have been forgotten after it."""
+    return any(later.action == "forget" and later.number > commit.number for later in of(folder))
 
 
 @contextmanager
@@ -78,7 +83,8 @@ def reading(folder: Path, commit: Commit) -> Iterator[None]:
 
 def gone(commit: Commit) -> NotFound:
     message = f"commit {commit.number} ({commit.id}) cannot be read any more: its data were erased or compacted away"
-    return NotFound(message, "run the command again on the newest commit, or on one that `dep log` shows as readable")
+    hint = "run it again on the newest commit, or on one that `dep log` shows as readable; what was begun needs another --out"
+    return NotFound(message, hint)
 
 
 def _commit(row: dict) -> Commit:

@@ -60,12 +60,13 @@ def open_table(db, name: str, version: int | None = None):
     return table
 
 
-def was_made(folder: Path, name: str) -> bool:
-    """Whether a table of this name was ever written in the store folder. Raises OSError where one may not look."""
+def manifests(folder: Path, name: str) -> set[str]:
+    """The files of the versions that a table in the store folder has: others after every change, none when it was never written.
+    Raises OSError where one may not look."""
     try:
-        return any(file.endswith(".manifest") for file in os.listdir(folder / f"{name}.lance" / "_versions"))
+        return {file for file in os.listdir(folder / f"{name}.lance" / "_versions") if file.endswith(".manifest")}
     except (FileNotFoundError, NotADirectoryError):
-        return False
+        return set()
 
 
 def rows(table, column: str, values: Iterable[str | bytes], select: Sequence[str]) -> pa.Table:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
+from typing import TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from depcli.records import EmbedderIdentity, Item, ItemSum, Review, Stored, stable_order
 from depcli.store import lance
-from depcli.store.commits import Commit, reading
-from depcli.store.schema import ITEMS, REVIEWS, SUMS, item_columns, items_of, matrix, review_keys, reviews_of, sums_of
+from depcli.store.commits import Commit, forgotten_since, gone, reading
+from depcli.store.failures import storage_errors
+from depcli.store.schema import COMMITS, ITEMS, REVIEWS, SUMS, item_columns, items_of, matrix, review_keys, reviews_of, sums_of
 
 REVIEW_COLUMNS = ("user_id", "asin", "text", "rating", "title", "timestamp", "vector")
+T = TypeVar("T")
 _AT_ONCE = 256  # users or items looked up together, so that memory stays flat
 
 
@@ -99,6 +102,18 @@ class Snapshot:
     def sums(self, asins: Sequence[str]) -> dict[str, ItemSum]:
         """Number of reviews and sum of vectors (d,) float64 of these items; items nobody reviewed are absent."""
         return sums_of(self._find(SUMS, "asin", asins, ("asin", "reviews", "total")))
+
+    def unforgotten(self, made: Iterable[T]) -> Iterator[T]:
+        """What is made of this commit, one by one, for who keeps it. Raises NotFound instead of the next one when somebody was
+        forgotten meanwhile: it may be made of what has to be gone."""
+        seen = None
+        for one in made:
+            with storage_errors(self._folder):
+                if (there := lance.manifests(self._folder, COMMITS)) != seen:
+                    if forgotten_since(self._folder, self.commit):
+                        raise gone(self.commit)
+                    seen = there
+            yield one
 
     def _stored(self, column: str, values: Sequence[str], group: Callable[[Review], str]) -> dict[str, list[Stored]]:
         rows = self._find(REVIEWS, column, values, REVIEW_COLUMNS)

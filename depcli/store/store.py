@@ -115,7 +115,7 @@ def _finished(path: Path) -> list[Commit]:
 
 def _refuse_orphans(folder: Path) -> None:
     """Reviews without a single commit are not the trace of a killed `create`: somebody lost the commit table."""
-    if not lance.was_made(folder, REVIEWS):
+    if not lance.manifests(folder, REVIEWS):
         return
     reviews = lance.open_table(lance.connect(folder), REVIEWS).count_rows()
     if reviews:

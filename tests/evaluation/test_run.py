@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from statistics import fmean
 
+import numpy as np
 import pytest
 
 from depcli import methods
@@ -23,10 +24,12 @@ from depcli.evaluation.split import choose, leave_last_out
 from depcli.methods.profiler import Profiler
 from depcli.personal.prompts import PromptBuilder
 from depcli.personal.template import Template
+from depcli.records import Review
+from depcli.store import erase
 from depcli.writing import Writer
 from tests.analysts.scripted import Scripted
 from tests.evaluation.whole_run import lines
-from tests.evaluation.world import USERS, make_store, make_writers, reviews
+from tests.evaluation.world import USERS, D, make_store, make_writers, reviews
 
 
 def test_every_prediction_names_what_it_is_of(finished):
@@ -136,6 +139,36 @@ def test_progress_counts_up_to_the_total(evaluation, tmp_path):
     seeded = []
     evaluation(tmp_path / "p", names=("nonperso",), limit=3, seeds=3, on_progress=seeded.append)
     assert [e["done_requests"] for e in seeded if e["phase"] == "write"] == [3, 4, 5, 6, 7, 8, 9]
+
+
+@pytest.mark.parametrize("action", ["forget", "ingest"])
+def test_it_stops_before_its_next_text_when_somebody_is_forgotten(evaluation, engine, tmp_path, action):
+    """And goes on when something is added."""
+    store, out = make_store(tmp_path / "profiles"), tmp_path / "run"
+    snapshot = store.snapshot()
+    split = leave_last_out(snapshot)
+
+    def meanwhile(event):
+        if event.get("done_requests") == 1 and event["phase"] == "write":
+            with store.writer() as writer:
+                if action == "forget":
+                    erase.forget(writer.tables, [split.test[-1].user_id], [])
+                else:
+                    writer.upsert([Review("new", "i0", "A new one.")], np.eye(1, D, dtype=np.float32), [], source="more")
+
+    def run():
+        return evaluation(
+            out, snapshot=snapshot, split=split, targets=split.test, methods=make_writers(snapshot, engine, split, ["nonperso"]),
+            scorer=None, strangers_from=(), embedder=None, on_progress=meanwhile,
+        )  # fmt: skip
+
+    if action == "ingest":
+        run()
+    else:
+        with pytest.raises(NotFound, match="cannot be read any more"):
+            run()
+    written = (out / "predictions.jsonl").read_text().splitlines()
+    assert len(written) == (1 if action == "forget" else len(split.test)) and len(split.test) > 2
 
 
 def test_all_that_a_model_is_asked_for_comes_before_the_scorer_is_loaded(evaluation, snapshot, engine, tmp_path):
