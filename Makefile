@@ -12,6 +12,7 @@ INSTALLED := $(VENV)/.installed-$(shell cat Makefile pyproject.toml constraints.
 NOCOMMON := $(CURDIR)/build/nocommon.cmake
 SLIM := -DGGML_NATIVE=OFF -DLLAVA_BUILD=OFF -DCMAKE_PROJECT_llama.cpp_INCLUDE=$(NOCOMMON)
 CORES := $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
+TESTERS ?= $(shell echo $$(( $(CORES) < 4 ? $(CORES) : 4 )))# processes that test, of 1.5 GB each
 
 # vLLM's build for CPUs has an environment of its own, with the packages of the other one below it.
 VLLM := .venv-vllm
@@ -23,7 +24,7 @@ demo: $(INSTALLED)
 	$(VENV)/bin/dep demo
 
 test: lint
-	$(VENV)/bin/python -m pytest
+	$(VENV)/bin/python -m pytest -n $(TESTERS) --dist worksteal
 	@if [ "$$(uname -sm)" = "Linux x86_64" ]; then $(MAKE) --no-print-directory test-vllm; \
 	  else echo "tests of the engine vllm: skipped, its build for CPUs is for Linux on x86-64"; fi
 

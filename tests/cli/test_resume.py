@@ -20,6 +20,7 @@ from tests.personal.conftest import few_people, made_store
 from tests.store.made import upsert
 
 EARLIER = ("--reduction", "sae", "--epochs", "5", "--targets-per-user", "1")  # what dep train once did by itself
+QUICK = ("--epochs", "2", "--targets-per-user", "1", "--history", "2")
 OWN = ("--batch-size", "3", "--history", "2", "--embeddings", "his", "--template", "compact-user-first", "--seed", "4")
 
 
@@ -76,7 +77,7 @@ def test_a_run_begun_under_other_defaults_goes_on_under_its_own(dep, profiles):
 
 
 def test_a_method_is_part_of_what_a_run_was_begun_with(dep, profiles):
-    assert dep("--method", "trained-prompt", "--adapter", "mine", "--epochs", "2", steps=1)[0] == 130
+    assert dep("--method", "trained-prompt", "--adapter", "mine", *QUICK, steps=1)[0] == 130
     code, resumed, err = dep("--adapter", "mine", "--resume")
     assert code == 0, err
     assert resumed["method"] == files.load(profiles / "adapters" / "mine")[0].type == "trained-prompt"
@@ -85,18 +86,18 @@ def test_a_method_is_part_of_what_a_run_was_begun_with(dep, profiles):
 
 
 def test_a_run_whose_commit_is_gone_says_how_to_begin_again(dep, profiles):
-    assert dep("--adapter", "late", steps=1)[0] == 130
+    assert dep("--adapter", "late", *QUICK, steps=1)[0] == 130
     newcomers, items = few_people(8)
     upsert(Store.open(profiles), newcomers, items)
     with Store.open(profiles).writer() as writer:
         compact(writer.tables, keep_days=0)
     code, _, err = dep("--adapter", "late", "--resume")
     assert code == 3 and "cannot go on: commit " in err and "hint: begin again: --replace" in err
-    assert dep("--adapter", "late", "--replace", "--epochs", "1")[0] == 0
+    assert dep("--adapter", "late", "--replace", *QUICK)[0] == 0
 
 
 def test_a_commit_that_never_was_is_no_reason_to_begin_again(dep):
-    assert dep("--adapter", "typo", steps=1)[0] == 130
+    assert dep("--adapter", "typo", *QUICK, steps=1)[0] == 130
     code, _, err = dep("--adapter", "typo", "--resume", "--at", "nonsense")
     assert code == 3 and "no commit nonsense in" in err and "--replace" not in err
     assert dep("--adapter", "typo", "--resume")[0] == 0

@@ -1,4 +1,5 @@
-"""Started by torchrun: two workers with a backbone in parts, against the same backbone whole. A failed assertion ends it."""
+"""Started by torchrun: two workers with a backbone in parts, against the same backbone whole, for each that is named. A failed
+assertion ends it."""
 
 from __future__ import annotations
 
@@ -19,13 +20,11 @@ from depcli.training.step import backward, review_losses
 from depcli.training.workers import Workers, join
 from tests.training.made import make_examples, new_adapter
 
-FOLDER = sys.argv[1]
 CPU = Hardware("cpu", shard=True)
 
 
-def in_parts(workers: Workers, hardware: Hardware = CPU):
+def in_parts(backbone, workers: Workers, hardware: Hardware = CPU):
     notes = []
-    backbone = backbones.find(FOLDER)
     model, workers.weights = load_backbone(backbone, hardware, workers, offline=True, on_event=notes.append)
     assert "spread over 2 workers" in notes[0]["note"], notes
     return model
@@ -107,12 +106,10 @@ def texts(model, tokenizer, count: int, room: int) -> list[str]:
     return [done.text for done in engine.generate((prompt, Sampling(max_new_tokens=room, temperature=0.0)) for prompt in prompts)]
 
 
-def main() -> None:
-    workers, _ = join("cpu")
+def check(backbone, workers: Workers) -> None:
     other = workers.rank == 1
-    backbone = backbones.find(FOLDER)
     whole, tokenizer = backbones.load_model(backbone, device="cpu"), backbones.load_tokenizer(backbone)
-    model = in_parts(workers)
+    model = in_parts(backbone, workers)
     holds_half(model, whole)
     same_weights(model, whole, workers.weights)
 
@@ -162,11 +159,14 @@ def main() -> None:
     same_weights(model, whole, workers.weights)
 
     workers.weights.finish()
-    model = in_parts(workers, Hardware("cpu", "fp8", shard=True))
+    model = in_parts(backbone, workers, Hardware("cpu", "fp8", shard=True))
     whole = backbones.load_in(backbone, "fp8", device="cpu")
     same_weights(model, whole, workers.weights)
     same(gradients(model, examples, workers, longest), gradients(whole, examples, Workers(), longest))
+    workers.weights.finish()
     workers.wait()
 
 
-main()
+joined, _ = join("cpu")
+for folder in sys.argv[1:]:
+    check(backbones.find(folder), joined)

@@ -92,29 +92,30 @@ def test_two_workers_have_the_loss_curve_of_one(store, compact_backbone, alone):
     assert not checkpoints.exists(folder)
 
 
-@pytest.mark.timeout(600)
-def test_a_backbone_that_fits_no_device_is_spread_over_the_workers(store, compact_backbone, alone):
-    done = two_workers(store, compact_backbone, "spread", program=(str(HERE / "small_devices.py"),))
-    assert done.returncode == 0, done.stderr
-    assert "spread over 2 workers" in done.stderr and "has 0 MiB free" in done.stderr, done.stderr
-    folder = files.folder_of(store.path, "spread")
-    assert_same_curve(folder, alone)
-    digests = [json.loads((made / files.CONFIG).read_text())["backbone_weights_sha256"] for made in (folder, alone)]
-    assert digests[0] == digests[1]
-
-
-@pytest.mark.timeout(600)
-@pytest.mark.parametrize("how", ["whole", "spread"])
-def test_a_killed_worker_ends_the_training_which_resumes(store, compact_backbone, alone, how):
-    name, more = f"killed-{how}", ["--shard-backbone"] if how == "spread" else []
-    done = two_workers(store, compact_backbone, name, *more, program=(str(HERE / "dying_worker.py"),))
+def kill_one_of_two(store, backbone, name: str, *more: str) -> Path:
+    """The folder of a training whose second worker was killed in its fifth step."""
+    done = two_workers(store, backbone, name, *more, program=(str(HERE / "dying_worker.py"),))
     assert done.returncode != 0
     assert "go on with" in done.stderr and "--resume" in done.stderr, done.stderr
     folder = files.folder_of(store.path, name)
     assert torch.load(checkpoints.path_of(folder), weights_only=True)["progress"]["step"] == 4
-    if how == "spread":
-        done = two_workers(store, compact_backbone, name, *more, "--resume")
-        assert done.returncode == 0, done.stderr
-    else:
-        train(store=store, backbone=backbones.find(str(compact_backbone)), folder=folder, options=OPTIONS, resume=True)
+    return folder
+
+
+@pytest.mark.timeout(600)
+def test_a_killed_worker_ends_the_training_which_one_alone_resumes(store, compact_backbone, alone):
+    folder = kill_one_of_two(store, compact_backbone, "killed")
+    train(store=store, backbone=backbones.find(str(compact_backbone)), folder=folder, options=OPTIONS, resume=True)
     assert_same_curve(folder, alone)
+
+
+@pytest.mark.timeout(600)
+def test_a_backbone_that_fits_no_device_is_spread_over_the_workers(store, compact_backbone, alone):
+    """Asked for at first, and of itself where a training goes on on smaller devices."""
+    folder = kill_one_of_two(store, compact_backbone, "spread", "--shard-backbone")
+    done = two_workers(store, compact_backbone, "spread", "--resume", program=(str(HERE / "small_devices.py"),))
+    assert done.returncode == 0, done.stderr
+    assert "spread over 2 workers" in done.stderr and "has 0 MiB free" in done.stderr, done.stderr
+    assert_same_curve(folder, alone)
+    digests = [json.loads((made / files.CONFIG).read_text())["backbone_weights_sha256"] for made in (folder, alone)]
+    assert digests[0] == digests[1]
