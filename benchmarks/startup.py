@@ -5,13 +5,15 @@
 `dep --help` as a multiple of `python -c "import click"` (goal: at most 2). With a store also `dep write` with the backbone `mini`
 from the start of the process to the first written token, as a multiple of importing llama_cpp, loading the GGUF and making a
 context (goal: at most 1.5), and beside that of reading a prompt of the same length too. Every run writes about another
-item, in a copy of the store, so that no prompt is known; the disk is warm. `--clock processor` takes the processor time of the
-whole processes, which end after the first token, for machines with other work; give it OMP_NUM_THREADS=1.
+item, in a copy of the store, so that no prompt is known; the disk is warm, and Python keeps what it has compiled.
+`--clock processor` takes the processor time of the whole processes, which end after the first token, for machines with other
+work; give it OMP_NUM_THREADS=1.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import platform
 import resource
 import shutil
@@ -98,6 +100,7 @@ def to_the_first_byte(command: list[str]) -> float:
 @click.option("--json", "json_path", type=click.Path(dir_okay=False, path_type=Path))
 def main(runs: int, folder: Path | None, methods: tuple[str, ...], clock: str, json_path: Path | None) -> None:
     """Print medians and their ratios."""
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     whole, first = (to_the_end, to_the_first_byte) if clock == "wall" else (on_processors, on_processors)
     result = {"runs": runs, "clock": clock, "python": platform.python_version(), "threads": threads()}
     with ExitStack() as stack:

@@ -16,6 +16,7 @@ os.environ.update({"HOME": _HOME, "HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMET
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 for _name in ("HF_HOME", "HF_HUB_CACHE", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "MPLCONFIGDIR", "NLTK_DATA", "NO_COLOR", "COLUMNS"):
     os.environ.pop(_name, None)
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # hundreds of processes are started: each would compile everything again
 
 
 def pytest_unconfigure():
