@@ -92,7 +92,7 @@ def write_all(
             _check_same(line, entry, out)
             report.count(entry, kept=True)
             begun = [*begun, line] if len(begun) + 1 < writer.engine.together else []
-        for entry in resumable.append_lines(out, snapshot.unforgotten(answers.after(begun, asked))):
+        for entry in resumable.append_lines(out, snapshot.while_nobody_is_forgotten(answers.after(begun, asked))):
             report.count(entry, kept=False)
             report.seconds = round(time.perf_counter() - started, 3)
             on_progress({

@@ -22,7 +22,7 @@ from depcli.store.lock import is_held
 class Beyond:
     """What may hold the same words and is not the store: input files, as they were named; adapters that were trained on these
     people, those that do not tell, and those that are being trained; evaluations with texts about them, those that cannot be
-    read, and those that are under way: what these have in memory they may yet write."""
+    read, and those that are under way, which end before their next text."""
 
     inputs: tuple[str, ...]
     adapters: tuple[str, ...]

@@ -217,7 +217,7 @@ def test_nothing_is_written_after_somebody_was_forgotten(store, compact_backbone
         with copy.writer() as tables:
             erase.forget(tables.tables, [copy.snapshot().user_ids()[3]], [])
 
-    with pytest.raises(NotFound, match="cannot be read any more"):
+    with pytest.raises(NotFound, match="forgotten since commit 1"):
         run(copy, compact_backbone, engine, requests, out, on_progress=meanwhile)
     assert len(entries(out)) == 1
 

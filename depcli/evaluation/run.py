@@ -94,6 +94,7 @@ def evaluate(
             "users": len({target.user_id for target in targets}), **scored, "training": dict(training or {}),
             "seconds": clock.seconds(),
         }  # fmt: skip
+        snapshot.check_nobody_forgotten()
         if lost := lost_with(results, out):
             on_progress({"note": lost})
         resumable.write_json(out / files.RESULTS, results)
@@ -133,7 +134,7 @@ def _write(
         count, total, before = sum(map(len, missing)), len(pairs) * len(runs), clock.seconds().get("writing", 0.0)
         with clock.part("writing"):
             lines = _predictions(name, writer, todo, sampling, weigh)
-            _follow(log.append(snapshot.unforgotten(lines)), "write", name, total - count, total, on_progress)
+            _follow(log.append(snapshot.while_nobody_is_forgotten(lines)), "write", name, total - count, total, on_progress)
         spent[name] = {"requests": count, "seconds": round(clock.seconds()["writing"] - before, 3)}
     return spent
 

@@ -62,9 +62,15 @@ def readable(log: Sequence[Commit]) -> list[Commit]:
     return list(log[sum(commit.counts.get(DROPPED, 0) for commit in log) :])
 
 
-def forgotten_since(folder: Path, commit: Commit) -> bool:
-    """Whether anybody or anything that a commit shows may have been forgotten after it."""
-    return any(later.action == "forget" and later.number > commit.number for later in of(folder))
+def check_nobody_forgotten(folder: Path, commit: Commit) -> None:
+    """Raises NotFound when people or items were forgotten after this commit, or the store is gone."""
+    with storage_errors(folder):
+        log = of(folder)
+    if commit not in log:
+        raise gone(commit)
+    if any(later.action == "forget" and later.number > commit.number for later in log):
+        message = f"somebody was forgotten since commit {commit.number} ({commit.id}): nothing more is written of what it holds"
+        raise NotFound(message, "run it again on the newest commit, with another --out; what was written is left as it is")
 
 
 @contextmanager
@@ -83,8 +89,7 @@ def reading(folder: Path, commit: Commit) -> Iterator[None]:
 
 def gone(commit: Commit) -> NotFound:
     message = f"commit {commit.number} ({commit.id}) cannot be read any more: its data were erased or compacted away"
-    hint = "run it again on the newest commit, or on one that `dep log` shows as readable; what was begun needs another --out"
-    return NotFound(message, hint)
+    return NotFound(message, "run the command again on the newest commit, or on one that `dep log` shows as readable")
 
 
 def _commit(row: dict) -> Commit:

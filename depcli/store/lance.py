@@ -8,7 +8,6 @@ import warnings
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from datetime import timedelta
 from functools import reduce
 from operator import or_
@@ -20,7 +19,7 @@ import pyarrow.compute as pc
 
 from depcli.errors import BadInput
 from depcli.store.durable import flush
-from depcli.store.imports import not_yet, without
+from depcli.store.placeholders import without
 from depcli.store.whole import version_of, whole_files
 
 os.environ.setdefault("LANCEDB_LOG", "error")  # before the import: it warns on stderr about every table it makes
@@ -28,20 +27,12 @@ os.environ.setdefault("LANCEDB_LOG", "error")  # before the import: it warns on 
 # Bytes that a scan reads ahead. Its default, 2 GiB, may hold a whole table while it is written anew.
 os.environ.setdefault("LANCE_DEFAULT_IO_BUFFER_SIZE", str(64 * 2**20))
 
-
-def _look_for_pandas() -> None:
-    with suppress(ImportError):  # one that is too old for pyarrow
-        pa.table({}).to_pandas()
-
-
-# Most of the time of importing LanceDB would go into what a store in a folder never uses: pandas, which pyarrow loads when it
-# makes its first array (it shall look again once somebody else has loaded it), a client of namespace services, and, before
-# Python 3.12, the comparison of every method with the one that it overrides.
-with not_yet("pandas", then=_look_for_pandas):
-    pa.array([0])
-_SERVICES = without("lance_namespace_urllib3_client", "lance_namespace")
-_COMPARING = without("overrides", EnforceOverrides=object, override=lambda method: method)
-with _SERVICES, _COMPARING:
+# Most of the time of importing LanceDB would go into a client of namespace services, which a store in a folder never asks, and,
+# before Python 3.12, into the comparison of every method with the one that it overrides.
+with (
+    without("lance_namespace_urllib3_client", "lance_namespace"),
+    without("overrides", EnforceOverrides=object, override=lambda method: method),
+):
     import lancedb
     from lancedb.expr import Expr, col, lit
     from lancedb.index import BTree

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from depcli.records import EmbedderIdentity, Item, ItemSum, Review, Stored, stable_order
 from depcli.store import lance
-from depcli.store.commits import Commit, forgotten_since, gone, reading
+from depcli.store.commits import Commit, check_nobody_forgotten, reading
 from depcli.store.failures import storage_errors
 from depcli.store.schema import COMMITS, ITEMS, REVIEWS, SUMS, item_columns, items_of, matrix, review_keys, reviews_of, sums_of
 
@@ -31,6 +31,7 @@ class Snapshot:
         self.commit = commit
         self._db, self._folder = db, folder
         self._tables: dict[str, object] = {}
+        self._log_looked_at: set[str] | None = None
 
     @property
     def embedder(self) -> EmbedderIdentity:
@@ -103,17 +104,21 @@ class Snapshot:
         """Number of reviews and sum of vectors (d,) float64 of these items; items nobody reviewed are absent."""
         return sums_of(self._find(SUMS, "asin", asins, ("asin", "reviews", "total")))
 
-    def unforgotten(self, made: Iterable[T]) -> Iterator[T]:
-        """What is made of this commit, one by one, for who keeps it. Raises NotFound instead of the next one when somebody was
-        forgotten meanwhile: it may be made of what has to be gone."""
-        seen = None
+    def while_nobody_is_forgotten(self, made: Iterable[T]) -> Iterator[T]:
+        """What is made of this commit, for who keeps it. Raises NotFound instead of passing on the next one when somebody was
+        forgotten meanwhile: it may be made of what has to be gone. (Who is forgotten between this look and the keeping of one
+        is a moment too late for that one.)"""
         for one in made:
-            with storage_errors(self._folder):
-                if (there := lance.manifests(self._folder, COMMITS)) != seen:
-                    if forgotten_since(self._folder, self.commit):
-                        raise gone(self.commit)
-                    seen = there
+            self.check_nobody_forgotten()
             yield one
+
+    def check_nobody_forgotten(self) -> None:
+        """Raises NotFound when people or items were forgotten since this commit, or the store is gone."""
+        with storage_errors(self._folder):
+            there = lance.manifests(self._folder, COMMITS)
+        if there != self._log_looked_at:
+            check_nobody_forgotten(self._folder, self.commit)
+            self._log_looked_at = there
 
     def _stored(self, column: str, values: Sequence[str], group: Callable[[Review], str]) -> dict[str, list[Stored]]:
         rows = self._find(REVIEWS, column, values, REVIEW_COLUMNS)

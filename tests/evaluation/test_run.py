@@ -141,34 +141,37 @@ def test_progress_counts_up_to_the_total(evaluation, tmp_path):
     assert [e["done_requests"] for e in seeded if e["phase"] == "write"] == [3, 4, 5, 6, 7, 8, 9]
 
 
-@pytest.mark.parametrize("action", ["forget", "ingest"])
-def test_it_stops_before_its_next_text_when_somebody_is_forgotten(evaluation, engine, tmp_path, action):
+@pytest.mark.parametrize("phase", ["write", "align"])
+def test_it_stops_before_it_writes_more_when_somebody_is_forgotten(evaluation, engine, tmp_path, phase):
     """And goes on when something is added."""
     store, out = make_store(tmp_path / "profiles"), tmp_path / "run"
     snapshot = store.snapshot()
     split = leave_last_out(snapshot)
+    shared = {
+        "snapshot": snapshot, "split": split, "targets": split.test, "scorer": None, "strangers_from": (),
+        "methods": make_writers(snapshot, engine, split, ["nonperso"]),
+    }  # fmt: skip
 
-    def meanwhile(event):
-        if event.get("done_requests") == 1 and event["phase"] == "write":
-            with store.writer() as writer:
-                if action == "forget":
-                    erase.forget(writer.tables, [split.test[-1].user_id], [])
-                else:
-                    writer.upsert([Review("new", "i0", "A new one.")], np.eye(1, D, dtype=np.float32), [], source="more")
+    def when_one_is_done(work):
+        def meanwhile(event):
+            if (event.get("phase"), event.get("done_requests")) == (phase, 1):
+                with store.writer() as writer:
+                    work(writer)
 
-    def run():
-        return evaluation(
-            out, snapshot=snapshot, split=split, targets=split.test, methods=make_writers(snapshot, engine, split, ["nonperso"]),
-            scorer=None, strangers_from=(), embedder=None, on_progress=meanwhile,
-        )  # fmt: skip
+        return meanwhile
 
-    if action == "ingest":
-        run()
-    else:
-        with pytest.raises(NotFound, match="cannot be read any more"):
-            run()
-    written = (out / "predictions.jsonl").read_text().splitlines()
-    assert len(written) == (1 if action == "forget" else len(split.test)) and len(split.test) > 2
+    def add(writer):
+        writer.upsert([Review("new", "i0", "A new one.")], np.eye(1, D, dtype=np.float32), [], source="more")
+
+    def forget(writer):
+        erase.forget(writer.tables, [split.test[-1].user_id], [])
+
+    evaluation(tmp_path / "whole", on_progress=when_one_is_done(add), **shared)
+    with pytest.raises(NotFound, match="forgotten since"):
+        evaluation(out, on_progress=when_one_is_done(forget), **shared)
+    written = (out / files.PREDICTIONS).read_text().splitlines()
+    assert len(written) == (1 if phase == "write" else len(split.test)) and len(split.test) > 2
+    assert not (out / files.RESULTS).exists() and (tmp_path / "whole" / files.RESULTS).exists()
 
 
 def test_all_that_a_model_is_asked_for_comes_before_the_scorer_is_loaded(evaluation, snapshot, engine, tmp_path):

@@ -92,30 +92,32 @@ def test_two_workers_have_the_loss_curve_of_one(store, compact_backbone, alone):
     assert not checkpoints.exists(folder)
 
 
-def kill_one_of_two(store, backbone, name: str, *more: str) -> Path:
-    """The folder of a training whose second worker was killed in its fifth step."""
-    done = two_workers(store, backbone, name, *more, program=(str(HERE / "dying_worker.py"),))
+def kill_one_of_two(store, backbone, name: str, odd: str) -> tuple[Path, str]:
+    """(folder, stderr) of a training whose second worker was killed in its fifth step."""
+    done = two_workers(store, backbone, name, program=(str(HERE / "odd_workers.py"), odd))
     assert done.returncode != 0
     assert "go on with" in done.stderr and "--resume" in done.stderr, done.stderr
     folder = files.folder_of(store.path, name)
     assert torch.load(checkpoints.path_of(folder), weights_only=True)["progress"]["step"] == 4
-    return folder
+    return folder, done.stderr
 
 
 @pytest.mark.timeout(600)
 def test_a_killed_worker_ends_the_training_which_one_alone_resumes(store, compact_backbone, alone):
-    folder = kill_one_of_two(store, compact_backbone, "killed")
+    folder, said = kill_one_of_two(store, compact_backbone, "killed", "dying")
+    assert "spread over" not in said
     train(store=store, backbone=backbones.find(str(compact_backbone)), folder=folder, options=OPTIONS, resume=True)
     assert_same_curve(folder, alone)
 
 
 @pytest.mark.timeout(600)
 def test_a_backbone_that_fits_no_device_is_spread_over_the_workers(store, compact_backbone, alone):
-    """Asked for at first, and of itself where a training goes on on smaller devices."""
-    folder = kill_one_of_two(store, compact_backbone, "spread", "--shard-backbone")
-    done = two_workers(store, compact_backbone, "spread", "--resume", program=(str(HERE / "small_devices.py"),))
+    """And goes on so where it would fit, when that is asked for."""
+    folder, said = kill_one_of_two(store, compact_backbone, "spread", "small+dying")
+    assert "spread over 2 workers" in said and "has 0 MiB free" in said, said
+    done = two_workers(store, compact_backbone, "spread", "--resume", "--shard-backbone")
     assert done.returncode == 0, done.stderr
-    assert "spread over 2 workers" in done.stderr and "has 0 MiB free" in done.stderr, done.stderr
+    assert "spread over 2 workers" in done.stderr and "MiB free" not in done.stderr, done.stderr
     assert_same_curve(folder, alone)
     digests = [json.loads((made / files.CONFIG).read_text())["backbone_weights_sha256"] for made in (folder, alone)]
     assert digests[0] == digests[1]

@@ -1,14 +1,12 @@
-"""Imports without a package that is not used: it is found once somebody else wants it, or other things stand for its names."""
+"""Imports with a package left out that is never used: other things stand for its names, and it is not loaded."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
-from importlib.util import find_spec
 
 
 class _Placeholders(MetaPathFinder, Loader):
@@ -25,46 +23,6 @@ class _Placeholders(MetaPathFinder, Loader):
         if name.startswith("__"):
             raise AttributeError(name)
         return self._names.setdefault(name, type(name, (), {}))
-
-
-class _NotYet(MetaPathFinder):
-    def __init__(self, package: str, then: Callable[[], object]):
-        self._package, self._then = package, then
-        self.hiding, self._looking = True, False
-
-    def find_spec(self, name, path=None, target=None):
-        if name != self._package or self._looking:
-            return None
-        if self.hiding:
-            raise ModuleNotFoundError(f"No module named {name!r} yet", name=name)
-        self._looking = True
-        try:
-            spec = find_spec(name)
-        finally:
-            self._looking = False
-        if spec and spec.loader:
-            spec.loader.exec_module = partial(self._load, spec.loader.exec_module)
-        return spec
-
-    def _load(self, load: Callable, module) -> None:
-        load(module)
-        sys.meta_path.remove(self)
-        self._then()
-
-
-@contextmanager
-def not_yet(package: str, then: Callable[[], object]) -> Iterator[None]:
-    """Who imports `package` meanwhile does not find it, unless it is loaded already. `then` is called once somebody has loaded it
-    afterwards."""
-    if package in sys.modules:
-        yield
-        return
-    finder = _NotYet(package, then)
-    sys.meta_path.insert(0, finder)
-    try:
-        yield
-    finally:
-        finder.hiding = False
 
 
 @contextmanager

@@ -3,11 +3,10 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from importlib.util import find_spec
 
 import pytest
 
-from depcli.store.imports import not_yet, without
+from depcli.store.placeholders import without
 
 SCRIPT = """
 import json, sys
@@ -24,21 +23,6 @@ except Exception as error:
     said = type(error).__name__
 real = lance_namespace.ListTablesResponse(tables=["a"]).tables
 print(json.dumps({"absent": absent, "said": said, "real": real, "finders": [type(each).__name__ for each in sys.meta_path]}))
-"""
-
-
-WITH_PANDAS = """
-import sys
-import depcli.store
-import pyarrow as pa
-from lancedb.common import data_to_reader
-assert "pandas" not in sys.modules
-import pandas as pd
-frame = pd.DataFrame({"a": [1.0, None], "b": pd.Categorical(["x", "y"])})
-assert pa.array(frame["a"]).null_count == 1 and pa.types.is_dictionary(pa.array(frame["b"]).type)
-assert pa.types.is_dictionary(pa.table(frame).schema.field("b").type)
-assert pa.table({"a": [1, None]}).to_pandas()["a"].isna().tolist() == [False, True]
-assert data_to_reader(frame).read_all().num_rows == 2
 """
 
 
@@ -67,25 +51,6 @@ def test_what_is_left_out_is_loaded_when_somebody_else_wants_it(package):
     del builtins.loaded
 
 
-def test_what_is_not_there_yet_is_found_later(package):
-    """By whoever asks, and who waits for it is called when it is loaded, once, and not when somebody asks where it is."""
-    called, finders = [], list(sys.meta_path)
-    with not_yet("heavy", then=lambda: called.append(sys.modules["heavy"])):
-        with pytest.raises(ModuleNotFoundError, match="heavy"):
-            import heavy.models
-        assert find_spec("sys") and "heavy" not in sys.modules
-    assert find_spec("heavy").origin.endswith("__init__.py") and not called
-    with pytest.raises(ModuleNotFoundError, match="heavy.other"):
-        import heavy.other
-    import heavy.models
-
-    assert heavy.models.Thing.size == 3 and called == [heavy]
-    assert sys.meta_path == finders
-    with not_yet("heavy", then=lambda: called.append("again")):
-        import heavy.models
-    assert called == [heavy]
-
-
 def test_names_can_be_given(package):
     with without("heavy", "user", Thing=object):
         import user
@@ -108,8 +73,3 @@ def test_the_store_does_without_and_others_have_the_real_client(tmp_path):
     found = json.loads(ran.stdout)
     assert found["absent"] == [] and found["real"] == ["a"]
     assert found["said"] == "ValueError" and "_Placeholders" not in found["finders"]
-
-
-def test_pyarrow_works_with_pandas_once_somebody_loads_it():
-    ran = subprocess.run([sys.executable, "-c", WITH_PANDAS], capture_output=True, text=True, check=False)
-    assert ran.returncode == 0, ran.stderr
