@@ -82,7 +82,7 @@ def write_all(
     """
     report, started = BatchReport(), time.perf_counter()
     beside, lock = out.with_name(f"{out.name}.settings.json"), out.with_name(f".{out.name}.lock")
-    with closing(asked), resumable.claimed(out, settings, beside=beside, lock=lock):
+    with closing(asked), resumable.claimed(out, settings, beside=beside, lock=lock, advice=snapshot.advice):
         resumable.cut_torn_line(out)
         answers, begun = Answers(writer, snapshot, sampling), []
         for entry in resumable.read_lines(out):
@@ -92,7 +92,7 @@ def write_all(
             _check_same(line, entry, out)
             report.count(entry, kept=True)
             begun = [*begun, line] if len(begun) + 1 < writer.engine.together else []
-        for entry in resumable.append_lines(out, snapshot.while_nobody_is_forgotten(answers.after(begun, asked))):
+        for entry in resumable.append_lines(out, answers.after(begun, asked), snapshot.check_nobody_forgotten):
             report.count(entry, kept=False)
             report.seconds = round(time.perf_counter() - started, 3)
             on_progress({

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,17 +22,21 @@ _SHOWN = 80  # characters of a setting in an error
 
 
 @contextmanager
-def claimed(lines: Path, settings: dict, *, beside: Path, lock: Path, growing: Sequence[str] = ()) -> Iterator[None]:
+def claimed(
+    lines: Path, settings: dict, *, beside: Path, lock: Path, growing: Sequence[str] = (),
+    advice: Callable[[dict], str] = lambda begun: "",
+) -> Iterator[None]:  # fmt: skip
     """The right to add to the file `lines`, for one process at a time (the one that holds `lock`), and only with the settings it
     was begun with, which are kept in the file `beside` (JSON values). Those named in `growing` are objects, which may get further
     entries. Makes the folder.
 
-    Raises Incompatible naming the settings that differ, DepError when another run is writing or the folder cannot be written.
+    Raises Incompatible naming the settings that differ, with what `advice` says of those it was begun with as its hint; DepError
+    when another run is writing or the folder cannot be written.
     """
     with file_errors(lines):
         holder = held(lock, DepError(f"another process is writing to {lines}", "wait for it, or name another place with --out"))
     try:
-        _settle(lines, beside, json.loads(json.dumps(settings)), growing)
+        _settle(lines, beside, json.loads(json.dumps(settings)), growing, advice)
         yield
     finally:
         holder.release()
@@ -52,7 +56,7 @@ def held(lock: Path, busy: DepError) -> FileLock:
     return holder
 
 
-def _settle(lines: Path, beside: Path, settings: dict, growing: Sequence[str]) -> None:
+def _settle(lines: Path, beside: Path, settings: dict, growing: Sequence[str], advice: Callable[[dict], str]) -> None:
     """Note the settings of a new file; those of one that was begun must be the same."""
     remedy = f"name another place with --out: what is in {lines} stays as it is"
     if not beside.exists():
@@ -66,11 +70,8 @@ def _settle(lines: Path, beside: Path, settings: dict, growing: Sequence[str]) -
             settings = {**settings, name: found[name] | settings[name]}
             found[name] = settings[name] | found[name]
     if different := list(differences(found, settings)):
-        commit = found.get("store_commit")
-        if commit and commit != settings.get("store_commit"):
-            remedy = f"--at {commit} goes on with the store as it was, and the newest commit needs another place: --out"
         by_whom = "" if found.keys() == settings.keys() else ", by another version of dep"
-        raise Incompatible(f"{lines} was begun with other settings{by_whom}; {'; '.join(different)}", remedy)
+        raise Incompatible(f"{lines} was begun with other settings{by_whom}; {'; '.join(different)}", advice(found) or remedy)
     if growing:
         write_json(beside, settings)
 
@@ -92,23 +93,25 @@ def _short(settings: dict, name: str) -> str:
 
 
 class JsonLines:
-    """A file of JSON objects, one a line, that only grows. `entries` are those that were there; a torn last line is cut off."""
+    """A file of JSON objects, one a line, that only grows. `entries` are those that were there; a torn last line is cut off.
+    `check` may raise before an entry is written."""
 
-    def __init__(self, path: Path):
-        self.path = path
+    def __init__(self, path: Path, check: Callable[[], None] = lambda: None):
+        self.path, self._check = path, check
         cut_torn_line(path)
         self.entries = list(read_lines(path))
 
     def append(self, entries: Iterable[dict]) -> Iterator[dict]:
         """Write each entry and flush it to the disk before it is passed on."""
-        for entry in append_lines(self.path, entries):
+        for entry in append_lines(self.path, entries, self._check):
             self.entries.append(entry)
             yield entry
 
 
-def append_lines(path: Path, entries: Iterable[dict]) -> Iterator[dict]:
-    """Write each entry and flush it to the disk before it is passed on; none is kept."""
+def append_lines(path: Path, entries: Iterable[dict], check: Callable[[], None] = lambda: None) -> Iterator[dict]:
+    """Write each entry and flush it to the disk before it is passed on; none is kept. Before each `check` may raise."""
     for entry in entries:
+        check()
         with file_errors(path), open(path, "ab", opener=_for_the_owner) as file:
             file.write(_line(entry))
             file.flush()

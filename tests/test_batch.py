@@ -15,10 +15,11 @@ from depcli import backbones, engines
 from depcli.batch import settings_of, write_all
 from depcli.errors import DepError, Incompatible, NotFound
 from depcli.readers import count_requests, read_requests
-from depcli.records import Sampling
+from depcli.records import Review, Sampling
 from depcli.store import Store, erase
 from depcli.writing import find_request, make_writer
 from tests.personal.conftest import few_people, made_store
+from tests.store.made import upsert
 
 SAMPLING = Sampling(temperature=0.9, max_new_tokens=8, seed=5)
 
@@ -203,7 +204,7 @@ def test_what_stops_all_requests_is_no_error_of_one(store, compact_backbone, req
         writer, snapshot = writer_on(copy, backbones.find(str(compact_backbone)), engine), copy.snapshot()
         with Store.open(tmp_path / "store").writer() as tables:
             erase.forget(tables.tables, [snapshot.user_ids()[3]], [])
-        with pytest.raises(NotFound, match="cannot be read any more"):
+        with pytest.raises(NotFound, match="forgotten since commit 1"):
             write_all(read_requests(requests), out, writer, snapshot, SAMPLING, {})
     assert not out.exists()
 
@@ -220,6 +221,31 @@ def test_nothing_is_written_after_somebody_was_forgotten(store, compact_backbone
     with pytest.raises(NotFound, match="forgotten since commit 1"):
         run(copy, compact_backbone, engine, requests, out, on_progress=meanwhile)
     assert len(entries(out)) == 1
+    with pytest.raises(Incompatible, match="store_commit: expected") as caught:
+        run(copy, compact_backbone, engine, requests, out)
+    assert "as it was is gone" in caught.value.hint and "--out" in caught.value.hint and "--at" not in caught.value.hint
+
+
+def test_a_store_that_grows_meanwhile_stops_nothing_and_what_is_interrupted_goes_on_at_its_commit(
+    store, compact_backbone, engine, requests, whole, tmp_path
+):  # fmt: skip
+    shutil.copytree(store.path, tmp_path / "store")
+    copy, out = Store.open(tmp_path / "store"), tmp_path / "out.jsonl"
+    then, events = copy.log()[-1].id, []
+
+    def meanwhile(event):
+        events.append(event)
+        if len(events) == 1:
+            upsert(copy, [Review("new", "i0", "A new one.")])
+        elif len(events) == 5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(copy, compact_backbone, engine, requests, out, on_progress=meanwhile)
+    assert out.read_bytes() == b"".join(whole[0].read_bytes().splitlines(keepends=True)[:5])
+    with pytest.raises(Incompatible, match="store_commit: expected") as caught:
+        run(copy, compact_backbone, engine, requests, out)
+    assert caught.value.hint.startswith(f"--at {then} goes on")
 
 
 def test_one_run_at_a_time(store, compact_backbone, engine, requests, tmp_path):

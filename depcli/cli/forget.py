@@ -73,4 +73,4 @@ def _show(sink, document: dict) -> None:
     if rows:
         sink.line("beyond reach:")
         sink.table(("what", "name", "why"), rows)
-    sink.note("copies elsewhere are beyond reach too: backups, exports, evaluations made with --out")
+    sink.note("copies elsewhere are beyond reach too: backups, exports, batches of reviews, evaluations made with --out")

@@ -32,9 +32,12 @@ _OBEYED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud8
 
 def write_page(path: Path, results: dict, out: Path, snapshot) -> None:
     """Write the page of the evaluation in the folder `out` to `path`, atomically. `snapshot` is the store it was made on: titles
-    of items and past reviews come from it. Raises DepError when the file cannot be written."""
+    of items and past reviews come from it. Raises DepError when the file cannot be written, NotFound when somebody was forgotten
+    meanwhile."""
+    page = render(results, requests(results, out, snapshot))
+    snapshot.check_nobody_forgotten()
     with file_errors(path):
-        write_atomically(path, render(results, requests(results, out, snapshot)).encode("utf-8"))
+        write_atomically(path, page.encode("utf-8"))
 
 
 def render(results: dict, shown: Sequence[dict]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,13 +17,14 @@ LOCK = ".lock"
 
 
 @contextmanager
-def claimed(out: Path, settings: dict) -> Iterator[None]:
+def claimed(out: Path, settings: dict, advice: Callable[[dict], str] = lambda begun: "") -> Iterator[None]:
     """The right to write into the folder `out`: see resumable.claimed. Methods that are new there add theirs to its settings.
     Raises Incompatible for a folder of something else."""
     there = {path.name for path in out.iterdir() if not path.name.startswith(".")} if out.is_dir() else set()
     if there and there.isdisjoint({SETTINGS, PREDICTIONS}):
         raise Incompatible(f"{out} holds something else than an evaluation", "name a new folder with --out")
-    with resumable.claimed(out / PREDICTIONS, settings, beside=out / SETTINGS, lock=out / LOCK, growing=PER_METHOD):
+    place = {"beside": out / SETTINGS, "lock": out / LOCK, "growing": PER_METHOD}
+    with resumable.claimed(out / PREDICTIONS, settings, **place, advice=advice):
         yield
 
 

@@ -25,6 +25,7 @@ from depcli.records import Likelihood, Profile, Request, Sampling, SoftPrompt
 Pair = tuple[Target, Request, str]
 Scorer = EngineScorer | WeightsScorer
 Swaps = tuple[Sequence[swap.Swap], int]  # those that are missing, and how many there are in all
+Logs = Callable[[str], resumable.JsonLines]  # by the name of a file of the evaluation
 Weigh = Callable[[str, str, SoftPrompt, str], None]  # method, id, prompt, the real review
 
 
@@ -57,7 +58,11 @@ def evaluate(
         "sampling": asdict(sampling), "likelihoods": scorer.name if scorer else None,
         "max_answer_tokens": scorer.max_answer_tokens if scorer else None,
     }  # fmt: skip
-    with files.claimed(out, settings):
+
+    def logs(name: str) -> resumable.JsonLines:
+        return resumable.JsonLines(out / name, snapshot.check_nobody_forgotten)
+
+    with files.claimed(out, settings, snapshot.advice):
         with clock.part("checks"):
             found = list(zip(targets, pairs_of(targets, snapshot), strict=True))
             runs = {
@@ -67,23 +72,23 @@ def evaluate(
             pairs = runs[sampling.seed]
             _check_sums(methods, pairs, snapshot, split)
         # First all that the writer may be asked for: the scorer may need its device.
-        spent = _write(methods, runs, snapshot, sampling, scorer, out, clock, on_progress)
+        spent = _write(methods, runs, sampling, scorer, logs, clock, on_progress)
         with clock.part("judge"):
-            judged = _judge(methods, runs, asked, out, on_progress) if asked else None
+            judged = _judge(methods, runs, asked, logs, on_progress) if asked else None
         with clock.part("swap"):
-            variants, swaps = _swaps(methods, pairs, snapshot, strangers_from, out) if strangers_from else ({}, {})
+            variants, swaps = _swaps(methods, pairs, snapshot, strangers_from, logs) if strangers_from else ({}, {})
             _make_profiles(methods, swaps, on_progress)
         with clock.part("likelihood"):
             if scorer:
-                _weigh(methods, pairs, scorer, out, on_progress)
+                _weigh(methods, pairs, scorer, logs, on_progress)
         with clock.part("swap"):
-            _swap(methods, swaps, scorer, out, on_progress)
+            _swap(methods, swaps, scorer, logs, on_progress)
         with clock.part("alignment"):
             floor = settings.get("min_peers") or 1
-            aligned = _align(methods, runs, snapshot, embedder, floor, out, on_progress) if embedder else None
+            aligned = _align(methods, runs, snapshot, embedder, floor, logs, on_progress) if embedder else None
         scored = score_files(
             out, list(methods), {seed: list(pairs) for seed, pairs in runs.items()}, alignment=aligned, judged=judged,
-            variants=variants, comparison=comparison, clock=clock, on_progress=on_progress,
+            variants=variants, comparison=comparison, clock=clock, check=snapshot.check_nobody_forgotten, on_progress=on_progress,
         )  # fmt: skip
         for name, generation in spent.items():
             scored["methods"][name]["generation"] = generation
@@ -117,13 +122,13 @@ def _check_sums(methods: Mapping[str, object], pairs: Mapping[str, Pair], snapsh
 
 
 def _write(
-    methods: Mapping[str, object], runs: Mapping[int, Mapping[str, Pair]], snapshot, sampling: Sampling, scorer: Scorer | None,
-    out: Path, clock: Clock, on_progress,
+    methods: Mapping[str, object], runs: Mapping[int, Mapping[str, Pair]], sampling: Sampling, scorer: Scorer | None, logs: Logs,
+    clock: Clock, on_progress,
 ) -> dict:  # fmt: skip
     """Append the missing predictions, all seeds of a request one after the other, and where the scorer still has the prompt then
     the likelihood; return what this run (not an earlier one) took to write, per method."""
-    log = resumable.JsonLines(out / files.PREDICTIONS)
-    weigh = _weigh_at_once(scorer, out, clock) if scorer and scorer.at_once else lambda *_: None
+    log = logs(files.PREDICTIONS)
+    weigh = _weigh_at_once(scorer, logs, clock) if scorer and scorer.at_once else lambda *_: None
     done = _done(log)
     pairs = next(iter(runs.values()))
     seeded = [dict(zip(runs, keys, strict=True)) for keys in zip(*runs.values(), strict=True)]  # the ids of each request by seed
@@ -134,7 +139,7 @@ def _write(
         count, total, before = sum(map(len, missing)), len(pairs) * len(runs), clock.seconds().get("writing", 0.0)
         with clock.part("writing"):
             lines = _predictions(name, writer, todo, sampling, weigh)
-            _follow(log.append(snapshot.while_nobody_is_forgotten(lines)), "write", name, total - count, total, on_progress)
+            _follow(log.append(lines), "write", name, total - count, total, on_progress)
         spent[name] = {"requests": count, "seconds": round(clock.seconds()["writing"] - before, 3)}
     return spent
 
@@ -171,9 +176,9 @@ def _profile(profile: Profile) -> dict:
     }  # fmt: skip
 
 
-def _weigh_at_once(scorer: Scorer, out: Path, clock: Clock) -> Weigh:
+def _weigh_at_once(scorer: Scorer, logs: Logs, clock: Clock) -> Weigh:
     """Appends a likelihood that is missing, right after the writing."""
-    log = resumable.JsonLines(out / files.NLL)
+    log = logs(files.NLL)
     done = _done(log)
 
     def weigh(name: str, key: str, prompt: SoftPrompt, reference: str) -> None:
@@ -185,9 +190,9 @@ def _weigh_at_once(scorer: Scorer, out: Path, clock: Clock) -> Weigh:
     return weigh
 
 
-def _weigh(methods: Mapping[str, object], pairs: Mapping[str, Pair], scorer: Scorer, out: Path, on_progress) -> None:
+def _weigh(methods: Mapping[str, object], pairs: Mapping[str, Pair], scorer: Scorer, logs: Logs, on_progress) -> None:
     """Append the missing likelihoods of the real reviews."""
-    log = resumable.JsonLines(out / files.NLL)
+    log = logs(files.NLL)
     done = _done(log)
     for name, writer in methods.items():
         todo = [key for key in pairs if (name, key) not in done]
@@ -207,10 +212,10 @@ def _likelihood(name: str, key: str, found: Likelihood) -> dict:
 
 
 def _swaps(
-    methods: Mapping[str, object], pairs: Mapping[str, Pair], snapshot, candidates: Sequence[Target], out: Path
+    methods: Mapping[str, object], pairs: Mapping[str, Pair], snapshot, candidates: Sequence[Target], logs: Logs
 ) -> tuple[dict[str, tuple[str, ...]], dict[str, Swaps]]:  # fmt: skip
     """By method what can be swapped, and what of it is still to be weighed."""
-    done = _done(resumable.JsonLines(out / files.SWAP), "variant")
+    done = _done(logs(files.SWAP), "variant")
     others = swap.strangers(snapshot, [target for target, _, _ in pairs.values()], candidates)
     keys = [key for key, (target, _, _) in pairs.items() if target.key in others]
     builders = {name: writer.builder for name, writer in methods.items()}
@@ -229,20 +234,20 @@ def _make_profiles(methods: Mapping[str, object], swaps: Mapping[str, Swaps], on
             _follow(swap.mixed(methods[name], todo), "swap", name, total - len(todo), total, on_progress)
 
 
-def _swap(methods: Mapping[str, object], swaps: Mapping[str, Swaps], scorer: Scorer, out: Path, on_progress) -> None:
+def _swap(methods: Mapping[str, object], swaps: Mapping[str, Swaps], scorer: Scorer, logs: Logs, on_progress) -> None:
     """Append the missing likelihoods of the swap test."""
-    log = resumable.JsonLines(out / files.SWAP)
+    log = logs(files.SWAP)
     for name, (todo, total) in swaps.items():
         lines = log.append(swap.swapped(name, methods[name], todo, scorer))
         _follow(lines, "swap", name, total - len(todo), total, on_progress)
 
 
 def _align(
-    methods: Mapping[str, object], runs: Mapping[int, Mapping[str, Pair]], snapshot, embedder, min_peers: int, out: Path,
+    methods: Mapping[str, object], runs: Mapping[int, Mapping[str, Pair]], snapshot, embedder, min_peers: int, logs: Logs,
     on_progress,
 ) -> str:  # fmt: skip
     """Append the missing difference alignments; return their signature."""
-    log, written = resumable.JsonLines(out / files.ALIGNMENT), _written(runs, out)
+    log, written = logs(files.ALIGNMENT), _written(runs, logs)
     done = files.about(written, log.entries)
     targets = [target for target, _, _ in runs[min(runs)].values()]
     real = alignment.real_differences(snapshot, targets, min_peers=min_peers)
@@ -255,11 +260,11 @@ def _align(
 
 
 def _judge(
-    methods: Mapping[str, object], runs: Mapping[int, Mapping[str, Pair]], asked: Analyst, out: Path, on_progress
+    methods: Mapping[str, object], runs: Mapping[int, Mapping[str, Pair]], asked: Analyst, logs: Logs, on_progress
 ) -> tuple[str, str]:  # fmt: skip
     """Append the missing verdicts; return the judge's identity and signature."""
-    log, by = resumable.JsonLines(out / files.JUDGE), judge.identity(asked)
-    written = _written(runs, out)
+    log, by = logs(files.JUDGE), judge.identity(asked)
+    written = _written(runs, logs)
     done = files.about(written, (line for line in log.entries if line["judge"] == by))
     requests = {target.key: request for pairs in runs.values() for target, request, _ in pairs.values()}
     for name in methods:
@@ -270,10 +275,10 @@ def _judge(
     return by, judge.signature(asked)
 
 
-def _written(runs: Mapping[int, Mapping[str, Pair]], out: Path) -> list[dict]:
+def _written(runs: Mapping[int, Mapping[str, Pair]], logs: Logs) -> list[dict]:
     """The lines of predictions.jsonl for these requests."""
     wanted = {key for pairs in runs.values() for key in pairs}
-    return [line for line in resumable.read_lines(out / files.PREDICTIONS) if line["id"] in wanted]
+    return [line for line in logs(files.PREDICTIONS).entries if line["id"] in wanted]
 
 
 def _done(log: resumable.JsonLines, *more: str) -> set[tuple]:

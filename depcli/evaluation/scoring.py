@@ -27,7 +27,7 @@ Scores = dict[str, Score]  # by metric
 def score_files(
     out: Path, methods: Sequence[str], ids: Mapping[int, Sequence[str]], *, alignment: str | None = None,
     judged: tuple[str, str] | None = None, variants: Mapping[str, Sequence[str]] | None = None,
-    comparison: Comparison | None = None, clock: Clock | None = None,
+    comparison: Comparison | None = None, clock: Clock | None = None, check: Callable[[], None] = lambda: None,
     on_progress: Callable[[dict], None] = lambda event: None,
 ) -> dict:  # fmt: skip
     """Score the predictions of `methods` in the folder `out`. `ids` are those of the requests by sampling seed: for each the same
@@ -35,8 +35,9 @@ def score_files(
     alignment, None where it was not computed; `judged` are the judge's identity and signature, None without one; `variants` says
     what was swapped in the swap test, by method; `comparison` what is tested, by default every method against each other one.
 
-    Writes scores.jsonl (every value per request) and returns the parts of results.json that are computed, see results.py.
-    Likelihoods are None for a method whose file lacks some. Raises KeyError when a prediction is missing.
+    Writes scores.jsonl (every value per request), before which `check` may raise, and returns the parts of results.json that are
+    computed, see results.py. Likelihoods are None for a method whose file lacks some. Raises KeyError when a prediction is
+    missing.
     """
     comparison, clock = comparison or Comparison(), clock or Clock()
     written = _by_key(out / files.PREDICTIONS)
@@ -76,6 +77,7 @@ def score_files(
         systems[name] = values_of(scores, own)
         lines += _lines(name, ids, runs, scores, own)
         notes |= dict.fromkeys(score.note for each in scores.values() for score in each.values() if score.note)
+    check()
     resumable.write_lines(out / files.SCORES, lines)
     pairs = list(combinations(methods, 2)) if comparison.pairs is None else comparison.pairs
     with clock.part("tests"):

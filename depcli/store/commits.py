@@ -67,19 +67,21 @@ def check_nobody_forgotten(folder: Path, commit: Commit) -> None:
     with storage_errors(folder):
         log = of(folder)
     if commit not in log:
-        raise gone(commit)
+        raise NotFound(f"the store in {folder} is gone, or another one", "bring it back, or name another folder with --profiles")
     if any(later.action == "forget" and later.number > commit.number for later in log):
-        message = f"somebody was forgotten since commit {commit.number} ({commit.id}): nothing more is written of what it holds"
-        raise NotFound(message, "run it again on the newest commit, with another --out; what was written is left as it is")
+        message = f"somebody was forgotten since commit {commit.number} ({commit.id}), which is gone with them"
+        raise NotFound(message, "run the command again on the newest commit; what it had begun to write needs another --out")
 
 
 @contextmanager
 def reading(folder: Path, commit: Commit) -> Iterator[None]:
-    """storage_errors for who reads the tables of a commit: NotFound when its data are gone, perhaps since a moment ago."""
+    """storage_errors for who reads the tables of a commit: NotFound when its data are gone, perhaps since a moment ago: somebody
+    was forgotten, or it was compacted."""
     try:
         with storage_errors(folder):
             yield
     except DepError as error:
+        check_nobody_forgotten(folder, commit)
         with storage_errors(folder):
             still_there = commit in readable(of(folder))
         if still_there:

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from depcli.records import EmbedderIdentity, Item, ItemSum, Review, Stored, stable_order
 from depcli.store import lance
-from depcli.store.commits import Commit, check_nobody_forgotten, reading
+from depcli.store.commits import Commit, check_nobody_forgotten, of, readable, reading
 from depcli.store.failures import storage_errors
 from depcli.store.schema import COMMITS, ITEMS, REVIEWS, SUMS, item_columns, items_of, matrix, review_keys, reviews_of, sums_of
 
 REVIEW_COLUMNS = ("user_id", "asin", "text", "rating", "title", "timestamp", "vector")
-T = TypeVar("T")
 _AT_ONCE = 256  # users or items looked up together, so that memory stays flat
 
 
@@ -104,21 +102,23 @@ class Snapshot:
         """Number of reviews and sum of vectors (d,) float64 of these items; items nobody reviewed are absent."""
         return sums_of(self._find(SUMS, "asin", asins, ("asin", "reviews", "total")))
 
-    def while_nobody_is_forgotten(self, made: Iterable[T]) -> Iterator[T]:
-        """What is made of this commit, for who keeps it. Raises NotFound instead of passing on the next one when somebody was
-        forgotten meanwhile: it may be made of what has to be gone. (Who is forgotten between this look and the keeping of one
-        is a moment too late for that one.)"""
-        for one in made:
-            self.check_nobody_forgotten()
-            yield one
-
     def check_nobody_forgotten(self) -> None:
-        """Raises NotFound when people or items were forgotten since this commit, or the store is gone."""
+        """For who is about to keep what was made of this commit, and may have to be gone. Raises NotFound when people or items
+        were forgotten since, or the store is gone."""
         with storage_errors(self._folder):
             there = lance.manifests(self._folder, COMMITS)
         if there != self._log_looked_at:
             check_nobody_forgotten(self._folder, self.commit)
             self._log_looked_at = there
+
+    def advice(self, begun: dict) -> str:
+        """How to go on with what was `begun` on the commit that its setting store_commit names; nothing when that is this one."""
+        if (commit := begun.get("store_commit")) in (None, self.commit.id):
+            return ""
+        with storage_errors(self._folder):
+            if commit in {each.id for each in readable(of(self._folder))}:
+                return f"--at {commit} goes on with the store as it was, and the newest commit needs another place: --out"
+        return "the store as it was is gone, since somebody was forgotten or it was compacted: name another place with --out"
 
     def _stored(self, column: str, values: Sequence[str], group: Callable[[Review], str]) -> dict[str, list[Stored]]:
         rows = self._find(REVIEWS, column, values, REVIEW_COLUMNS)

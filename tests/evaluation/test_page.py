@@ -12,13 +12,14 @@ import numpy as np
 import pytest
 
 from depcli import resumable
-from depcli.errors import DepError
+from depcli.errors import DepError, NotFound
 from depcli.evaluation import predictions as files
 from depcli.evaluation.likelihood import WeightsScorer
 from depcli.evaluation.page import render, requests, settings_rows, visible, write_page
 from depcli.evaluation.run import evaluate
 from depcli.evaluation.split import choose, leave_last_out
 from depcli.records import Sampling
+from depcli.store import erase
 from tests.evaluation.test_report import made
 from tests.evaluation.world import USERS, make_store, make_writers, reviews
 
@@ -55,6 +56,21 @@ def page(evaluated, tmp_path_factory):
     out, results, snapshot = evaluated
     write_page(path, results, out, snapshot)
     return path
+
+
+def test_no_page_is_written_after_somebody_was_forgotten(evaluated, tmp_path, monkeypatch):
+    out, results, _ = evaluated
+    store = make_store(tmp_path / "profiles")
+
+    def forget(results, shown):
+        with store.writer() as writer:
+            erase.forget(writer.tables, [store.snapshot().user_ids()[0]], [])
+        return "a page with their words"
+
+    monkeypatch.setattr("depcli.evaluation.page.render", forget)
+    with pytest.raises(NotFound, match="forgotten since"):
+        write_page(tmp_path / "page.html", results, out, store.snapshot())
+    assert not (tmp_path / "page.html").exists()
 
 
 class Elements(HTMLParser):

@@ -141,20 +141,23 @@ def test_progress_counts_up_to_the_total(evaluation, tmp_path):
     assert [e["done_requests"] for e in seeded if e["phase"] == "write"] == [3, 4, 5, 6, 7, 8, 9]
 
 
-@pytest.mark.parametrize("phase", ["write", "align"])
+@pytest.mark.parametrize("phase", ["write", "likelihood", "align", "score"])
 def test_it_stops_before_it_writes_more_when_somebody_is_forgotten(evaluation, engine, tmp_path, phase):
     """And goes on when something is added."""
     store, out = make_store(tmp_path / "profiles"), tmp_path / "run"
     snapshot = store.snapshot()
     split = leave_last_out(snapshot)
     shared = {
-        "snapshot": snapshot, "split": split, "targets": split.test, "scorer": None, "strangers_from": (),
+        "snapshot": snapshot, "split": split, "targets": split.test, "strangers_from": (),
         "methods": make_writers(snapshot, engine, split, ["nonperso"]),
     }  # fmt: skip
 
     def when_one_is_done(work):
+        left = [0 if phase == "score" else 1]  # the scores of one method are begun, and written with those of all
+
         def meanwhile(event):
-            if (event.get("phase"), event.get("done_requests")) == (phase, 1):
+            if event.get("phase") == phase and event["done_requests"] in left:
+                left.clear()
                 with store.writer() as writer:
                     work(writer)
 
@@ -169,9 +172,13 @@ def test_it_stops_before_it_writes_more_when_somebody_is_forgotten(evaluation, e
     evaluation(tmp_path / "whole", on_progress=when_one_is_done(add), **shared)
     with pytest.raises(NotFound, match="forgotten since"):
         evaluation(out, on_progress=when_one_is_done(forget), **shared)
-    written = (out / files.PREDICTIONS).read_text().splitlines()
-    assert len(written) == (1 if phase == "write" else len(split.test)) and len(split.test) > 2
-    assert not (out / files.RESULTS).exists() and (tmp_path / "whole" / files.RESULTS).exists()
+    written = [len(lines(out, name)) for name in (files.PREDICTIONS, files.NLL, files.ALIGNMENT)]
+    whole = len(split.test)
+    assert whole > 2 and written == {
+        "write": [1, 0, 0], "likelihood": [whole, 1, 0], "align": [whole, whole, 1], "score": [whole, whole, whole]
+    }[phase]  # fmt: skip
+    assert not {files.SCORES, files.RESULTS} & {path.name for path in out.iterdir()}
+    assert {files.SCORES, files.RESULTS} < {path.name for path in (tmp_path / "whole").iterdir()}
 
 
 def test_all_that_a_model_is_asked_for_comes_before_the_scorer_is_loaded(evaluation, snapshot, engine, tmp_path):
