@@ -58,3 +58,11 @@ def compact_backbone(tmp_path_factory, tiny_backbone):
     from tests.tiny import ask_as_small
 
     return ask_as_small(shutil.copytree(tiny_backbone, tmp_path_factory.mktemp("compact") / "tiny"))
+
+
+@pytest.fixture(scope="session")
+def backbone(compact_backbone):
+    """That one as the parts of `dep` are given it."""
+    from depcli import backbones
+
+    return backbones.find(str(compact_backbone))

@@ -35,11 +35,6 @@ def store(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def backbone(compact_backbone):
-    return backbones.find(str(compact_backbone))
-
-
-@pytest.fixture(scope="module")
 def trained(store, backbone):
     """(report, events) of one training run."""
     events: list[dict] = []

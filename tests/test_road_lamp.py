@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 
-from depcli import backbones, engines, readers
+from depcli import engines, readers
 from depcli.adapters import files
 from depcli.batch import settings_of, write_all
 from depcli.cli import main
@@ -37,11 +37,6 @@ def store(place):
     with readers.open_reviews(write_lamp(place, "dev", *headlines(6, 6, dated=True))) as reader:
         ingest(store, reader, MadeEmbedder(), source="dev_questions.json")
     return store
-
-
-@pytest.fixture(scope="module")
-def backbone(compact_backbone):
-    return backbones.find(str(compact_backbone))
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from depcli import backbones, engines
+from depcli import engines
 from depcli.adapters import files
 from depcli.backbones.sequence import encode
 from depcli.errors import Incompatible, NotFound
@@ -37,11 +37,6 @@ OPTIONS = TrainOptions(
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
     return made_store(tmp_path_factory.mktemp("road"), *few_people(6))
-
-
-@pytest.fixture(scope="module")
-def backbone(compact_backbone):
-    return backbones.find(str(compact_backbone))
 
 
 def trained_by(store, backbone, method, name=None, **options):

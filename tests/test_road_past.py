@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from depcli import backbones, engines
+from depcli import engines
 from depcli.adapters import files, seen
 from depcli.demo.world import world
 from depcli.errors import BadInput, Incompatible
@@ -39,11 +39,6 @@ def moment(reviews) -> float:
 @pytest.fixture(scope="module")
 def store(tmp_path_factory, reviews):
     return made_store(tmp_path_factory.mktemp("whole"), reviews, world()[1])
-
-
-@pytest.fixture(scope="module")
-def backbone(compact_backbone):
-    return backbones.find(str(compact_backbone))
 
 
 @pytest.fixture(scope="module")

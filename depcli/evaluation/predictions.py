@@ -23,8 +23,9 @@ def claimed(out: Path, settings: dict, advice: Callable[[dict], str] = lambda be
     there = {path.name for path in out.iterdir() if not path.name.startswith(".")} if out.is_dir() else set()
     if there and there.isdisjoint({SETTINGS, PREDICTIONS}):
         raise Incompatible(f"{out} holds something else than an evaluation", "name a new folder with --out")
-    place = {"beside": out / SETTINGS, "lock": out / LOCK, "growing": PER_METHOD}
-    with resumable.claimed(out / PREDICTIONS, settings, **place, advice=advice):
+    with resumable.claimed(
+        out / PREDICTIONS, settings, beside=out / SETTINGS, lock=out / LOCK, growing=PER_METHOD, advice=advice
+    ):  # fmt: skip
         yield
 
 

@@ -62,10 +62,8 @@ def readable(log: Sequence[Commit]) -> list[Commit]:
     return list(log[sum(commit.counts.get(DROPPED, 0) for commit in log) :])
 
 
-def check_nobody_forgotten(folder: Path, commit: Commit) -> None:
-    """Raises NotFound when people or items were forgotten after this commit, or the store is gone."""
-    with storage_errors(folder):
-        log = of(folder)
+def check_nobody_forgotten(folder: Path, commit: Commit, log: Sequence[Commit]) -> None:
+    """Raises NotFound when by the log of now people or items were forgotten after this commit, or the store is gone."""
     if commit not in log:
         raise NotFound(f"the store in {folder} is gone, or another one", "bring it back, or name another folder with --profiles")
     if any(later.action == "forget" and later.number > commit.number for later in log):
@@ -81,11 +79,11 @@ def reading(folder: Path, commit: Commit) -> Iterator[None]:
         with storage_errors(folder):
             yield
     except DepError as error:
-        check_nobody_forgotten(folder, commit)
         with storage_errors(folder):
-            still_there = commit in readable(of(folder))
-        if still_there:
+            log = of(folder)
+        if commit in readable(log):
             raise
+        check_nobody_forgotten(folder, commit, log)
         raise gone(commit) from error
 
 

@@ -107,9 +107,11 @@ class Snapshot:
         were forgotten since, or the store is gone."""
         with storage_errors(self._folder):
             there = lance.manifests(self._folder, COMMITS)
-        if there != self._log_looked_at:
-            check_nobody_forgotten(self._folder, self.commit)
-            self._log_looked_at = there
+            if there == self._log_looked_at:
+                return
+            log = of(self._folder)
+        check_nobody_forgotten(self._folder, self.commit, log)
+        self._log_looked_at = there
 
     def advice(self, begun: dict) -> str:
         """How to go on with what was `begun` on the commit that its setting store_commit names; nothing when that is this one."""

@@ -6,7 +6,6 @@ import json
 
 import pytest
 
-from depcli import backbones
 from depcli.adapters import files
 from depcli.errors import DepError
 from depcli.training.options import TrainOptions
@@ -19,11 +18,6 @@ OPTIONS = TrainOptions(epochs=2, batch_size=4, history=3, max_target_tokens=60, 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
     return made_store(tmp_path_factory.mktemp("place"), *few_people(8))
-
-
-@pytest.fixture(scope="module")
-def backbone(compact_backbone):
-    return backbones.find(str(compact_backbone))
 
 
 def test_two_do_not_train_one_adapter_at_the_same_time(store, backbone, tmp_path):
