@@ -28,17 +28,20 @@ def claimed(
 ) -> Iterator[None]:  # fmt: skip
     """The right to add to the file `lines`, for one process at a time (the one that holds `lock`), and only with the settings it
     was begun with, which are kept in the file `beside` (JSON values). Those named in `growing` are objects, which may get further
-    entries. Makes the folder.
+    entries. Makes the folder. Where nothing comes of a file that is begun here, its settings go again.
 
     Raises Incompatible naming the settings that differ, with what `advice` says of those it was begun with as its hint; DepError
     when another run is writing or the folder cannot be written.
     """
     with file_errors(lines):
         holder = held(lock, DepError(f"another process is writing to {lines}", "wait for it, or name another place with --out"))
+    begun = beside.exists()
     try:
         _settle(lines, beside, json.loads(json.dumps(settings)), growing, advice)
         yield
     finally:
+        if not begun and not lines.exists():
+            beside.unlink(missing_ok=True)
         holder.release()
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from depcli.errors import BadInput, DepError, Incompatible
 from depcli.evaluation.predictions import PREDICTIONS, SETTINGS, claimed
-from depcli.resumable import JsonLines, read_lines
+from depcli.resumable import JsonLines, append_lines, read_lines
 
 ENTRIES = [{"id": i, "text": text} for i, text in enumerate(["plain", "two\nlines \u2028 ", "", "🎬\ud800\x00", "x" * 300])]
 
@@ -68,10 +68,29 @@ def test_a_broken_line_in_the_middle_is_named(tmp_path):
         JsonLines(path)
 
 
+def begun(out: Path, settings: dict) -> dict:
+    """The settings of an evaluation in `out` that has written something."""
+    with claimed(out, settings):
+        list(append_lines(out / PREDICTIONS, [{"id": 0}]))
+    return json.loads((out / SETTINGS).read_text())
+
+
+def test_settings_go_where_nothing_came_of_them_and_stay_with_the_first_line(tmp_path):
+    with pytest.raises(KeyboardInterrupt), claimed(tmp_path, {"commit": "old"}):
+        raise KeyboardInterrupt
+    assert not (tmp_path / SETTINGS).exists()
+    assert begun(tmp_path, {"commit": "new"}) == {"commit": "new"}
+    with pytest.raises(Incompatible, match='commit: expected "new", found "newer"'), claimed(tmp_path, {"commit": "newer"}):
+        pass
+    (tmp_path / PREDICTIONS).unlink()  # by hand, and what was made from it may still be there
+    with claimed(tmp_path, {"commit": "new"}):
+        pass
+    assert (tmp_path / SETTINGS).exists()
+
+
 def test_other_settings_are_refused_and_named(tmp_path):
     settings = {"seed": 0, "adapter": {"name": "default"}, "shape": (1, 2)}
-    with claimed(tmp_path, settings):
-        pass
+    begun(tmp_path, settings)
     with claimed(tmp_path, settings):  # the same again goes on
         pass
     with pytest.raises(Incompatible, match=r"seed: expected 0, found 1") as caught, claimed(tmp_path, {**settings, "seed": 1}):
@@ -87,9 +106,7 @@ def test_other_settings_are_refused_and_named(tmp_path):
 
 def test_settings_of_one_method_are_its_own(tmp_path):
     def begin(**choices):
-        with claimed(tmp_path, {"seed": 0, "choices": choices}):
-            pass
-        return json.loads((tmp_path / SETTINGS).read_text())["choices"]
+        return begun(tmp_path, {"seed": 0, "choices": choices})["choices"]
 
     assert begin(rag=1, dep=2) == {"rag": 1, "dep": 2}
     assert begin(pag=3, rag=1) == {"rag": 1, "dep": 2, "pag": 3}
@@ -100,8 +117,7 @@ def test_settings_of_one_method_are_its_own(tmp_path):
 
 def test_of_large_settings_only_what_differs_is_named(tmp_path):
     choices = {"dep": {**{f"part {i}": "as it was trained with" for i in range(9)}, "retrieval": "bm25", "gone": 1}}
-    with claimed(tmp_path, {"choices": choices, "sampling": {"seed": 0}}):
-        pass
+    begun(tmp_path, {"choices": choices, "sampling": {"seed": 0}})
     other = {"dep": {key: value for key, value in choices["dep"].items() if key != "gone"} | {"retrieval": "dense"}}
     said = r'settings; choices\.dep\.gone: expected 1, found none; choices\.dep\.retrieval: expected "bm25", found "dense"$'
     with pytest.raises(Incompatible, match=said), claimed(tmp_path, {"choices": other, "sampling": {"seed": 0}}):

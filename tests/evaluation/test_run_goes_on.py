@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from statistics import fmean
 
@@ -99,8 +100,9 @@ def test_seeds_cut_anywhere_go_on_to_the_same_files(evaluation, tmp_path):
             assert again["methods"]["dep"]["swap"][variant]["difference"] == pytest.approx(swapped["difference"], abs=1e-6)
 
 
-def test_a_second_run_writes_nothing_and_finds_the_same(finished, evaluation):
-    out, results = finished
+def test_a_second_run_writes_nothing_and_finds_the_same(finished, evaluation, tmp_path):
+    whole, results = finished
+    out = shutil.copytree(whole, tmp_path / "again")
     before = {
         name: (out / name).read_bytes() for name in (files.PREDICTIONS, files.NLL, files.SWAP, files.ALIGNMENT, files.SCORES)
     }
