@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -101,8 +102,8 @@ def test_a_template_of_ones_own_goes_with_the_adapter(store, backbone, tmp_path)
     assert "meteor" in report.config["validations"][0]
 
 
-def test_a_run_that_replaces_an_adapter_and_dies_leaves_the_old_one(store, backbone, trained):
-    folder = trained[0].folder
+def test_a_run_that_replaces_an_adapter_and_dies_leaves_the_old_one(store, backbone, trained, tmp_path):
+    folder = shutil.copytree(trained[0].folder, tmp_path / "one")
     before = (folder / files.WEIGHTS).read_bytes()
 
     def die(event):

@@ -21,6 +21,8 @@ from depcli.evaluation.split import choose, leave_last_out
 from depcli.records import Sampling
 from tests.evaluation.world import make_writers
 
+A, B = {"seeds": 3}, {"seeds": 2, "seed": 1, "temperature": 0.1, "limit": 4}  # of the runs "a" and "b"
+
 
 @pytest.fixture(scope="module")
 def evaluated(snapshot, engine, tmp_path_factory):
@@ -48,7 +50,7 @@ def scores(folder) -> dict:
 
 
 def test_methods_of_one_name_are_compared_on_what_the_runs_share(evaluated):
-    a, b = evaluated("a", seeds=3), evaluated("b", seeds=2, seed=1, temperature=0.1, limit=4)
+    a, b = evaluated("a", **A), evaluated("b", **B)
     found = compare_runs([a, b])
     assert (found["targets"], found["users"], found["seeds"], found["requests"]) == (4, 4, [1, 2], 8)
     assert found["other_settings"] == {"sampling.temperature": [0.8, 0.1], "sampling.seed": [0, 1]}
@@ -78,7 +80,7 @@ def test_runs_that_share_no_method_are_compared_method_by_method(evaluated):
 
 
 def test_three_runs_are_three_pairs(evaluated):
-    runs = [evaluated("rag only", names=("rag",)), evaluated("a", seeds=3), evaluated("b", seeds=2, seed=1, limit=4)]
+    runs = [evaluated("rag only", names=("rag",)), evaluated("a", **A), evaluated("b", **B)]
     with pytest.raises(Incompatible, match="no sampling seed in common .*rag only: 0; a: 0, 1, 2; b: 1, 2"):
         compare_runs(runs)
     found = compare_runs([runs[0], runs[1], evaluated("dep only", names=("dep",))])
@@ -87,19 +89,19 @@ def test_three_runs_are_three_pairs(evaluated):
 
 def test_adapters_that_learned_from_more_reviews_are_compared(evaluated, snapshot):
     more = evaluated("more", split=leave_last_out(snapshot, targets_per_user=2))
-    found = compare_runs([evaluated("a", seeds=3), more])
+    found = compare_runs([evaluated("a", **A), more])
     assert found["targets"] == 5 and found["differences"]  # one user has too few reviews for that split
 
 
 def test_other_splits_are_refused(evaluated, snapshot):
     other = evaluated("other split", split=replace(leave_last_out(snapshot), name="time:2009-05-31"))
     with pytest.raises(Incompatible, match="are evaluations of other splits: expected .*, found ") as caught:
-        compare_runs([evaluated("a", seeds=3), other])
+        compare_runs([evaluated("a", **A), other])
     assert "--at" in caught.value.hint
 
 
 def test_likelihoods_of_other_tokens_are_left_out_and_said(evaluated):
-    found = compare_runs([evaluated("a", seeds=3), evaluated("short", answer=5)])
+    found = compare_runs([evaluated("a", **A), evaluated("short", answer=5)])
     assert {one["metric"] for one in found["differences"]} >= {"rouge1"}
     assert "nll" not in {one["metric"] for one in found["differences"]}
     assert any("nll is left out" in note for note in found["notes"])
@@ -107,12 +109,12 @@ def test_likelihoods_of_other_tokens_are_left_out_and_said(evaluated):
 
 def test_metrics_of_other_settings_are_left_out_and_said(evaluated, tmp_path):
     other = tmp_path / "other"
-    shutil.copytree(evaluated("a", seeds=3), other)
+    shutil.copytree(evaluated("a", **A), other)
     results = json.loads((other / files.RESULTS).read_text())
     for method in results["methods"].values():
         method["metrics"]["rouge1"]["signature"] = "another library"
     (other / files.RESULTS).write_text(json.dumps(results))
-    found = compare_runs([evaluated("a", seeds=3), other])
+    found = compare_runs([evaluated("a", **A), other])
     assert "rouge1" not in {one["metric"] for one in found["differences"]} and any(
         "rouge1 is left out" in n for n in found["notes"]
     )
@@ -121,25 +123,25 @@ def test_metrics_of_other_settings_are_left_out_and_said(evaluated, tmp_path):
 
 def test_another_real_review_is_refused(evaluated, tmp_path):
     other = tmp_path / "other"
-    shutil.copytree(evaluated("a", seeds=3), other)
+    shutil.copytree(evaluated("a", **A), other)
     lines = [{**line, "real": "0" * 16} for line in resumable.read_lines(other / files.SCORES)]
     resumable.write_lines(other / files.SCORES, lines)
     with pytest.raises(Incompatible, match="some real reviews in other are not those in a"):
-        compare_runs([evaluated("a", seeds=3), other])
+        compare_runs([evaluated("a", **A), other])
     resumable.write_lines(other / files.SCORES, lines[:-1])
     with pytest.raises(BadInput, match="29 lines, not 30"):
-        compare_runs([evaluated("a", seeds=3), other])
+        compare_runs([evaluated("a", **A), other])
 
 
 def test_one_run_twice_and_none_at_all(evaluated, tmp_path):
     with pytest.raises(Incompatible, match="more than once"):
-        compare_runs([evaluated("a", seeds=3)] * 2)
+        compare_runs([evaluated("a", **A)] * 2)
     with pytest.raises(NotFound, match="no finished evaluation"):
-        compare_runs([evaluated("a", seeds=3), tmp_path])
+        compare_runs([evaluated("a", **A), tmp_path])
 
 
 def test_what_a_person_reads(evaluated):
-    found = compare_runs([evaluated("a", seeds=3), evaluated("b", seeds=2, seed=1, temperature=0.1, limit=4)])
+    found = compare_runs([evaluated("a", **A), evaluated("b", **B)])
     (columns, rows), (_, tested) = report_between.tables(found)
     assert [row[0] for row in rows] == ["nonperso (a)", "rag (a)", "nonperso (b)", "rag (b)"]
     assert rows[1][columns.index("ROUGE-1")] == f"{found['systems']['rag (a)']['rouge1']:.4f}"
