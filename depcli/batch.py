@@ -99,6 +99,7 @@ def write_all(
                 "done_requests": report.requests, "total_requests": total, "failed_requests": report.failed,
                 "generated_tokens": report.generated_tokens, "seconds": report.seconds,
             })  # fmt: skip
+        out.touch(0o600)  # of a shard without a line there is a file too
     return report
 
 

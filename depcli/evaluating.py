@@ -62,7 +62,7 @@ class Plan:
 def evaluate_store(
     *, store, backbone: Backbone, variants: Sequence[Variant], out: Path, sampling: Sampling, plan: Plan | None = None,
     engine_name: str = "llamacpp", report: Path | None = None, analyst: str | None = None, embedder=None, offline: bool = False,
-    device: str = "auto", tuning: Tuning = USUAL, on_event: Callable[[dict], None] = lambda event: None,
+    tuning: Tuning = USUAL, on_event: Callable[[dict], None] = lambda event: None,
 ) -> dict:  # fmt: skip
     """Write and score reviews by each of the `variants`, as `plan` says; see evaluation.run.evaluate. `report` is where a page
     (HTML) is to be written about it.
@@ -86,8 +86,8 @@ def evaluate_store(
                 on_event({"note": f"evaluating {commit}; the store has grown since"})
             split = _split(snapshot, trained, plan.split)
             targets = choose(split, plan.role, plan.limit, sampling.seed)
-            engine = held.enter_context(engines.load(engine_name, backbone, offline=offline, device=device, tuning=tuning))
-            ask = partial(asked_analyst, engine=engine, backbone=backbone, offline=offline, device=device)
+            engine = held.enter_context(engines.load(engine_name, backbone, offline=offline, tuning=tuning))
+            ask = partial(asked_analyst, engine=engine, backbone=backbone, offline=offline)
             asked = held.enter_context(ask(analyst, sampling=sampling))
             judge = held.enter_context(ask(plan.judge, sampling=Sampling(0, 1))) if plan.judge else None
             floor = plan.min_peers or (config or {}).get("min_peers", 1)  # as the first adapter: profiles too
@@ -110,7 +110,7 @@ def evaluate_store(
             }  # fmt: skip
             # What every prompt leaves: all methods are scored on the same tokens of a long review.
             room = min(2048, engine.context - max(writer.builder.max_input_tokens for writer in writers.values()))
-            scorer = _scorer(engine, backbone, room, offline, device)
+            scorer = _scorer(engine, backbone, room, offline)
             comparison = Comparison(plan.pairs, _groups(snapshot, split, plan), _study(plan, variants))
         settings = {
             "backbone": _identity(engine, backbone),
@@ -188,7 +188,7 @@ def _study(plan: Plan, variants: Sequence[Variant]) -> dict | None:
     }  # fmt: skip
 
 
-def _scorer(engine, backbone: Backbone, room: int, offline: bool, device: str) -> EngineScorer | WeightsScorer | None:
+def _scorer(engine, backbone: Backbone, room: int, offline: bool) -> EngineScorer | WeightsScorer | None:
     """What computes likelihoods of at most `room` tokens; nothing where the model runs elsewhere."""
     if engine.name == "openai":
         return None
@@ -199,7 +199,7 @@ def _scorer(engine, backbone: Backbone, room: int, offline: bool, device: str) -
 
     def when_written():
         engine.rest()
-        return backbones.load_model(backbone, offline=offline, device=device)
+        return backbones.load_model(backbone, offline=offline)
 
     return WeightsScorer(when_written, engine.tokenizer, room)
 

@@ -90,7 +90,7 @@ def _beyond(profiles: Path, store: Store, people: Collection[str], items: Collec
     training = [folder.name for folder in _held((profiles / ADAPTERS).glob(f"*/{files.LOCK}"))]
     writing = [str(folder.relative_to(profiles)) for folder in _held((profiles / EVALUATIONS).rglob(predictions.LOCK))]
     inputs = dict.fromkeys(commit.source for commit in store.log() if commit.source)
-    adapters = {name: _was_trained_on(files.folder_of(str(profiles), name), people) for name in files.names(str(profiles))}
+    adapters = {name: _was_trained_on(files.folder_of(profiles, name), people) for name in files.names(profiles)}
     adapters |= {f"{folder.parent.name} (unfinished)": None for folder in (profiles / ADAPTERS).glob(f"*/{files.CHECKPOINTS}")}
     evaluations = {
         str(file.parent.relative_to(profiles)): _mentions(file, people, items)

@@ -22,7 +22,7 @@ from depcli.errors import DepError, Incompatible, NotFound
 from depcli.store import Snapshot, Store, commits, erase
 from depcli.store.schema import COMMITS, DATA_TABLES
 
-ADAPTERS, EVALUATIONS = "adapters", "evaluations"
+ADAPTERS, EVALUATIONS = adapter_files.FOLDER, "evaluations"
 
 
 def store_to_fill(
@@ -71,7 +71,7 @@ def overview(profiles: Path, at: str | None = None) -> dict:
             "unfinished_erasing": erase.unfinished(store.folder),
             "commits": log,
         },
-        "adapters": [_adapter(profiles / ADAPTERS / name, asdict(store.embedder)) for name in adapter_files.names(str(profiles))],
+        "adapters": _adapters(profiles, asdict(store.embedder)),
         "unfinished_adapters": sorted(
             folder.parent.name for folder in (profiles / ADAPTERS).glob(f"*/{adapter_files.CHECKPOINTS}")
         ),
@@ -99,8 +99,7 @@ def commit_documents(store: Store) -> list[dict]:
 def commits_in_use(profiles: Path) -> set[str]:
     """The ids of the commits that finished adapters are evaluated on and unfinished ones go on with."""
     adapters = profiles / ADAPTERS
-    configs = [_adapter(adapters / name, {}) for name in adapter_files.names(str(profiles))]
-    used = {config["store_commit"] for config in configs if "store_commit" in config}
+    used = {entry["store_commit"] for entry in _adapters(profiles, {}) if "store_commit" in entry}
     for folder in adapters.glob(f"*/{adapter_files.CHECKPOINTS}"):
         from depcli.training import checkpoints  # brings PyTorch, for the few who have such a folder
 
@@ -112,8 +111,12 @@ def commits_in_use(profiles: Path) -> set[str]:
 def untestable(profiles: Path) -> set[str]:
     """The names of the finished adapters whose commit cannot be read any more: what they have not seen is not known."""
     there = {commit["id"] for commit in commit_documents(Store.open(profiles)) if commit["readable"]}
-    adapters = [_adapter(profiles / ADAPTERS / name, {}) for name in adapter_files.names(str(profiles))]
-    return {adapter["name"] for adapter in adapters if adapter.get("store_commit", "") not in {"", *there}}
+    return {adapter["name"] for adapter in _adapters(profiles, {}) if adapter.get("store_commit", "") not in {"", *there}}
+
+
+def _adapters(profiles: Path, embedder: dict) -> list[dict]:
+    """The finished adapters, as they belong to vectors of this `embedder`."""
+    return [_adapter(profiles / ADAPTERS / name, embedder) for name in adapter_files.names(profiles)]
 
 
 def _adapter(folder: Path, embedder: dict) -> dict:
@@ -152,7 +155,7 @@ def choose_adapter(profiles: Path, method: str, name: str | None, backbone: str 
     Raises NotFound when there is none.
     """
     if name is not None:
-        return adapter_files.folder_of(str(profiles), name), "as named"
+        return adapter_files.folder_of(profiles, name), "as named"
     usable = {entry["name"]: entry for entry in usable_adapters(profiles)}
     fitting = [
         profiles / ADAPTERS / name for name, entry in usable.items()
@@ -160,7 +163,7 @@ def choose_adapter(profiles: Path, method: str, name: str | None, backbone: str 
     ]  # fmt: skip
     if not fitting:
         wanted = f" for the backbone {backbone}" if backbone else ""
-        there = adapter_files.names(str(profiles))
+        there = adapter_files.names(profiles)
         known = ", ".join(there) or "none"
         if unusable := ", ".join(name for name in there if name not in usable):
             known += f"; dep status says what is wrong with {unusable}"
@@ -175,8 +178,7 @@ def usable_adapters(profiles: Path) -> list[dict]:
     """What `overview` says of each adapter that is whole and belongs to this store; `dep status` says what is wrong with others.
     Raises NotFound when there is no store."""
     embedder = asdict(Store.open(profiles).embedder)
-    found = [_adapter(profiles / ADAPTERS / name, embedder) for name in adapter_files.names(str(profiles))]
-    return [entry for entry in found if "problem" not in entry]
+    return [entry for entry in _adapters(profiles, embedder) if "problem" not in entry]
 
 
 def compared_adapters(
@@ -189,7 +191,7 @@ def compared_adapters(
     """
     names: dict[str, str] = {}
     for name in named:
-        method = adapter_files.read_config(adapter_files.folder_of(str(profiles), name))["type"]
+        method = adapter_files.read_config(adapter_files.folder_of(profiles, name))["type"]
         if method not in method_names or method in names:
             why = f"is of the method {method}, " + ("as is another one" if method in names else "which is not compared")
             raise Incompatible(f"adapter {name!r} {why}", "name one adapter for each method of --methods")

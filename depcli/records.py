@@ -57,6 +57,9 @@ class EmbedderIdentity:
     dimension: int
     normalized: bool = True
 
+    def __str__(self) -> str:
+        return f"{self.name} ({self.dimension}-d, {self.revision})"
+
 
 @dataclass(frozen=True, eq=False)
 class Stored:

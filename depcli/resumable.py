@@ -167,6 +167,8 @@ def read_json(path: Path, remedy: str) -> dict:
         content = json.loads(path.read_bytes())
         if not isinstance(content, dict):
             raise ValueError("not an object")
+    except FileNotFoundError as error:
+        raise BadInput(f"there is no {path}", remedy) from error
     except ValueError as error:
         raise BadInput(f"{path}: {error}", remedy) from error
     return content

@@ -1,6 +1,16 @@
-"""Numbers of things, in words."""
+"""Numbers of things in words, and text that is shown and not obeyed."""
 
 from __future__ import annotations
+
+import re
+
+# Controls (but newline and tab), marks that turn the writing direction, halves of characters, and what is none.
+OBEYED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
+
+
+def visible(text: str) -> str:
+    """The text with everything escaped that a terminal or a browser would obey rather than show."""
+    return OBEYED.sub(lambda found: found[0].encode("unicode_escape", "surrogatepass").decode(), text.replace("\r\n", "\n"))
 
 
 def count(number: int, noun: str) -> str:

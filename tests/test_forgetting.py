@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from threading import Event, Thread
 
@@ -30,10 +31,12 @@ def place(tmp_path) -> str:
     store = Store.create(profiles, IDENTITY)
     upsert(store, some_reviews()[:40], source="first.jsonl")
     upsert(store, some_reviews()[40:], source="more/second.jsonl")
-    needed = ("shape", "backbone", "embedder", "split", "validation_losses")
-    config = {"format": 1, "type": "dep", **{key: {} for key in needed}, "weights_sha256": "", "template": "t", "history": 8,
-              "max_input_tokens": 1, "store_commit": store.log()[1].id, "targets_per_user": 1}  # fmt: skip
-    config["backbone"]["name"] = config["embedder"]["name"] = "made"
+    config = {
+        "format": 1, "type": "dep", "shape": {}, "backbone": {"name": "made", "revision": "", "hidden_size": 1},
+        "embedder": asdict(IDENTITY), "split": {"name": "leave-last-out", "digest": ""}, "validation_losses": {},
+        "weights_sha256": "", "template": "t", "history": 8, "max_input_tokens": 1, "store_commit": store.log()[1].id,
+        "targets_per_user": 1,
+    }  # fmt: skip
     for name, record in (("of-user1", ["user1", "user9"]), ("of-others", ["user0"]), ("old", None)):
         folder = profiles / "adapters" / name
         folder.mkdir(parents=True)

@@ -232,6 +232,11 @@ def test_configurations_that_lack_something_are_damaged(trained, tmp_path, text)
     (folder / files.CONFIG).write_text(text)
     with pytest.raises(BadInput, match="damaged"):
         files.read_config(folder)
+    whole = json.loads((trained[0].folder / files.CONFIG).read_text())
+    for damaged, named in (({"embedder": {}}, "lacks embedder.name, embedder.rev"), ({"backbone": "mini"}, "lacks backbone$")):
+        (folder / files.CONFIG).write_text(json.dumps(whole | damaged))
+        with pytest.raises(BadInput, match=named):
+            files.read_config(folder)
 
 
 def test_weights_of_another_run_do_not_load(trained, store, tmp_path):

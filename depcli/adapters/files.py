@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
@@ -20,25 +20,28 @@ if TYPE_CHECKING:
     import numpy as np
 
 FORMAT = 1
+FOLDER = "adapters"  # under the profiles folder
 CONFIG, WEIGHTS, TEMPLATE = "adapter_config.json", "adapter_model.safetensors", "template.jinja"
 CARD, METRICS, CHECKPOINTS, LOCK = "README.md", "metrics.jsonl", "checkpoints", ".lock"
+# What a configuration has; of objects, what is in them.
 _NEEDED = {
-    "shape", "weights_sha256", "backbone", "embedder", "template", "history", "max_input_tokens", "store_commit", "split",
-    "targets_per_user", "validation_losses",
+    "shape": (), "backbone": ("name", "revision", "hidden_size"), "embedder": ("name", "revision", "dimension"),
+    "split": ("name", "digest"), "validation_losses": (), "weights_sha256": None, "template": None, "history": None,
+    "max_input_tokens": None, "store_commit": None, "targets_per_user": None,
 }  # fmt: skip
 AGAIN = "train the adapter again"
 
 
-def folder_of(profiles: str, name: str) -> Path:
+def folder_of(profiles: Path, name: str) -> Path:
     """Where an adapter of this name lives. Names are letters, digits, '.', '_' and '-'."""
     if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}", name):
         raise BadInput(f"{name!r} cannot name an adapter", "use at most 100 letters, digits, '.', '_' and '-'")
-    return Path(profiles) / "adapters" / name
+    return profiles / FOLDER / name
 
 
-def names(profiles: str) -> list[str]:
+def names(profiles: Path) -> list[str]:
     """The finished adapters of a profiles folder."""
-    return sorted(path.parent.name for path in (Path(profiles) / "adapters").glob(f"*/{CONFIG}"))
+    return sorted(path.parent.name for path in (profiles / FOLDER).glob(f"*/{CONFIG}"))
 
 
 def save(folder: Path, adapter, config: dict) -> None:
@@ -70,11 +73,19 @@ def read_config(folder: Path) -> dict:
             f"this version reads format {FORMAT}, of the methods {', '.join(methods.trained())}",
             "update depcli, or train the adapter again",
         )
-    missing = _NEEDED - config.keys()
-    if missing or not all(isinstance(config[part], dict) for part in ("shape", "backbone", "embedder")):
-        what = f"it lacks {', '.join(sorted(missing))}" if missing else "shape, backbone and embedder must be objects"
-        raise BadInput(f"{folder / CONFIG} is damaged: {what}", "train the adapter again, or restore the file")
+    if missing := list(_missing(config)):
+        message = f"{folder / CONFIG} is damaged: it lacks {', '.join(missing)}"
+        raise BadInput(message, "train the adapter again, or restore the file")
     return config
+
+
+def _missing(config: dict) -> Iterator[str]:
+    """What a configuration lacks, by name."""
+    for name, inside in _NEEDED.items():
+        if name not in config or not (inside is None or isinstance(config[name], dict)):
+            yield name
+        else:
+            yield from (f"{name}.{part}" for part in inside or () if part not in config[name])
 
 
 def adapter_class(method: str):

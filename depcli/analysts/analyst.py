@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from depcli.analysts.answers import THINK, THOUGHT, TOO_LONG, Unusable, check_script, without_thought
+from depcli.analysts.answers import TOO_LONG, Unusable, check_script, without_thought
+from depcli.engines.text import THINK, THOUGHT
 from depcli.records import Analysis, Completion, Sampling, SoftPrompt, Text
 
 _ATTEMPTS = 2

@@ -6,7 +6,8 @@ import json
 import re
 import unicodedata
 
-THINK, THOUGHT = "<think>", "</think>"
+from depcli.engines.text import THINK, THOUGHT
+
 EMPTY, UNFINISHED, BROKEN, FOREIGN = "empty text", "unfinished thought", "broken JSON", "foreign script"
 TOO_LONG = "question too long"
 

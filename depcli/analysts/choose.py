@@ -24,7 +24,7 @@ def named(asked: str) -> tuple[str, Backbone]:
 
 @contextmanager
 def analyst(
-    asked: str | None, engine, backbone: Backbone, sampling: Sampling, *, offline: bool = False, device: str = "auto"
+    asked: str | None, engine, backbone: Backbone, sampling: Sampling, *, offline: bool = False
 ) -> Iterator[Analyst]:  # fmt: skip
     """The analyst `asked` for as ENGINE:MODEL; `engine` with its `backbone` when that is None or means the same. It draws as
     `sampling` says, with seeds of its own. Raises what loading an engine does."""
@@ -33,7 +33,7 @@ def analyst(
     if wanted == own:
         yield _analyst(engine, backbone, sampling)
         return
-    with engines.load(*wanted, offline=offline, device=device) as other:
+    with engines.load(*wanted, offline=offline) as other:
         yield _analyst(other, wanted[1], sampling)
 
 

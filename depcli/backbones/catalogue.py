@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -71,7 +72,7 @@ def find(name: str) -> Backbone:
     for entry in _QWEN:
         if name.lower() in (entry.name, str(entry.weights).lower()):
             return entry
-    path = Path(name).expanduser()
+    path = Path(os.path.expanduser(name))  # Path.expanduser raises for a user that is not there
     if path.is_dir():
         return _folder(path.resolve(), path.resolve().name)
     if path.is_file() and path.suffix == ".gguf":

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 
 from depcli.backbones.catalogue import Backbone
 from depcli.backbones.fetch import weights_folder
+from depcli.chat import Chat
 from depcli.errors import BadInput, Incompatible, MissingDependency
-from depcli.personal.template import Chat
 
 
 def load_tokenizer(backbone: Backbone, *, offline: bool = False):

@@ -8,7 +8,6 @@ from depcli.backbones.catalogue import Backbone
 from depcli.backbones.load import load_model, torch_device
 from depcli.errors import MissingDependency
 
-PRECISIONS = ("bf16", "fp8", "int8", "int4")
 _FP8_SINCE = (8, 9)  # compute capability: Ada and Hopper
 
 

@@ -9,7 +9,7 @@ import traceback
 from depcli.errors import BUG, DONE, FAILURE, INTERRUPTED, DepError
 
 # The state of the machine, not a mistake of ours: reported like a DepError. Every other OSError is a bug.
-_MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
+_MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG}
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -85,30 +85,22 @@ def show_profile(sink, document: dict) -> None:
     profile = entry["profile"]
     sink.heading(layout.one_line(document["user_id"], layout.WIDTH))
     sink.line(f"{document['method']}, by {entry['analyst']}, {entry['created'][:10]}, commit {entry['store_commit']}")
-    for line in layout.paragraph(profile["text"], lines=_LINES):
-        sink.line(line)
+    layout.show(sink, profile["text"], lines=_LINES)
     compared = f"{count(profile['anchors'], 'review')} compared with those of peers"
     for number, dimension in enumerate(profile["dimensions"], 1):
         if number == 1:
             sink.line()
             sink.heading(f"Dimensions ({compared}, {count(profile['rejected'], 'proposal')} did not hold)")
         sink.line()
-        _paragraphs(sink, f"{number}. {dimension['name']}, seen in {dimension['seen']}: {dimension['definition']}", "")
-        _paragraphs(sink, dimension["differences"][0]["text"], "   ")
+        layout.show(sink, f"{number}. {dimension['name']}, seen in {dimension['seen']}: {dimension['definition']}", lines=_LINES)
+        layout.show(sink, dimension["differences"][0]["text"], indent="   ", lines=_LINES)
     if profile["differences"]:
         sink.line()
         sink.heading(f"Differences ({compared})")
     for difference in profile["differences"]:
         sink.line()
-        _paragraphs(sink, difference["asin"], "")
-        _paragraphs(sink, difference["text"], "   ")
+        layout.show(sink, difference["asin"], lines=_LINES)
+        layout.show(sink, difference["text"], indent="   ", lines=_LINES)
     sink.note(cost(profile["analysis"]))
     if older := len(document["profiles"]) - 1:
         sink.note(f"{count(older, 'older profile')} kept: --json shows all")
-
-
-def _paragraphs(sink, text: str, indent: str) -> None:
-    from depcli.cli import layout
-
-    for line in layout.paragraph(text, indent=indent, lines=_LINES):
-        sink.line(line)

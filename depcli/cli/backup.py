@@ -37,7 +37,7 @@ def command(setting: Setting, destination: Path) -> None:
         )  # fmt: skip
     document = {
         "destination": str(destination), "store_commit": made.commit.id, "number": made.commit.number, "bytes": made.bytes,
-        "store": made.counts, "adapters": names(str(destination)),
+        "store": made.counts, "adapters": names(destination),
     }  # fmt: skip
     sink.result(document, lambda: _show(sink, document))
 

@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 import click
 
-from depcli.cli.options import Setting, every_command, may_download
+from depcli.cli.options import Setting, every_command, may_download, no_wait
 from depcli.errors import DONE, FAILURE
 from depcli.words import count
 
@@ -14,7 +14,7 @@ from depcli.words import count
 @click.command("check")
 @click.option("--repair", "mend", is_flag=True, help="Mend what can be computed again.")
 @may_download
-@click.option("--no-wait", is_flag=True, help="With --repair: fail at once when another process writes to the store.")
+@no_wait
 @every_command
 def command(setting: Setting, mend: bool, no_wait: bool) -> int:
     """Compute again everything that the store derives from the reviews, and compare.
@@ -35,12 +35,8 @@ def command(setting: Setting, mend: bool, no_wait: bool) -> int:
     from depcli.store.repair import repair
 
     sink, repaired = setting.sink, {}
-
-    def on_wait(holder: str) -> None:
-        sink.note(f"waiting for process {holder}, which is writing to the store")
-
     if mend:
-        rescued = Store.rescue(setting.profiles, not no_wait, on_wait)
+        rescued = Store.rescue(setting.profiles, not no_wait, setting.on_wait)
         if rescued.versions:
             sink.note(f"given up, since its file was cut short: {count(rescued.versions, 'version')} of a table")
         if rescued.sums:
@@ -56,7 +52,7 @@ def command(setting: Setting, mend: bool, no_wait: bool) -> int:
         if mend:
             repaired |= repair(
                 store, report.findings, lambda: embedders.for_store(store.embedder, offline=setting.offline, ask=sink.ask),
-                wait=not no_wait, on_wait=on_wait,
+                wait=not no_wait, on_wait=setting.on_wait,
             )  # fmt: skip
             report = check(store, show)
     document = {"profiles": str(setting.profiles), "ok": report.ok, **asdict(report), "repaired": repaired}
@@ -67,7 +63,7 @@ def command(setting: Setting, mend: bool, no_wait: bool) -> int:
 
 
 def _show(sink, document: dict) -> None:
-    from depcli.cli.layout import paragraph
+    from depcli.cli import layout
 
     sink.line(f"{document['profiles']}, commit {document['number']} ({document['commit']}), in {document['seconds']:.1f} s")
     wrong: dict[str, int] = {}
@@ -80,10 +76,8 @@ def _show(sink, document: dict) -> None:
     for finding in document["findings"]:
         sink.line(f"{finding['what']}: {finding['count']:,} {finding['message']}")
         for example in finding["examples"]:  # with ids, which may hold line breaks
-            for line in paragraph(example, indent="  ", lines=3):
-                sink.line(line)
+            layout.show(sink, example, indent="  ", lines=3)
         if finding["remedy"]:
             sink.line(f"  {finding['remedy']}")
     for note in document["notes"]:
-        for line in paragraph(f"note: {note}", lines=3):
-            sink.line(line)
+        layout.show(sink, f"note: {note}", lines=3)

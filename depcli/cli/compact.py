@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 import click
 
-from depcli.cli.options import Finite, Setting, every_command
+from depcli.cli.options import Finite, Setting, every_command, no_wait
 from depcli.words import count
 
 
@@ -14,7 +14,7 @@ from depcli.words import count
 @click.option(
     "--keep", type=Finite(min=0), default=7, show_default=True, metavar="DAYS", help="Keep the commits of the last DAYS days."
 )
-@click.option("--no-wait", is_flag=True, help="Fail at once when another process writes to the store.")
+@no_wait
 @every_command
 def command(setting: Setting, keep: float, no_wait: bool) -> None:
     """Join small files, bring indexes up to date, and drop the data of old commits.
@@ -36,9 +36,7 @@ def command(setting: Setting, keep: float, no_wait: bool) -> None:
 
     sink, in_use = setting.sink, commits_in_use(setting.profiles) if keep else {}
     store, before = Store.open(setting.profiles), untestable(setting.profiles)
-    with store.writer(
-        wait=not no_wait, on_wait=lambda holder: sink.note(f"waiting for process {holder}, which is writing to the store")
-    ) as writer:
+    with store.writer(wait=not no_wait, on_wait=setting.on_wait) as writer:
         done = compact(writer.tables, keep, in_use)
     lost = sorted(untestable(setting.profiles) - before)
     document = {"profiles": str(setting.profiles), "keep_days": keep, **asdict(done), "untestable_adapters": lost}

@@ -47,6 +47,8 @@ def command(
     sink = setting.sink
     if (split or items) and not role:
         raise click.UsageError("--split and --items are for --rows.")
+    if items and Path(items).resolve() == Path(file).resolve():
+        raise click.UsageError("--items needs a file of its own.")
     if file == "-" and sink.is_json:
         raise click.UsageError("--json needs a FILE: without one the export goes to standard output")
     snapshot = Store.open(setting.profiles).snapshot(at)

@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 import click
 
-from depcli.cli.options import Setting, every_command
+from depcli.cli.options import Setting, every_command, no_wait
 from depcli.words import count
 
 
@@ -14,7 +14,7 @@ from depcli.words import count
 @click.option("--user", "users", multiple=True, metavar="USER", help="Everything that this user wrote. May be repeated.")
 @click.option("--item", "items", multiple=True, metavar="ITEM", help="Everything about this item. May be repeated.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
-@click.option("--no-wait", is_flag=True, help="Fail at once when another process writes to the store.")
+@no_wait
 @every_command
 def command(setting: Setting, users: tuple[str, ...], items: tuple[str, ...], no_wait: bool) -> None:
     """Erase users or items: their reviews, what these added to the item sums, and every trace in the files of the store.
@@ -46,7 +46,7 @@ def command(setting: Setting, users: tuple[str, ...], items: tuple[str, ...], no
         raise DepError("nothing was erased", "say yes to the question (--yes where nobody is asked)")
     erased, beyond = forgetting.forget(
         setting.profiles, plan, wait=not no_wait,
-        on_wait=lambda holder: sink.note(f"waiting for process {holder}, which is writing to the store"),
+        on_wait=setting.on_wait,
     )  # fmt: skip
     document = {
         "profiles": str(setting.profiles), "users": plan.users, "items": plan.items, "reviews_removed": erased.reviews,

@@ -12,7 +12,7 @@ from typing import TextIO
 
 import click
 
-from depcli.cli.options import Setting, every_command, may_download
+from depcli.cli.options import Setting, every_command, may_download, no_wait
 from depcli.words import count
 
 FORMATS = ("jsonl", "csv", "tsv", "parquet", "amazon2023", "dpl", "lamp", "longlamp")  # a test compares them with the readers'
@@ -82,7 +82,7 @@ class _Threshold(_Column):
 )  # fmt: skip
 @click.option("--strict", is_flag=True, help="Stop at the first line that cannot be used.")
 @may_download
-@click.option("--no-wait", is_flag=True, help="Fail at once when another process writes to the store.")
+@no_wait
 @every_command
 def command(
     setting: Setting, files: tuple[str, ...], items: str | None, form: str | None, columns: tuple[tuple[str, str], ...],
@@ -109,7 +109,7 @@ def command(
       dep ingest LaMP_4/dev_questions.json             dev_outputs.json beside it is read too
       zcat reviews.gz | dep ingest - --profiles ~/profiles
     """
-    from depcli import embedders, profiles, readers
+    from depcli import profiles, readers
     from depcli.cli.filtered import filter_all
     from depcli.errors import BadInput
     from depcli.store.ingest import ingest
@@ -120,6 +120,8 @@ def command(
         raise click.UsageError("--filter reads everything twice, which standard input cannot be.")
     if (*files, items).count("-") > 1:
         raise click.UsageError("standard input can be read once only.")
+    if bad_lines and bad_lines.resolve() in {Path(file).resolve() for file in (*files, items) if file}:
+        raise click.UsageError("--bad-lines names a file that is to be read.")
     for option, pairs in (("--column", columns), ("--threshold", limits)):
         if twice := sorted({name for name, _ in pairs if [each for each, _ in pairs].count(name) > 1}):
             raise click.UsageError(f"{option} names {twice[0]} more than once.")
@@ -136,7 +138,7 @@ def command(
         out = stack.enter_context(_for_bad_lines(bad_lines)) if bad_lines else None
         filtering = filter_all(sink, opened(), dict(limits)) if chosen else None
         store, model, reason = profiles.store_to_fill(setting.profiles, embedder, offline=setting.offline, ask=sink.ask)
-        sink.note(f"embedder: {embedders.describe(model.identity)}: {reason}")
+        sink.note(f"embedder: {model.identity}: {reason}")
         in_use = profiles.commits_in_use(setting.profiles)
         for file, reader in inputs:
             sink.note(f"{file}: read as {reader.format}: {reader.reason}")
@@ -145,7 +147,7 @@ def command(
                     store, _noted(out, file, filtering.kept(reader) if filtering else reader), model, source=file,
                     strict=strict, wait=not no_wait,
                     on_progress=partial(_show_progress, update, reader),
-                    on_wait=lambda holder: sink.note(f"waiting for process {holder}, which is writing to the store"),
+                    on_wait=setting.on_wait,
                     in_use=in_use,
                 )  # fmt: skip
             for line in report.first_bad:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 
-from depcli.cli.sink import NUMBER, Sink, visible
-from depcli.words import count
+from depcli.cli.sink import NUMBER, Sink, width_of
+from depcli.words import count, visible
 
 WIDTH = 80
 Table = tuple[Sequence[str], Sequence[Sequence[str]]]  # columns, rows
@@ -26,7 +26,7 @@ def paragraph(text: str, width: int = WIDTH, *, indent: str = "", lines: int) ->
     for word in _words(text, 8 * room * lines):  # 8: a character that takes no column comes with one that does
         for piece in _pieces(word, room):
             joined = f"{wrapped[-1]} {piece}" if wrapped[-1] else piece
-            if _width(joined) <= room:
+            if width_of(joined) <= room:
                 wrapped[-1] = joined
             elif len(wrapped) < lines:
                 wrapped.append(piece)
@@ -34,6 +34,12 @@ def paragraph(text: str, width: int = WIDTH, *, indent: str = "", lines: int) ->
                 wrapped[-1] = _cut(joined, room - len(_CUT)).rstrip() + _CUT
                 return [indent + line for line in wrapped]
     return [indent + line for line in wrapped if line]
+
+
+def show(sink: Sink, text: str, *, indent: str = "", lines: int) -> None:
+    """The text as a paragraph of the result."""
+    for line in paragraph(text, indent=indent, lines=lines):
+        sink.line(line)
 
 
 def table(sink: Sink, columns: Sequence[str], rows: Sequence[Sequence[str]], *, flexible: int) -> None:
@@ -85,7 +91,7 @@ def _chosen(columns: Sequence[str], rows: Sequence[Sequence[str]], keys: int, ta
 
 
 def _widths(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[int]:
-    return [max(map(_width, column)) for column in zip(columns, *rows, strict=True)]
+    return [max(map(width_of, column)) for column in zip(columns, *rows, strict=True)]
 
 
 def day(timestamp: float | None) -> str:
@@ -126,13 +132,7 @@ def _cut(text: str, room: int) -> str:
     """As much of the beginning as fits, whole characters only."""
     width = 0
     for i, character in enumerate(text):
-        width += _width(character)
+        width += width_of(character)
         if width > room:
             return text[:i]
     return text
-
-
-def _width(text: str) -> int:
-    from rich.cells import cell_len
-
-    return cell_len(text)

@@ -24,6 +24,10 @@ class Setting:
     offline: bool
     sink: Sink
 
+    def on_wait(self, holder: str) -> None:
+        """Say that another process has the right to write."""
+        self.sink.note(f"waiting for process {holder}, which is writing to the store")
+
 
 class Folder(click.Path):
     """A folder that has a name. (For Python an empty one is the folder where one is.)"""
@@ -62,6 +66,9 @@ _SHARED = (
 
 
 may_download = click.option("-y", "--yes", is_flag=True, help="Download what is needed without asking (its size is said).")
+
+
+no_wait = click.option("--no-wait", is_flag=True, help="Fail at once when another process writes to the store.")
 
 
 at_commit = click.option("--at", metavar="COMMIT", help="Read the store as this commit left it: its number or id, see dep log.")

@@ -92,8 +92,7 @@ def _show_user(sink, document: dict, limit: int) -> None:
 
     sink.heading(layout.one_line(document["user_id"], layout.WIDTH))
     sink.line(_summary(document))
-    for line in layout.paragraph(_unusual(document["unusual"]), lines=3):
-        sink.line(line)
+    layout.show(sink, _unusual(document["unusual"]), lines=3)
     history = document["history"]
     if limit:
         sink.line()
@@ -111,8 +110,7 @@ def _show_user(sink, document: dict, limit: int) -> None:
         sink.heading("Where they differ most from others")
     for number, entry in enumerate(document["most_different"], 1):
         sink.line()
-        for line in layout.paragraph(f"{number}. {_named(entry['item_title'], entry['asin'])}", lines=2):
-            sink.line(line)
+        layout.show(sink, f"{number}. {_named(entry['item_title'], entry['asin'])}", lines=2)
         near, far, peers = entry["nearest"], entry["farthest"], entry["peers"]
         _tell(sink, f"this user, {entry['difference']:.2f} from the mean of {count(peers, 'peer')}", entry)
         _tell(sink, f"{near['user_id']}, {'the nearest' if peers > 1 else 'the only'} peer (cosine {near['cosine']:.2f})", near)
@@ -129,8 +127,7 @@ def _show_item(sink, document: dict, limit: int, most: int) -> None:
         (document["task"], 2),
         (document["description"], _LINES),
     ):
-        for line in layout.paragraph(text, lines=lines):
-            sink.line(line)
+        layout.show(sink, text, lines=lines)
     sink.line(_summary(document))
     if not document["reviews"]:
         return
@@ -189,11 +186,9 @@ def _tell(sink, who: str, review: dict) -> None:
     from depcli.cli import layout
 
     rating = "" if review["rating"] is None else f", rated {review['rating']:g}"
-    for line in layout.paragraph(who + rating, indent="   ", lines=2):
-        sink.line(line)
+    layout.show(sink, who + rating, indent="   ", lines=2)
     title = f"{review['title']}: " if review["title"] else ""
-    for line in layout.paragraph(title + review["text"], indent="     ", lines=_LINES):
-        sink.line(line)
+    layout.show(sink, title + review["text"], indent="     ", lines=_LINES)
 
 
 def _bars(counts: dict[str, int]) -> list[tuple[str, int]]:

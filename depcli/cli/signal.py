@@ -65,7 +65,7 @@ def command(
         with sink.progress("measuring", "texts" if embedder else "users") as update:
             if embedder:
                 identity, reviews = embedder.identity, reviews_to_embed(snapshot, [target.user_id for target in targets])
-                sink.note(f"embedding up to {reviews:,} texts with {embedders.describe(identity)}, which takes time; not kept")
+                sink.note(f"embedding up to {reviews:,} texts with {identity}, which takes time; not kept")
                 source = Reembedded(snapshot, embedder, lambda done, update=update, reviews=reviews: update(done, reviews))
             kinds = signal.measure(source, targets, min_peers=min_peers, on_progress=(lambda *_: None) if embedder else update)
         measured.append({**asdict(identity), "embedded": source.texts if embedder else 0, **kinds})

@@ -12,8 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Literal, TextIO
 
-# What a terminal would obey rather than show: controls (but newline and tab), and marks that turn the writing direction.
-_OBEYED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+from depcli.words import OBEYED, visible
 
 
 class OutputClosed(Exception):
@@ -50,7 +49,7 @@ class Sink:
         self._documents += 1
         ascii_only = (sys.stdout.encoding or "").lower().replace("-", "") != "utf8"
         text = json.dumps(_finite(document), ensure_ascii=ascii_only, indent=2, allow_nan=False)
-        if sys.stdout.isatty() and _OBEYED.search(text):  # C1 and bidirectional controls: still the same JSON, escaped
+        if sys.stdout.isatty() and OBEYED.search(text):  # C1 and bidirectional controls: still the same JSON, escaped
             text = json.dumps(_finite(document), indent=2, allow_nan=False)
         _write(text + "\n")
 
@@ -70,11 +69,11 @@ class Sink:
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]], *, gap: int = 2) -> None:
         """Columns aligned, `gap` spaces apart, numbers to the right: nothing cut, nothing wrapped."""
         cells = [[_shown(cell, sys.stdout).replace("\n", " ") for cell in row] for row in (columns, *rows)]
-        widths = [max(map(_width, column)) for column in zip(*cells, strict=True)]
+        widths = [max(map(width_of, column)) for column in zip(*cells, strict=True)]
         right = [all(NUMBER.fullmatch(row[i]) for row in cells[1:]) for i in range(len(columns))]
         for number, row in enumerate(cells):
             padded = [
-                " " * (width - _width(cell)) + cell if to_right else cell + " " * (width - _width(cell))
+                " " * (width - width_of(cell)) + cell if to_right else cell + " " * (width - width_of(cell))
                 for cell, width, to_right in zip(row, widths, right, strict=True)
             ]
             text = (" " * gap).join(padded).rstrip()
@@ -144,11 +143,6 @@ def complain(message: str, hint: str = "") -> None:
         _to_stderr(f"hint: {hint}")
 
 
-def visible(text: str) -> str:
-    """The text with everything escaped that a terminal would obey rather than show."""
-    return _OBEYED.sub(lambda found: found[0].encode("unicode_escape", "surrogatepass").decode(), text.replace("\r\n", "\n"))
-
-
 def _shown(text: str, stream: TextIO) -> str:
     return visible(text) if stream.isatty() else text
 
@@ -175,7 +169,8 @@ def _coloured(stream: TextIO) -> bool:
     return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
-def _width(text: str) -> int:
+def width_of(text: str) -> int:
+    """Columns that the text takes on a terminal."""
     from rich.cells import cell_len
 
     return cell_len(text)

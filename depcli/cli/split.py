@@ -1,4 +1,4 @@
-"""`--split NAME` of `dep train` and `dep eval`: what is learned and what is tested."""
+"""`--split NAME` of `dep train`, `dep eval` and `dep export --rows`: what is learned and what is tested."""
 
 from __future__ import annotations
 
@@ -17,8 +17,6 @@ class _Split(click.ParamType):
     def convert(self, value, param, ctx):
         from depcli.evaluation import splits
 
-        if value in ("test", "validation"):
-            self.fail(f"{value!r} is a role now: --role {value}.", param, ctx)
         try:
             splits.parse(value)
         except BadInput as error:

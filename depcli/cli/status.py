@@ -37,8 +37,7 @@ def _show(sink, document: dict) -> None:
     sink.heading(document["profiles"])
     sink.line(layout.holding(store))
     sink.line(f"embedder: {embedder['name']}, {embedder['dimension']}-d, {embedder['revision']}")
-    for line in layout.paragraph(_sizes(document), lines=4):
-        sink.line(line)
+    layout.show(sink, _sizes(document), lines=4)
     if store["unfinished_erasing"]:
         sink.line("a forgetting was interrupted: dep check --repair finishes it")
     sink.line()
@@ -51,8 +50,7 @@ def _show(sink, document: dict) -> None:
         layout.table(sink, ("name", "backbone", "size", "validation loss"), [_adapter(entry) for entry in adapters], flexible=3)
         for entry in adapters:
             if "problem" in entry:
-                for line in layout.paragraph(f"{entry['name']}: {entry['problem']}", lines=3):
-                    sink.line(line)
+                layout.show(sink, f"{entry['name']}: {entry['problem']}", lines=3)
     else:
         sink.line("none yet: dep train makes one")
     for name in document["unfinished_adapters"]:

@@ -107,7 +107,7 @@ def command(
     sink = setting.sink
     store, found = Store.open(setting.profiles), backbones.find(backbone or "mini")
     default = found.name.rpartition("/")[2] + ("" if method in (None, "dep") else f"-{method}")
-    folder = folder_of(str(setting.profiles), adapter or default)
+    folder = folder_of(setting.profiles, adapter or default)
     begun = settings_of(folder) if resume else None
     if begun and not backbone:
         found, _ = backbone_of(folder, begun)

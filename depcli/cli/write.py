@@ -53,7 +53,7 @@ class Shard(click.ParamType):
     "--shard", type=Shard(), metavar="I/N",
     help="Only the I-th of N parts of --requests, for as many machines: their --out files, joined in order, are the whole.",
 )  # fmt: skip
-@click.option("--rating", type=Finite(0, 10), help="The rating that the review shall have.")
+@click.option("--rating", type=Finite(0, 10, min_open=True), help="The rating that the review shall have.")
 @click.option("--title", help="The title that the review shall have.")
 @choose_preset()
 @click.option("--method", default="dep", show_default=True, type=MethodChoice(METHODS), help="How to write.")

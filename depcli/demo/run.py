@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from depcli import backbones, embedders, engines, writing
+from depcli import backbones, engines, writing
 from depcli.adapters.files import folder_of
 from depcli.demo.world import world
 from depcli.embedders import minilm
@@ -52,7 +52,7 @@ def run(
     adapter `demo` is trained anew. Events are {"part": title}, {"note": text}, or those of `ingest` and `train`."""
     on_event({"part": "1. ingest: thirty made-up people and what they think of forty made-up things"})
     store, ingested = _ingest(profiles, embedder, offline, on_event)
-    found, folder = backbones.find(backbone), folder_of(str(profiles), ADAPTER)
+    found, folder = backbones.find(backbone), folder_of(profiles, ADAPTER)
     on_event({"part": f"2. train: an adapter for the backbone {found.name}, which stays as it is"})
     trained = train(store=store, backbone=found, folder=folder, options=options, replace=True, offline=offline, on_event=on_event)
     snapshot = store.snapshot()
@@ -85,7 +85,7 @@ def _ingest(profiles: Path, embedder: str | None, offline: bool, on_event) -> tu
     except NotFound:
         embedder = embedder or ("minilm" if minilm.installed() else None)
     store, chosen, reason = store_to_fill(profiles, embedder, offline=offline)
-    on_event({"note": f"embedder: {embedders.describe(chosen.identity)}: {reason}"})
+    on_event({"note": f"embedder: {chosen.identity}: {reason}"})
     reviews, items = world()
     return store, ingest(store, [*items, *reviews], chosen, source="the made-up world", on_progress=on_event)
 

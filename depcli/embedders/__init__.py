@@ -58,10 +58,10 @@ def for_store(identity: EmbedderIdentity, *, offline: bool, name: str | None = N
     """The embedder that an existing store was made with; `name` is what the user asked for, if anything."""
     remedy = "leave --embedder out, or take another folder with --profiles"
     if name in NAMES and name != identity.name:  # before anything is downloaded
-        raise Incompatible(f"the store was made with {describe(identity)}, not with {name}", remedy)
+        raise Incompatible(f"the store was made with {identity}, not with {name}", remedy)
     embedder = load(name or identity.name, offline=offline, ask=ask)
     if embedder.identity != identity:
-        raise Incompatible(f"the store was made with {describe(identity)}, not with {describe(embedder.identity)}", remedy)
+        raise Incompatible(f"the store was made with {identity}, not with {embedder.identity}", remedy)
     return embedder
 
 
@@ -72,7 +72,3 @@ def for_queries(
     where nothing needs it."""
     needed = retrieval == "dense" or any(methods.find(name).before for name in names)
     return for_store(store.embedder, offline=offline, ask=ask) if needed else None
-
-
-def describe(identity: EmbedderIdentity) -> str:
-    return f"{identity.name} ({identity.dimension}-d, {identity.revision})"

@@ -8,10 +8,10 @@ from __future__ import annotations
 import numpy as np
 from llguidance import LLMatcher, LLTokenizer
 
+from depcli.engines.text import THINK, THOUGHT
 from depcli.errors import DepError
 from depcli.records import SoftPrompt, Text
 
-THINK, THOUGHT = "<think>", "</think>"
 # No free white space: a model that is unsure of what comes next would write it for ever.
 _COMPACT = {"whitespace_flexible": False}
 

@@ -7,6 +7,7 @@ import time
 import unicodedata
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,6 +15,7 @@ import numpy as np
 from depcli.backbones.catalogue import Backbone
 from depcli.backbones.fetch import gguf_file
 from depcli.backbones.fingerprint import gguf_revision
+from depcli.chat import Chat
 from depcli.engines.checks import check_foreseen, check_room, check_width
 from depcli.engines.kept_states import KeptStates
 from depcli.engines.llama_context import LlamaContext, Piece
@@ -21,7 +23,6 @@ from depcli.engines.llama_model import LlamaModel
 from depcli.engines.sampling import Sampler, negative_log_likelihood, not_a_number
 from depcli.engines.tuning import USUAL, Tuning
 from depcli.errors import DepError, Incompatible
-from depcli.personal.template import Chat
 from depcli.records import Completion, Likelihood, Sampling, SoftPrompt, Text
 
 # Tokenizers whose first step is Unicode composition (NFC), which llama.cpp leaves to its caller.
@@ -29,7 +30,7 @@ _COMPOSED = frozenset({"qwen2"})
 _WAVES = 4  # times as many requests as are written side by side are computed together: a new one begins wherever another ends
 
 
-class LlamaCppEngine:
+class LlamaCppEngine(AbstractContextManager):
     """Writes with llama.cpp, `tuning.parallel` requests side by side: one, and each text is what it is alone, to the bit; more,
     and a batch of them is done sooner. `exact` keeps keys and values in float32. `kept` are prompt states of earlier
     processes. `reused` is how many positions of the last prompt were not evaluated, since one before began alike."""
@@ -220,9 +221,6 @@ class LlamaCppEngine:
         self._grammar = None  # it points into the model's vocabulary
         self._llama.close()
         self._model.close()
-
-    def __enter__(self):
-        return self
 
     def __exit__(self, *_):
         self.close()

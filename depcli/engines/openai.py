@@ -8,7 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from itertools import chain, islice
 from queue import SimpleQueue
 
@@ -17,10 +17,10 @@ from anyio.from_thread import start_blocking_portal
 from openai import APIConnectionError, APIError, APIStatusError, AsyncOpenAI, Timeout
 
 from depcli.backbones.catalogue import Backbone
+from depcli.chat import Chat
 from depcli.engines.checks import check_room
 from depcli.engines.endpoint import Endpoint, find_endpoint, no_soft_tokens
 from depcli.errors import DepError, NotFound
-from depcli.personal.template import Chat
 from depcli.records import Completion, Sampling, SoftPrompt
 
 AHEAD = 8
@@ -31,7 +31,7 @@ _BYTES_PER_TOKEN = 3
 _CONTROL = ("<|", "<｜", "<s>", "</s>", "<bos>", "<eos>", "<start_of_turn>", "<end_of_turn>", "[INST]", "[/INST]")
 
 
-class OpenAIEngine:
+class OpenAIEngine(AbstractContextManager):
     """Writes through an endpoint with the model that it serves as `backbone.name`, up to 8 requests at the same time.
 
     `url` and `key` default to OPENAI_BASE_URL and OPENAI_API_KEY. `seconds` is what one completion may take, with the `retries`
@@ -82,9 +82,10 @@ class OpenAIEngine:
         `on_text` gets the text of all completions in that order, piece by piece when there is one request.
         Raises Incompatible for soft tokens, BadInput, NotFound for an unknown model, DepError for other failures.
         """
-        requests = iter(requests)
+        failures: list[DepError] = []
+        requests = _until_failure(requests, failures)
         first = list(islice(requests, 2))
-        if on_text and len(first) == 1:
+        if on_text and len(first) == 1 and not failures:
             yield self._stream(*first[0], on_text)
             return
         asked: deque[Future[Completion]] = deque()
@@ -103,6 +104,8 @@ class OpenAIEngine:
                     yield earliest()
             while asked:
                 yield earliest()
+            if failures:
+                raise failures[0]
         finally:
             for completion in asked:
                 completion.cancel()
@@ -224,11 +227,16 @@ class OpenAIEngine:
         """End the connections. Twice is fine."""
         self._open.close()
 
-    def __enter__(self):
-        return self
-
     def __exit__(self, *_):
         self.close()
+
+
+def _until_failure(requests: Iterable, failures: list[DepError]) -> Iterator:
+    """The requests before one that cannot be made; why it cannot goes to `failures`."""
+    try:
+        yield from requests
+    except DepError as error:
+        failures.append(error)
 
 
 def _content(answer, part: str) -> tuple[str, str | None, object]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
@@ -21,7 +22,7 @@ from depcli.records import Completion, Sampling, SoftPrompt, Vectors
 WINDOW = 8
 
 
-class TransformersEngine:
+class TransformersEngine(AbstractContextManager):
     """Writes with a Hugging Face causal LM. `model` and `tokenizer` may be shared with training and scoring."""
 
     name = "transformers"
@@ -130,9 +131,6 @@ class TransformersEngine:
     def close(self) -> None:
         """Let go of the model. Twice is fine."""
         self.model = None
-
-    def __enter__(self):
-        return self
 
     def __exit__(self, *_):
         self.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
 from functools import partial
 
 import torch
@@ -13,8 +14,7 @@ from depcli.backbones import Backbone, chat_of, load_tokenizer
 from depcli.backbones.fetch import weights_folder
 from depcli.backbones.sequence import encode
 from depcli.engines.checks import check_room, check_width
-from depcli.engines.constraint import THINK
-from depcli.engines.text import TextStream, end_tokens, text_of
+from depcli.engines.text import THINK, TextStream, end_tokens, text_of
 from depcli.engines.vllm_flight import Draft, Flight
 from depcli.engines.vllm_process import VllmProcess
 from depcli.engines.vllm_prompts import mixed, params_of
@@ -22,7 +22,7 @@ from depcli.errors import DepError
 from depcli.records import Completion, Sampling, SoftPrompt
 
 
-class VllmEngine:
+class VllmEngine(AbstractContextManager):
     """Writes with vLLM. `exact` computes in float32; `more` are arguments of vllm.LLM that replace ours.
 
     vLLM's rounding depends on which requests it computes together, so in half precision a text may depend on its neighbours.
@@ -118,9 +118,6 @@ class VllmEngine:
     def close(self) -> None:
         """End vLLM with all its processes. Twice is fine."""
         self.rest()
-
-    def __enter__(self):
-        return self
 
     def __exit__(self, *_):
         self.close()

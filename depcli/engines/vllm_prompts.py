@@ -14,7 +14,8 @@ from vllm import SamplingParams
 from vllm.sampling_params import StructuredOutputsParams
 
 from depcli.backbones.sequence import Encoded
-from depcli.engines.constraint import THINK, THOUGHT, opens_thought
+from depcli.engines.constraint import opens_thought
+from depcli.engines.text import THINK, THOUGHT
 from depcli.errors import BadInput, Incompatible
 from depcli.records import Sampling, SoftPrompt, Vectors
 

@@ -16,15 +16,14 @@ _REVIEWERS = 200  # of an item; more would take long
 _TOLERANCE = 1e-4  # of a coordinate: sums are float64, differences float32
 
 
-def check_leakage(split: Split, *, learned: Iterable[tuple[str, str]] = ()) -> None:
+def check_leakage(split: Split) -> None:
     """A review with two roles or twice a target; one to be validated on or tested that is not held out; one that is learned
-    although it is held out, by a user who shall be unseen, or too late. `learned` are the (user_id, asin) keys of what an adapter
-    was trained on, where that is known.
+    although it is held out, by a user who shall be unseen, or too late.
 
     What each prompt shows is checked where it is built, by `check_shown`.
     """
     keys = Counter(target.key for role in ROLES for target in getattr(split, role))
-    training = {target.key for target in split.train}.union(learned)
+    training = {target.key for target in split.train}
     tested = (*split.validation, *split.test)
     found = {
         "targets more than once": [key for key, times in keys.items() if times > 1],
@@ -50,14 +49,13 @@ def check_adapters(split: Split, configs: Mapping[str, dict]) -> None:
 def check_shown(target: Target, prompt: Prompt) -> None:
     """A prompt that shows its target, another user's review, or one that was not written before the target; or whose profile is
     about the target's item."""
-    limit = (float("-inf") if target.timestamp is None else target.timestamp, target.asin)
     for review in (*(past.review for past in prompt.shown), *prompt.pooled):
         where = f"the prompt for {target.asin!r} by {target.user_id!r} shows"
         if review.user_id != target.user_id:
             raise ValueError(f"{where} a review of another user, {review.user_id!r}")
         if review.asin == target.asin:
             raise ValueError(f"{where} the target itself")
-        if stable_order(review) >= limit:
+        if stable_order(review) >= target.order:
             raise ValueError(f"{where} {review.asin!r}, which was not written before it")
     if prompt.profile and target.asin in _items_of(prompt.profile):
         raise ValueError(f"the profile in the prompt for {target.asin!r} by {target.user_id!r} is about that item")

@@ -6,7 +6,6 @@ page also forbids itself to load or run anything.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -22,12 +21,10 @@ from depcli.evaluation.scoring import ALIGNMENT
 from depcli.evaluation.titles import TITLES, Table, number
 from depcli.personal.difference import Peers, key_of
 from depcli.resumable import file_errors
-from depcli.words import count
+from depcli.words import count, visible
 
 REQUESTS = 20
 _TEMPLATES = Path(__file__).parent / "templates"
-# Controls but newline and tab, marks that turn the writing direction, and halves of characters.
-_OBEYED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
 
 
 def write_page(path: Path, results: dict, out: Path, snapshot) -> None:
@@ -157,11 +154,6 @@ def _apart(snapshot, pairs: Collection[tuple[str, str]]) -> dict[tuple[str, str]
         for entry, (difference, peers) in zip(entries, Peers(snapshot).differences(entries), strict=True)
         if difference is not None
     }
-
-
-def visible(text: str) -> str:
-    """The text with everything escaped that a browser would obey rather than show."""
-    return _OBEYED.sub(lambda found: found[0].encode("unicode_escape", "surrogatepass").decode(), text.replace("\r\n", "\n"))
 
 
 def _backbone(settings: dict) -> str:

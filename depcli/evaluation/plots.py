@@ -15,17 +15,16 @@ _LETTER, _BOLD, _CHARACTERS = 8.0, 9.2, 24  # the width of one, and how many of 
 
 @dataclass(frozen=True)
 class Point:
-    """A value with its interval (None: not known). `note` is shown when the mouse rests on it."""
+    """A value with its interval (None: not known)."""
 
     label: str
     value: float
     low: float | None = None
     high: float | None = None
     marked: bool = False
-    note: str = ""
 
 
-def intervals(points: Sequence[Point], *, title: str, line: float | None = None, digits: int = 4) -> str:
+def intervals(points: Sequence[Point], *, title: str, line: float | None = None) -> str:
     """A row for each point, top to bottom; a dashed `line` at a value that matters. '' for no points."""
     if not points:
         return ""
@@ -49,10 +48,8 @@ def intervals(points: Sequence[Point], *, title: str, line: float | None = None,
     for i, point in enumerate(points):
         y = _TOP + _ROW * (i + 0.5)
         known = point.low is not None and point.high is not None
-        said = f"{point.label}: {point.value:.{digits}f}" + (
-            f" [{point.low:.{digits}f}, {point.high:.{digits}f}]" if known else ""
-        )
-        parts.append(f'<g class="point{" best" if point.marked else ""}"><title>{escape(f"{said} {point.note}".strip())}</title>')
+        said = f"{point.label}: {point.value:.4f}" + (f" [{point.low:.4f}, {point.high:.4f}]" if known else "")
+        parts.append(f'<g class="point{" best" if point.marked else ""}"><title>{escape(said)}</title>')
         parts.append(f'<text x="{left - 12:.1f}" y="{y + 4:.1f}" text-anchor="end">{escape(_clipped(point.label))}</text>')
         if known:
             parts.append(f'<line x1="{x(point.low)}" x2="{x(point.high)}" y1="{y:.1f}" y2="{y:.1f}"/>')
@@ -71,7 +68,7 @@ class Curve:
     dashed: bool = False
 
 
-def curves(found: Sequence[Curve], *, title: str, across: str, digits: int = 4) -> str:
+def curves(found: Sequence[Curve], *, title: str, across: str) -> str:
     """The curves over one horizontal axis, called `across`, with a legend above. '' where nothing has a point."""
     found = [curve for curve in found if curve.points]
     if not found:
@@ -111,17 +108,17 @@ def curves(found: Sequence[Curve], *, title: str, across: str, digits: int = 4) 
         for place, value, lower, upper in curve.points:
             if lower is not None and upper is not None:
                 parts.append(f'<line class="whisker" x1="{x(place)}" x2="{x(place)}" y1="{y(lower)}" y2="{y(upper)}"/>')
-            said = escape(f"{curve.label}, {across} {place:g}: {value:.{digits}f}")
+            said = escape(f"{curve.label}, {across} {place:g}: {value:.4f}")
             radius = 0 if curve.dashed else 4
             parts.append(f'<circle cx="{x(place)}" cy="{y(value)}" r="{radius}"><title>{said}</title></circle>')
         parts.append("</g>")
     return "".join([*parts, "</svg>"])
 
 
-def scale(low: float, high: float, ticks: int = 4) -> tuple[float, float, float]:
-    """(first, last, step) of an axis with round numbers and about so many ticks around low..high."""
+def scale(low: float, high: float) -> tuple[float, float, float]:
+    """(first, last, step) of an axis with round numbers and about four ticks around low..high."""
     span = high - low or abs(high) or 1.0
-    rough = span / (ticks - 1)
+    rough = span / 3
     power = 10.0 ** floor(log10(rough))
     step = next(factor * power for factor in (1, 2, 2.5, 5, 10) if factor * power >= rough * 0.999)
     first = floor(low / step + 1e-9) * step

@@ -30,11 +30,16 @@ class Target:
     def key(self) -> tuple[str, str]:
         return self.user_id, self.asin
 
+    @property
+    def order(self) -> tuple[float, str]:
+        """Its place in records.stable_order."""
+        return (float("-inf") if self.timestamp is None else self.timestamp, self.asin)
+
 
 @dataclass(frozen=True)
 class Split:
     """Targets by role, in the order of the user ids. `held_out` are the keys of the reviews that no peer mean may contain: all
-    validation and test targets, and what else nobody may know; `too_short` counts the users with too few reviews to be tested.
+    validation and test targets, and what else nobody may know.
 
     `unseen` are users of whom nothing is learned; `since` is the moment (unix seconds) from which on nothing is learned, None for
     none. `digest` is the sha256 of all target keys, and of what is held out beside them.
@@ -44,7 +49,6 @@ class Split:
     train: tuple[Target, ...]
     validation: tuple[Target, ...]
     test: tuple[Target, ...]
-    too_short: int
     held_out: frozenset[tuple[str, str]]
     digest: str
     unseen: frozenset[str] = frozenset()
@@ -57,20 +61,18 @@ def leave_last_out(snapshot, *, targets_per_user: int = TARGETS_PER_USER) -> Spl
     if targets_per_user < 1:
         raise BadInput(f"{targets_per_user} targets per user are too few", "ask for 1 or more")
     roles: dict[str, list[Target]] = {role: [] for role in ROLES}
-    too_short = 0
     for _, reviews in _histories(snapshot, snapshot.user_ids()):
         if len(reviews) < MIN_REVIEWS:
-            too_short += 1
             continue
         targets = [Target(s.review.user_id, s.review.asin, s.review.timestamp) for s in reviews[1:]]
         roles["test"].append(targets[-1])
         roles["validation"].append(targets[-2])
         roles["train"] += targets[:-2][-targets_per_user:]
-    return make_split("leave-last-out", **roles, too_short=too_short)
+    return make_split("leave-last-out", **roles)
 
 
 def make_split(
-    name: str, *, train: Iterable[Target], validation: Iterable[Target], test: Iterable[Target], too_short: int = 0,
+    name: str, *, train: Iterable[Target], validation: Iterable[Target], test: Iterable[Target],
     withheld: Iterable[tuple[str, str]] = (), unseen: Iterable[str] = (), since: float | None = None,
 ) -> Split:  # fmt: skip
     """A Split with its held-out keys, `withheld` among them, and its digest."""
@@ -80,7 +82,7 @@ def make_split(
     keys = [[role, *target.key] for role in ROLES for target in roles[role]]
     keys += [["held out", *key] for key in held_out - tested]
     digest = hashlib.sha256(_canonical(sorted(keys))).hexdigest()
-    return Split(name, **roles, too_short=too_short, held_out=held_out, digest=digest, unseen=frozenset(unseen), since=since)
+    return Split(name, **roles, held_out=held_out, digest=digest, unseen=frozenset(unseen), since=since)
 
 
 def pairs_of(targets: Iterable[Target], snapshot) -> Iterator[tuple[Request, str]]:

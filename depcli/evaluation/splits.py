@@ -27,8 +27,6 @@ def make(snapshot, asked: str = LEAVE_LAST_OUT, *, targets_per_user: int = TARGE
     Raises BadInput for a text that names none, and where a role would be empty.
     """
     kind, value = parse(asked)
-    if targets_per_user < 1:
-        raise BadInput(f"{targets_per_user} targets per user are too few", "ask for 1 or more")
     if kind == LEAVE_LAST_OUT:
         return leave_last_out(snapshot, targets_per_user=targets_per_user)
     split = _MAKE[kind](_users(snapshot), value, targets_per_user)
@@ -58,6 +56,8 @@ def _by_time(users: _Users, moment: float | None, targets_per_user: int) -> Spli
             f"{untimed:,} reviews have no time, so they cannot be split by it",
             f"leave them out: --as-of {_moment_text(floor(latest) + 1)}",
         )
+    if not times:
+        raise BadInput("there are no reviews to split by time", _MORE["time"])
     times.sort()
     since = floor(times[floor((1 - _LATEST) * len(times))]) if moment is None else moment
     before = [time for time in times if time < since]
@@ -69,7 +69,7 @@ def _by_time(users: _Users, moment: float | None, targets_per_user: int) -> Spli
         roles["validation"] += [target for target in later if validating <= target.timestamp < since][:1]
         roles["train"] += [target for target in later if target.timestamp < validating][-targets_per_user:]
     return make_split(
-        f"time:{_moment_text(since)}", **roles, too_short=len(users) - len(roles["test"]), since=validating,
+        f"time:{_moment_text(since)}", **roles, since=validating,
         withheld=[target.key for targets in users.values() for target in targets if target.timestamp >= validating],
     )  # fmt: skip
 
@@ -100,7 +100,7 @@ def _unseen(
     unseen = {*whose["test"], *whose["validation"]}
     return make_split(
         name, **picked, train=[target for user in whose["train"] for target in users[user][1:][-targets_per_user:]],
-        too_short=len(users) - len(able) + count - len(picked["test"]), unseen=unseen,
+        unseen=unseen,
         withheld=[target.key for user in unseen for target in users[user]],
     )  # fmt: skip
 
@@ -112,7 +112,7 @@ def _users(snapshot) -> _Users:
         for user, asin, time in zip(*(rows.column(name).to_pylist() for name in ("user_id", "asin", "timestamp")), strict=True):
             found.setdefault(user, []).append(Target(user, asin, time))
     for targets in found.values():
-        targets.sort(key=lambda target: (float("-inf") if target.timestamp is None else target.timestamp, target.asin))
+        targets.sort(key=lambda target: target.order)
     return {user: found[user] for user in sorted(found)}
 
 

@@ -86,5 +86,4 @@ def swapped(name: str, writer, todo: Sequence[Swap], scorer: EngineScorer | Weig
 
 
 def _request(target: Target) -> Request:
-    moment = float("-inf") if target.timestamp is None else target.timestamp
-    return Request(target.user_id, Item(target.asin), before=(moment, target.asin))
+    return Request(target.user_id, Item(target.asin), before=target.order)

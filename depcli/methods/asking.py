@@ -11,8 +11,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from depcli.analysts.analyst import Analyst, Question, Tally
 from depcli.analysts.answers import plain_text
+from depcli.chat import Chat, clip
 from depcli.methods.base import Anchor
-from depcli.personal.template import Chat, clip
 from depcli.records import Item
 
 PROMPTS = Path(__file__).parent / "prompts"

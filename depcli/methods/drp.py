@@ -10,9 +10,9 @@ from collections.abc import Sequence
 
 from depcli.analysts.analyst import Analyst, Tally
 from depcli.analysts.answers import BROKEN, Unusable, json_object
+from depcli.chat import clip
 from depcli.methods.asking import beside, question, summary
 from depcli.methods.base import Anchor, Method
-from depcli.personal.template import clip
 from depcli.records import Difference, Dimension, Profile
 
 START = (

@@ -7,6 +7,7 @@ from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from depcli.chat import Chat
 from depcli.errors import BadInput
 from depcli.methods.base import Method
 from depcli.methods.profiler import Profiler
@@ -15,7 +16,7 @@ from depcli.personal.difference import Peers
 from depcli.personal.history import known_before, unknown_user
 from depcli.personal.pooled import Pooling
 from depcli.personal.retrieval import query_vectors, retrieve
-from depcli.personal.template import Chat, Template
+from depcli.personal.template import Template
 from depcli.personal.weighting import WeighedPeers
 from depcli.records import Item, PastReview, Profile, Prompt, Request, Text
 

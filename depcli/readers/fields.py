@@ -13,6 +13,7 @@ from depcli.readers.entries import BadField
 MAX_RATING = 10.0
 _SECONDS_LIMIT = 1e11  # the year 5138; larger timestamps are milli-, micro- or nanoseconds
 _NO_TIME = 1e20
+_FIRST_SECOND = -62_135_596_800.0  # of the year 1: no calendar of Python goes further back
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _HASH = re.compile("[0-9a-f]{32}")
 _SLASHES = re.compile(r"^(\d{4})/(\d\d)/(\d\d)\b")
@@ -97,6 +98,8 @@ def timestamp(value: object) -> float | None:
         raise BadField(f"the timestamp {_shown(value)} is no point in time")
     while abs(number) > _SECONDS_LIMIT:
         number /= 1000
+    if number < _FIRST_SECOND:
+        raise BadField(f"the timestamp {_shown(value)} is before the year 1")
     return number
 
 
@@ -107,7 +110,7 @@ def day(value: object) -> float | None:
     try:
         year, month, number = (*map(int, str(value).split("-")), 1, 1)[:3]
         return datetime(year, month, number, tzinfo=UTC).timestamp()
-    except ValueError:
+    except (ValueError, OverflowError):
         return timestamp(value)
 
 

@@ -86,7 +86,7 @@ class Rows:
                 yield BadField(f"entry {number} of the profile: {problem}")
                 continue
             if review.timestamp is not None:
-                newest = max(newest or review.timestamp, review.timestamp)
+                newest = review.timestamp if newest is None else max(newest, review.timestamp)
             yield from (item, review)
         yield target.item
         real = self._real(record)

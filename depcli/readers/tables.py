@@ -41,7 +41,7 @@ class DelimitedText:
         csv.field_size_limit(MAX_CELL)
         quoting = csv.QUOTE_MINIMAL if quotes else csv.QUOTE_NONE
         self._rows = csv.reader(source.lines(), delimiter=delimiter, quoting=quoting, strict=True)
-        found = next(self._parsed())
+        found = next(row for row in self._parsed() if row[1])  # blank lines may stand before it
         if isinstance(found[1], str):
             raise BadInput(f"{self.name}: its header cannot be read: {found[1]}")
         self.columns = _told_apart(self.name, [name.strip() for name in found[1]])
@@ -144,7 +144,7 @@ class ArrowTable:
                         for row in batch.slice(start, _ROWS).to_pylist():
                             number += 1
                             yield number, {name: _plain(value) for name, value in row.items()}, ""
-            except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+            except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
                 message = f"{file} breaks off or is damaged after row {number} of {self.name}: {_short(error)}"
                 raise BadInput(
                     message, "what stands before it was read; fetch the file again, and run the same command"

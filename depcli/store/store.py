@@ -53,7 +53,7 @@ class Store:
         made_with = log[-1].embedder
         if made_with != embedder:
             raise Incompatible(
-                f"the store in {path} was made with {_describe(made_with)}, not with {_describe(embedder)}",
+                f"the store in {path} was made with {made_with}, not with {embedder}",
                 f"use --embedder {made_with.name}, or another folder with --profiles",
             )
         return cls(path, made_with)
@@ -135,7 +135,3 @@ def _make_tables(folder: Path, embedder: EmbedderIdentity) -> Commit:
     commit = commits.append(tables[COMMITS], 0, "create", "", {}, versions, embedder)
     durable.flush_new(folder)
     return commit
-
-
-def _describe(embedder: EmbedderIdentity) -> str:
-    return f"{embedder.name} ({embedder.dimension}-d, revision {embedder.revision})"

@@ -6,12 +6,13 @@ import io
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from pickle import UnpicklingError
 
 import torch
 
 from depcli.adapters.files import CHECKPOINTS, METRICS
 from depcli.atomic import write_atomically
-from depcli.errors import DepError, Incompatible
+from depcli.errors import BadInput, DepError, Incompatible
 from depcli.resumable import differences
 
 _STATE = "last.pt"
@@ -41,7 +42,7 @@ def settings_of(folder: Path) -> dict:
     """The settings that the unfinished run was begun with. Raises DepError when there is none."""
     if not exists(folder):
         raise DepError(f"there is no unfinished run in {folder}", "leave --resume out to start one")
-    return json.loads(torch.load(path_of(folder), weights_only=True, map_location="cpu")["settings"])
+    return json.loads(_load(folder)["settings"])
 
 
 def save(folder: Path, settings: dict, progress: Progress, adapter, optimizer, best: dict | None) -> None:
@@ -63,10 +64,18 @@ def check_same(begun: dict, settings: dict) -> None:
 
 def restore(folder: Path, adapter, optimizer) -> tuple[Progress, dict | None]:
     """Load the checkpoint into adapter and optimizer: (where the run stands, the best weights so far)."""
-    state = torch.load(path_of(folder), weights_only=True, map_location="cpu")
+    state = _load(folder)
     adapter.load_state_dict(state["adapter"])
     optimizer.load_state_dict(state["optimizer"])
     return Progress(**state["progress"]), state["best"]
+
+
+def _load(folder: Path) -> dict:
+    try:
+        return torch.load(path_of(folder), weights_only=True, map_location="cpu")
+    except (RuntimeError, UnpicklingError, EOFError) as error:
+        hint = f"begin again with --replace, or delete {folder / CHECKPOINTS}"
+        raise BadInput(f"{path_of(folder)} is damaged", hint) from error
 
 
 def keep_metrics(folder: Path, progress: Progress) -> None:

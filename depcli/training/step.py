@@ -73,9 +73,3 @@ def shared_passes(lengths: Sequence[int], micro_tokens: int, workers: Workers, g
     """Positions of this worker's share, in passes of `micro_tokens` tokens padded to a multiple of `grain`."""
     mine = workers.share(lengths)
     return [[mine[i] for i in positions] for positions in micro_batches([lengths[i] for i in mine], micro_tokens, grain)]
-
-
-def mean_loss(model, adapter, examples: Sequence[Example], micro_tokens: int, workers: Workers | None = None) -> float:
-    """Mean cross-entropy per target token over `examples`, in nats."""
-    nats, tokens = review_losses(model, adapter, examples, micro_tokens, workers)
-    return float(nats.sum() / tokens.sum())

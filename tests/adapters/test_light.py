@@ -17,7 +17,10 @@ from depcli.errors import BadInput
 from depcli.records import Item, PastReview, Review, Slot
 
 D, H = 32, 24
-NEEDED = dict.fromkeys(files._NEEDED - {"shape", "weights_sha256"}, 0) | {"backbone": {}, "embedder": {}}
+NEEDED = {
+    name: 0 if inside is None else dict.fromkeys(inside, 0) for name, inside in files._NEEDED.items()
+    if name not in ("shape", "weights_sha256")
+}  # fmt: skip
 
 
 def shown(count: int, seed: int) -> list[PastReview]:

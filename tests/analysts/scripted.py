@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from depcli.personal.template import Chat
+from depcli.chat import Chat
 from depcli.records import Completion, Sampling
 
 CHAT = Chat("{{ messages[0].content }}\n=====\n{{ messages[1].content }}", "<|im_end|>", "", ("<|im_start|>", "<|im_end|>"))

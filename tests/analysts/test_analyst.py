@@ -8,7 +8,7 @@ import pytest
 
 from depcli.analysts.analyst import Analyst, Question, Tally
 from depcli.analysts.answers import Unusable, check_script, gives_orders, json_object, plain_text, without_thought
-from depcli.personal.template import Chat
+from depcli.chat import Chat
 from tests.analysts.scripted import Scripted
 
 

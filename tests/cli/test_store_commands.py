@@ -135,9 +135,8 @@ def test_an_adapter_without_its_weights_is_not_listed_as_if_it_were_whole(tmp_pa
     store = Store.create(tmp_path / "profiles", IDENTITY)
     folder = adapter_files.folder_of(store.path, "worn")
     folder.mkdir(parents=True)
-    needed = dict.fromkeys(adapter_files._NEEDED, "")
-    config = {"format": 1, "type": "dep", "backbone": {"name": "mini"}, "embedder": asdict(IDENTITY), "validation_losses": {}}
-    config["shape"] = {}
+    needed = {name: "" if inside is None else dict.fromkeys(inside, "") for name, inside in adapter_files._NEEDED.items()}
+    config = {"format": 1, "type": "dep", "backbone": {**needed["backbone"], "name": "mini"}, "embedder": asdict(IDENTITY)}
     (folder / adapter_files.CONFIG).write_text(json.dumps(needed | config))
 
     def problem() -> str | None:

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from depcli import methods
+from depcli.chat import Chat, clip
 from depcli.errors import BadInput, NotFound
 from depcli.personal.prompts import PromptBuilder
-from depcli.personal.template import Chat, Template, clip
+from depcli.personal.template import Template
 from depcli.records import Item, PastReview, Request, Review, Slot, stable_order
 
 CHAT = Chat(

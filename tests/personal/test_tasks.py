@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from depcli.personal.template import Chat, Template
+from depcli.chat import Chat
+from depcli.personal.template import Template
 from depcli.records import Item, PastReview, Request, Review, Slot, Text
 
 CHAT = Chat("{% for m in messages %}<{{ m.role }}>{{ m.content }}\n{% endfor %}<answer>", "<end>", specials=("<end>",))

@@ -18,7 +18,8 @@ from pathlib import Path
 import numpy as np
 
 from depcli.backbones.mini import habits
-from depcli.personal.template import Chat, Template
+from depcli.chat import Chat
+from depcli.personal.template import Template
 from depcli.records import Item, PastReview, Request, Review, Text
 
 BENCHMARKS = (
@@ -114,9 +115,9 @@ class Corpus:
             yield [row | {"text": rewrite(row["text"])} for row in rows]
 
 
-def past(row: dict, item: Item, vector=None) -> PastReview:
+def past(row: dict, item: Item) -> PastReview:
     review = Review(row["user_id"], row["asin"], row["text"], row["rating"], row["title"] or "", row["timestamp"])
-    return PastReview(review, item, vector, None, 0)
+    return PastReview(review, item, None, None, 0)
 
 
 def encode(tokenizer, template: Template, chat: Chat, window: list[PastReview], max_tokens: int, rng: random.Random):

@@ -19,7 +19,8 @@ import torch.nn.functional as F
 
 from depcli.backbones.mini import corpus as corpora
 from depcli.backbones.mini import tokenizer as pieces
-from depcli.personal.template import Chat, Template
+from depcli.chat import Chat
+from depcli.personal.template import Template
 
 SHAPE = dict(hidden_size=256, num_hidden_layers=4, num_attention_heads=4, num_key_value_heads=2, intermediate_size=704)
 # (share of training done, longest document in tokens)

@@ -18,7 +18,8 @@ import numpy as np
 from depcli.backbones import chat_of, find, load_model, load_tokenizer
 from depcli.backbones.mini import corpus as corpora
 from depcli.backbones.sequence import Encoded, encode, target_losses
-from depcli.personal.template import Chat, Template
+from depcli.chat import Chat
+from depcli.personal.template import Template
 from depcli.records import Item, PastReview, Request
 
 TARGETS = 10
