@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
+from statistics import median
 from typing import Literal
 
 from depcli import backbones, embedders, engines
@@ -24,12 +25,17 @@ from depcli.evaluation.page import write_page
 from depcli.evaluation.run import evaluate
 from depcli.evaluation.split import TARGETS_PER_USER, Split, choose
 from depcli.evaluation.studies import STUDIES, Comparison, Variant
+from depcli.personal.choices import HISTORY
 from depcli.personal.history import moment_text
 from depcli.personal.unusual import distances_to_mean
 from depcli.records import Sampling
-from depcli.writing import HISTORY, make_writer
+from depcli.writing import make_writer
 
 _TOLD = ("store_commit", "split", "seed", "history", "best_epoch", "validation_losses")  # of an adapter
+_OPTIONS = (
+    "template", "reduction", "latents", "targets_per_user", "epochs", "batch_size", "learning_rate", "select_by", "min_peers",
+    "max_input_tokens", "max_target_tokens", "backbone_precision", "train_reviews", "weights_sha256",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -111,7 +117,9 @@ def evaluate_store(
             # What every prompt leaves: all methods are scored on the same tokens of a long review.
             room = min(2048, engine.context - max(writer.builder.max_input_tokens for writer in writers.values()))
             scorer = _scorer(engine, backbone, room, offline)
-            comparison = Comparison(plan.pairs, _groups(snapshot, split, plan), _study(plan, variants))
+            groups, about = _groups(snapshot, split, plan)
+            comparison = Comparison(plan.pairs, groups, _study(plan, variants))
+            notes += about
         settings = {
             "backbone": _identity(engine, backbone),
             "engine": engine_name,
@@ -153,25 +161,29 @@ def _choices(writer, variant: Variant) -> dict:
 
 
 def _training(folder: Path, config: dict) -> dict:
-    """What the page shows of how an adapter was trained."""
+    """How an adapter was trained."""
     losses = config["validation_losses"]
     return {
         "adapter": folder.name, "best_epoch": config.get("best_epoch", 0),
         "epochs": [{key: one[key] for key in ("epoch", "loss") if key in one} for one in config.get("validations", ())],
         "text_alone": {name: loss for name, loss in losses.items() if name != config["type"]},
+        "options": {name: config[name] for name in _OPTIONS if name in config},
     }  # fmt: skip
 
 
-def _groups(snapshot, split: Split, plan: Plan) -> dict[str, set[str]] | None:
+def _groups(snapshot, split: Split, plan: Plan) -> tuple[dict[str, set[str]] | None, list[str]]:
     """For the study of uniqueness the half of the role's users whose mean vectors lie farther from the mean of all reviews, and
-    the other half."""
+    the other half; and what is to be said of them."""
     if plan.study != "uniqueness":
-        return None
+        return None, []
     users = sorted({target.user_id for target in getattr(split, plan.role)})
-    _, distances = distances_to_mean(snapshot, users)
+    reviews, distances = distances_to_mean(snapshot, users)
     order = sorted(range(len(users)), key=lambda i: (-distances[i], users[i]))
     half = (len(users) + 1) // 2
-    return {"unique": {users[i] for i in order[:half]}, "others": {users[i] for i in order[half:]}}
+    halves = {"unique": order[:half], "others": order[half:]}
+    medians = (f"{median(reviews[places].tolist()):g}" if places else "none" for places in halves.values())
+    about = "unique users have {} reviews in the median, the others {}: the mean of few lies farther away by chance alone"
+    return {name: {users[i] for i in places} for name, places in halves.items()}, [about.format(*medians)]
 
 
 def _study(plan: Plan, variants: Sequence[Variant]) -> dict | None:

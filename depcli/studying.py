@@ -13,6 +13,7 @@ from depcli.errors import Incompatible, NotFound
 from depcli.evaluation.splits import LEAVE_LAST_OUT
 from depcli.evaluation.studies import STUDIES, Study, Variant, plain
 from depcli.personal.choices import Choices
+from depcli.personal.template import GUIDED, Template
 from depcli.presets import PRESETS
 from depcli.profiles import ADAPTERS, WritingParts, choose_adapter, compared_parts, usable_adapters
 from depcli.store import Store
@@ -86,6 +87,7 @@ def find(profiles: Path, name: str, method_names: Sequence[str], adapters: Mappi
                 f"the study {name!r} means nothing to {method}: {study.about}", f"--methods {','.join(study.methods)}"
             )
         for level, settings in study.levels:
+            settings = {**settings, **_template(name, adapters.get(method), backbone)}
             label = f"{method}, {level}" if len(method_names) > 1 else level
             if not needs:
                 own.append((level, Variant(label, method, None, settings)))
@@ -124,6 +126,12 @@ def _base(profiles: Path, name: str, method: str, newest: Path, backbone: str, n
 def _adapters(profiles: Path, method: str) -> Iterator[Path]:
     """The usable adapters of a method."""
     return (profiles / ADAPTERS / entry["name"] for entry in usable_adapters(profiles) if entry["method"] == method)
+
+
+def _template(study: str, base: Path | None, backbone: str) -> dict[str, str]:
+    """The template that a study needs, where the one of `base` or of the backbone cannot show what is studied."""
+    own = files.template_of(base, files.read_config(base)) if base else backbones.find(backbone).template
+    return {"template": GUIDED} if study == "guidance" and not Template(own).has_guidance() else {}
 
 
 def _concerns(study: Study, method: str) -> bool:
@@ -178,7 +186,7 @@ def _command(profiles: Path, method: str, base: Path | None, backbone: str, sett
     if config:
         split, found = config["split"]["name"], backbones.find(backbone)
         alike = {"template": files.template_of(base, config), "max_input_tokens": config["max_input_tokens"]}
-        said += [_option(key, value) for key, value in alike.items() if value != getattr(found, key)]
+        said += [_option(key, value) for key, value in alike.items() if value != getattr(found, key) and key not in settings]
         said += [f"--at {config['store_commit']}"] + ([] if split == LEAVE_LAST_OUT else [f"--split {split}"])
     short = "-".join(str(value).lower().replace("true", "with").replace("false", "without") for value in settings.values())
     stem = base.name if base else "-".join([backbone.rpartition("/")[2], *([] if method == "dep" else [method])])

@@ -16,13 +16,11 @@ from depcli.analysts.cache import ProfileCache
 from depcli.backbones.catalogue import Backbone
 from depcli.errors import Incompatible, NotFound, Unknown
 from depcli.methods.profiler import Profiler
-from depcli.personal.choices import choices_of
+from depcli.personal.choices import HISTORY, choices_of
 from depcli.personal.history import store_text, unknown_user
 from depcli.personal.prompts import PromptBuilder
 from depcli.personal.template import Template
 from depcli.records import Completion, Item, Prompt, Request, Sampling, SoftPrompt
-
-HISTORY = 8  # past reviews in a prompt at most, as in the paper
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,7 +113,7 @@ def make_writer(
             raise Incompatible(f"adapter {adapter_folder.name!r} brings its own template", "leave --template out")
         template, history = files.template_of(adapter_folder, config), files.history_of(adapter_folder, config, history)
         max_input_tokens, min_peers = config["max_input_tokens"], files.min_peers_of(adapter_folder, config, min_peers)
-    made = choices_of(adapter_folder if config else None, config, choices or {})
+    made = choices_of(chosen, adapter_folder if config else None, config, choices or {})
     budget = max_input_tokens or backbone.prompt_budget(engine.context)
     if budget >= engine.context:
         raise Incompatible(
@@ -147,7 +145,7 @@ def find_request(
     if not snapshot.has_user(user_id):
         raise unknown_user(snapshot, user_id)
     known = snapshot.items([asin]).get(asin)
-    if known is None and item_title is None and item_description is None and asin not in snapshot.sums([asin]):
+    if known is None and not (item_title or item_description) and asin not in snapshot.sums([asin]):
         raise Unknown(
             f"no item {asin!r} in {store_text(snapshot)}",
             f"it knows {snapshot.counts()['items']:,} items; describe this one with --item-title and --item-description",

@@ -177,7 +177,7 @@ def test_the_newest_adapter_that_can_be_used_is_taken(trained, store):
 
 def test_an_adapter_writes_with_the_parts_that_it_was_trained_with(store, backbone, tmp_path):
     choices = Choices("his", review_text=False, guidance=False, retrieval="random")
-    options = replace(OPTIONS, epochs=1, choices=choices, reduction="none")
+    options = replace(OPTIONS, epochs=1, choices=choices, reduction="none", template="full")
     report = train(store=store, backbone=backbone, folder=tmp_path / "parts", options=options)
     adapter, config = files.load(report.folder)
     assert config["choices"] == asdict(choices) and adapter.shape.reduction == config["reduction"] == "none"

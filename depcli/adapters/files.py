@@ -67,12 +67,12 @@ def read_config(folder: Path) -> dict:
         raise BadInput(f"{folder / CONFIG} is damaged: {error}", "train the adapter again, or restore the file") from None
     if not isinstance(config, dict):
         raise BadInput(f"{folder / CONFIG} is damaged: not a JSON object", "train the adapter again, or restore the file")
-    if config.get("format") != FORMAT or config.get("type") not in methods.names():
-        raise Incompatible(
-            f"adapter {folder.name!r} has format {config.get('format')} and type {config.get('type')}; "
-            f"this version reads format {FORMAT}, of the methods {', '.join(methods.trained())}",
-            "update depcli, or train the adapter again",
-        )
+    if config.get("format") != FORMAT:
+        message = f"adapter {folder.name!r} has format {config.get('format')}; this version reads {FORMAT}"
+        raise Incompatible(message, "update depcli, or train the adapter again")
+    if config.get("type") not in methods.names():
+        message = f"adapter {folder.name!r} is of the method {config.get('type')!r}, which nothing that is installed has"
+        raise Incompatible(message, "install the package that brings it, or update depcli")
     if missing := list(_missing(config)):
         message = f"{folder / CONFIG} is damaged: it lacks {', '.join(missing)}"
         raise BadInput(message, "train the adapter again, or restore the file")

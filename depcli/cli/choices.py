@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from functools import wraps
 
 import click
@@ -42,6 +42,22 @@ def as_trained(function: Callable) -> Callable:
     for option in reversed(_AS_TRAINED):
         function = option(function)
     return function
+
+
+def typed(names: Iterable[str]) -> list[str]:
+    """Those of the running command's parameters that were typed, and not set by a preset."""
+    context = click.get_current_context()
+    return [name for name in names if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE]
+
+
+def check_concerned(methods: Sequence[str]) -> None:
+    """Refuse what was typed and changes nothing in any of these methods."""
+    from depcli.methods import find
+    from depcli.personal.choices import concerns
+
+    for name in typed((*_NAMES, "history")):
+        if not any(concerns(name, find(method)) for method in methods):
+            raise click.UsageError(f"--{name.replace('_', '-')} means nothing to {' or '.join(methods)}; leave it out.")
 
 
 _NAMES = ("embeddings", "review_text", "guidance", "retrieval", "peer_weighting")

@@ -6,10 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import click
-from click.core import ParameterSource
 
 from depcli.cli.analyst import EngineAndModel, ask_analyst, prepare_analyst, prepare_model
-from depcli.cli.choices import as_trained, choose_parts
+from depcli.cli.choices import as_trained, check_concerned, choose_parts, typed
 from depcli.cli.engine import choose_engine
 from depcli.cli.moment import as_of_moment, tell_moment
 from depcli.cli.options import (
@@ -139,8 +138,12 @@ def command(
     if study:
         from depcli import studying
 
-        _check_study(study, choices, history)
-        if click.get_current_context().get_parameter_source("methods") is not ParameterSource.COMMANDLINE:
+        varied = _varied(study)
+        plan = replace(
+            plan, history=None if "history" in varied else history,
+            choices={name: value for name, value in choices.items() if name not in varied},
+        )  # fmt: skip
+        if not typed(["methods"]):
             methods = STUDIES[study].methods
         parts, folders, reasons, found = studying.prepare(
             setting.profiles, study, methods, adapters, backbone=backbone, engine=engine
@@ -149,6 +152,7 @@ def command(
         for label, how in found.missing.items():
             sink.note(f"left out: {label}, which needs an adapter: {how}")
     else:
+        check_concerned(methods)
         parts, folders, reasons = places.compared_parts(setting.profiles, methods, adapters, backbone=backbone, engine=engine)
         variants = plain(methods, folders)
     for reason in reasons:
@@ -160,7 +164,7 @@ def command(
         sink.note("an endpoint gives no likelihood of a real review: that column stays empty")
     prepare_analyst(setting, analyst, methods)
     prepare_model(setting, judge)
-    retrieval = {**places.trained_choices(folders), **choices}.get("retrieval")
+    retrieval = {**places.trained_choices(folders), **plan.choices}.get("retrieval")
     if any(variant.settings.get("retrieval") == "dense" for variant in variants):
         retrieval = "dense"
     embedder = query_embedder(setting, store, [variant.method for variant in variants], retrieval)
@@ -191,14 +195,14 @@ def command(
     sink.result({"out": str(out), **results, **told}, lambda: _show(sink, results, out))
 
 
-def _check_study(study: str, choices: dict, history: int | None) -> None:
-    """What a study varies cannot be named as well."""
+def _varied(study: str) -> set[str]:
+    """The options that a study varies, and which cannot be named as well; a preset's give way."""
     from depcli.evaluation.studies import STUDIES
 
-    varied = {key for _, settings in STUDIES[study].levels for key in settings}
-    named = {*choices, *(["history"] if history is not None else [])}
-    if both := sorted(varied & named):
+    varied = {key for _, settings in STUDIES[study].levels for key in settings} - {"reduction"}
+    if both := typed(sorted(varied)):
         raise click.UsageError(f"the study {study} varies --{both[0].replace('_', '-')}; leave it out.")
+    return varied
 
 
 def _show(sink, results: dict, out: Path) -> None:

@@ -26,7 +26,7 @@ COMMANDS = {
         "Train an adapter on the reviews in the store.",
         "go on with the same command and --resume, or without it where no step was made yet",
     ),
-    "write": Entry("write", "Write reviews in somebody's voice.", "what is in --out is kept: run the same command again"),
+    "write": Entry("write", "Write reviews in somebody's voice.", "run the same command again: what --out has is kept"),
     "eval": Entry("evaluate", "Compare methods on held-out reviews.", "predictions are kept: run the same command again"),
     "signal": Entry("signal", "Measure how well the vectors tell users apart."),
     "compare": Entry("compare", "Test finished evaluations against each other."),

@@ -93,7 +93,8 @@ def command(
 
     FILE is JSON (lines or an array), CSV or TSV, gzipped or not, parquet, the folder of a data set that was saved with
     save_to_disk(), or - for standard input. Each review needs a user, an item and a text; rating, title and time are
-    welcome. A review that is known already costs nothing; a newer one replaces the older.
+    welcome. A review that is known already costs nothing. Of what a user wrote about an item the newest stays; without a
+    date, what was read last.
     Interrupted, it goes on where it stopped when you run it again.
 
     --filter reads the files twice. It knows only them, not what the store holds already.
@@ -155,6 +156,8 @@ def command(
             if out is None and report.bad_lines > len(report.first_bad):
                 more = count(report.bad_lines - len(report.first_bad), f"more such {report.first_bad[0].unit}")
                 sink.note(f"{file}: {more}; --bad-lines FILE has all of them")
+            if report.first_outdated:
+                sink.note(_outdated(file, report))
             reports.append({"file": file, **asdict(report)})
     document = {
         "profiles": str(setting.profiles), "embedder": asdict(store.embedder), "store": store.snapshot().counts(),
@@ -167,6 +170,16 @@ def command(
             first = each["first_bad"][0]
             where = f"{first['unit']} {first['line_number']}"
             raise BadInput(f"no {first['unit']} of {each['file']} can be used; {where}: {first['reason']}", hint)
+
+
+def _outdated(file: str, report) -> str:
+    """What is left out without being bad, and what to do where it should not be."""
+    user, item = report.first_outdated
+    return (
+        f"{file}: {count(report.outdated, 'review')} outdated: of what a user wrote about an item the newest stays, and nothing "
+        f"that was replaced comes back; first that of user {user!r} about item {item!r}. Texts about other things need items of "
+        "their own; another version can be read after dep forget --item"
+    )
 
 
 def _for_bad_lines(path: Path) -> TextIO:
@@ -208,7 +221,7 @@ def _show(sink, document: dict) -> None:
     if "filter" in document:
         show_filter(sink, document["filter"])
     for report in document["files"]:
-        said = [f"{report[key]:,} {key}" for key in ("added", "replaced", "unchanged") if report[key]]
+        said = [f"{report[key]:,} {key}" for key in ("added", "replaced", "unchanged", "outdated") if report[key]]
         said += [count(report["items"], "item")] if report["items"] else []
         if report["bad_lines"]:
             said.append(f"{count(report['bad_lines'], 'bad ' + report['first_bad'][0]['unit'])} left out")

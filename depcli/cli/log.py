@@ -61,4 +61,4 @@ def _said(commit: dict) -> str:
 
 
 def _is_change(what: str, count: int) -> bool:
-    return bool(count) and what != "unchanged"
+    return bool(count) and what not in ("unchanged", "outdated")

@@ -164,6 +164,8 @@ def _show(sink, document: dict) -> None:
     if unshown := [name for name, gain in gains.items() if gain["high"] is None or gain["high"] >= 0]:
         why = "the interval holds 0 or lies above it" if gains[unshown[0]]["groups"] > 1 else "of one user there is no interval"
         sink.note(f"not shown to be better than {' or '.join(unshown)}: {why}")
+    if document["config"]["epochs"] > 1 and gains:
+        sink.note("the interval flatters the adapter a little: its epoch was chosen on these reviews")
     users = max((gain["groups"] for gain in gains.values()), default=1)
     for caution in few_users(users) if users > 1 else ():
         sink.note(caution)

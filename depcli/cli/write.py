@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from depcli.cli.analyst import ask_analyst, prepare_analyst, tell_profile
-from depcli.cli.choices import as_trained, choose_parts
+from depcli.cli.choices import as_trained, check_concerned, choose_parts
 from depcli.cli.engine import choose_engine
 from depcli.cli.moment import as_of_moment, tell_moment
 from depcli.cli.options import (
@@ -120,6 +120,7 @@ def command(
         "--item-description": item_description, "--item-task": item_task, "--show-prompt": show_prompt or None,
     }  # fmt: skip
     _check_use(requests, out, shard, of_one)
+    check_concerned([method])
     sink = setting.sink
     store = Store.open(setting.profiles)
     snapshot = store.snapshot(at, as_of=as_of)

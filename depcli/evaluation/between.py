@@ -173,10 +173,17 @@ def _means(values: Mapping[str, Values]) -> dict[str, float | None]:
     return found
 
 
+def _settings(results: dict) -> dict:
+    """The settings, and how the adapters were trained among them."""
+    adapters = results["settings"].get("adapters", {})
+    trained = {label: {**adapters.get(label, {}), **found["options"]} for label, found in results["training"].items()}
+    return {**results["settings"], "adapters": adapters | trained}
+
+
 def _other_settings(runs: Sequence[Run]) -> dict[str, list]:
     """Settings that are not the same in all runs, by their path ("sampling.temperature"), a value for each run. What not all have
     is no difference: it belongs to a method, or to another version of dep."""
-    leaves = [_leaves(run.results["settings"]) for run in runs]
+    leaves = [_leaves(_settings(run.results)) for run in runs]
     methods = set.intersection(*(set(run.results["methods"]) for run in runs))
     found = {}
     for path in (path for path in leaves[0] if all(path in each for each in leaves)):

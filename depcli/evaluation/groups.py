@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 import numpy as np
 
 from depcli.evaluation.comparing import SEED, Values, compare
-from depcli.evaluation.significance import ALPHA, holm, standard_error
+from depcli.evaluation.significance import ALPHA, holm, standard_error, sums_by
 
 SHUFFLES = 10_000
 _AT_ONCE = 500
@@ -21,8 +21,8 @@ def compare_groups(
 
     {"parts": [{"name", "targets", "users", "methods": {method: {metric: {"value", "se_users"}}}, "differences": as of
     comparing.compare}], "between": [{"metric", "method", "against", "difference", "p", "p_holm", "significant"}]}: in `between`
-    the difference is what method gains over against in the first group, minus the same in the second, a user's targets averaged;
-    p is of a permutation test that shuffles the users between the groups.
+    the difference is what method gains over against in the first group, minus the same in the second, as the means in `parts`
+    have it; p is of a permutation test that shuffles the users between the groups.
     """
     parts = []
     for name, members in groups.items():
@@ -57,24 +57,23 @@ def _mean(values: Values, users: Sequence[str]) -> dict:
 def _between(
     systems: Mapping[str, Mapping[str, Values]], users: Sequence[str], pairs: Sequence[tuple[str, str]], first: Collection[str]
 ) -> list[dict]:  # fmt: skip
-    names = list(dict.fromkeys(users))
-    in_first = np.array([name in first for name in names])
-    found, columns = [], []
+    in_first = np.array([name in first for name in dict.fromkeys(users)])
+    found, gains, weights = [], [], []
     for metric in dict.fromkeys(metric for values in systems.values() for metric in values):
         for against, method in pairs:
             if metric in systems[against] and metric in systems[method]:
                 found.append({"metric": metric, "method": method, "against": against})
-                columns.append(_by_user(systems[method][metric].each - systems[against][metric].each, users, names))
+                gain, weight = _by_user(systems[method][metric], systems[against][metric], users)
+                gains.append(gain)
+                weights.append(weight)
     if not found or in_first.all() or not in_first.any():
         return []
-    table = np.stack(columns, axis=1)
-    there = np.isfinite(table)
-    table = np.where(there, table, 0.0)
-    observed = _gap(table, there, in_first[None])[0]
+    gains, weights = np.stack(gains, axis=1), np.stack(weights, axis=1)
+    observed = _gap(gains, weights, in_first[None])[0]
     at_least, rng = np.ones(len(found)), np.random.default_rng(SEED)
     for _ in range(SHUFFLES // _AT_ONCE):
         labels = rng.permuted(np.tile(in_first, (_AT_ONCE, 1)), axis=1)
-        at_least += (np.abs(_gap(table, there, labels)) >= np.abs(observed) - 1e-12).sum(axis=0)
+        at_least += (np.abs(_gap(gains, weights, labels)) >= np.abs(observed) - 1e-12).sum(axis=0)
     chances = at_least / (SHUFFLES + 1)
     return [
         {**entry, "difference": gap, "p": p, "p_holm": corrected, "significant": corrected <= ALPHA}
@@ -82,20 +81,18 @@ def _between(
     ]
 
 
-def _by_user(differences: np.ndarray, users: Sequence[str], names: Sequence[str]) -> np.ndarray:
-    """Mean difference of each user (users,), NaN where none is defined."""
-    place = {name: i for i, name in enumerate(names)}
-    sums, counts = np.zeros(len(names)), np.zeros(len(names))
-    for user, value in zip(users, differences.tolist(), strict=True):
-        if np.isfinite(value):
-            sums[place[user]] += value
-            counts[place[user]] += 1
-    return np.divide(sums, counts, out=np.full(len(names), np.nan), where=counts > 0)
+def _by_user(ours: Values, theirs: Values, users: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """What each user adds to the weighted sum of differences, and to that of the weights, (users,) each."""
+    there = np.isfinite(ours.each) & np.isfinite(theirs.each)
+    weights = np.where(there, 1.0 if ours.weights is None else ours.weights, 0.0)
+    return sums_by(users, weights * np.where(there, ours.each - theirs.each, 0.0)), sums_by(users, weights)
 
 
-def _gap(table: np.ndarray, there: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Mean over the first group minus that over the second, (shuffles, m), from (n, m) and boolean (shuffles, n)."""
+def _gap(gains: np.ndarray, weights: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Mean of the first group minus that of the second, (shuffles, m), from sums (users, m) and boolean (shuffles, users)."""
     first = labels.astype(np.float64)
-    sums, counts = first @ table, first @ there
-    others, missing = table.sum(axis=0) - sums, there.sum(axis=0) - counts
-    return sums / np.maximum(counts, 1) - others / np.maximum(missing, 1)
+    sums, counts = first @ gains, first @ weights
+    others, missing = gains.sum(axis=0) - sums, weights.sum(axis=0) - counts
+    return np.divide(sums, counts, where=counts > 0, out=np.zeros_like(sums)) - np.divide(
+        others, missing, where=missing > 0, out=np.zeros_like(sums)
+    )

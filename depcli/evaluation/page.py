@@ -20,6 +20,7 @@ from depcli.evaluation.page_plots import half_width
 from depcli.evaluation.scoring import ALIGNMENT
 from depcli.evaluation.titles import TITLES, Table, number
 from depcli.personal.difference import Peers, key_of
+from depcli.personal.history import moment_text
 from depcli.resumable import file_errors
 from depcli.words import count, visible
 
@@ -61,7 +62,7 @@ def settings_rows(settings: dict) -> list[tuple[str, str]]:
         if path[-1:] == ("best_epoch",):  # counted from 0 there; the training curves name the epoch that was kept, from 1
             continue
         names = [name.replace("_", " ") for name in path]
-        rows[" · ".join(names)] = _said(value)
+        rows[" · ".join(names)] = moment_text(value) if path[-1:] == ("as_of",) and value is not None else _said(value)
     return list(rows.items())
 
 

@@ -227,7 +227,7 @@ def _about_swaps(results: dict) -> Iterator[str]:
         "below 0: the method knows something of the person (bootstrap over users, not corrected)"
     )
     if left := results["targets"] - done[0]["requests"]:
-        yield f"swap test: {count(left, 'review')} left out, of users who have written more than any stranger"
+        yield f"swap test: {count(left, 'review')} left out, since no stranger wrote as much and not about the same item"
     if without := [name for name, swap in found.items() if not swap]:
         yield f"swap test: without {', '.join(without)}, whose prompts hold nothing of the user"
 

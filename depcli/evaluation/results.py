@@ -1,7 +1,7 @@
 """results.json: what it holds, and reading it again.
 
-Version 3 (version 2 had no `study`, `groups`, `training` and `seconds`; version 1 had one seed and no tests). All numbers are
-finite; null where something was not computed or is undefined.
+Version 4 (version 3 did not say how an adapter was trained; version 2 had no `study`, `groups`, `training` and `seconds`;
+version 1 had one seed and no tests). All numbers are finite; null where something was not computed or is undefined.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from depcli import resumable
 from depcli.errors import BadInput, DepError, Incompatible, NotFound
 from depcli.evaluation import predictions as files
 
-SCHEMA = 3
+SCHEMA = 4
 _NUMBER = (int, float)
 _OPTIONAL = (int, float, type(None))
 _INTERVAL = {
@@ -24,7 +24,7 @@ _INTERVAL = {
 }  # fmt: skip
 # Field -> type, a description of the object there, or [that] for a list, or {"*": that} for an object with names as fields.
 FIELDS = {
-    "schema": int, "created": str,
+    "schema": int, "dep": str, "created": str,  # the version of dep
     "settings": dict,  # all that shapes a text; a folder is for one of these
     "seeds": [int],  # the sampling seeds, each with the same targets
     "targets": int,  # held-out reviews
@@ -65,6 +65,7 @@ FIELDS = {
     "training": {"*": {  # of the methods with an adapter
         "adapter": str, "best_epoch": int, "epochs": [dict],  # "epoch" and "loss" of the validation, nats per token
         "text_alone": {"*": _NUMBER},  # the same without an adapter, by method
+        "options": dict,  # what it was trained with, and the sha256 of its weights
     }},
     "seconds": {"*": _NUMBER},  # by part, of the run that wrote this file alone
     "notes": [str],

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 
-from depcli import resumable
+from depcli import __version__, resumable
 from depcli.analysts.analyst import Analyst
 from depcli.errors import Incompatible, NotFound
 from depcli.evaluation import alignment, judge, swap
@@ -94,8 +94,8 @@ def evaluate(
             scored["methods"][name]["generation"] = generation
         scored["notes"] = [*notes, *scored["notes"]]
         results = {
-            "schema": SCHEMA, "created": datetime.now(UTC).isoformat(timespec="seconds"), "settings": settings,
-            "seeds": list(runs), "targets": len(pairs), "requests": len(pairs) * len(runs),
+            "schema": SCHEMA, "dep": __version__, "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "settings": settings, "seeds": list(runs), "targets": len(pairs), "requests": len(pairs) * len(runs),
             "users": len({target.user_id for target in targets}), **scored, "training": dict(training or {}),
             "seconds": clock.seconds(),
         }  # fmt: skip
@@ -216,7 +216,8 @@ def _swaps(
 ) -> tuple[dict[str, tuple[str, ...]], dict[str, Swaps]]:  # fmt: skip
     """By method what can be swapped, and what of it is still to be weighed."""
     done = _done(logs(files.SWAP), "variant")
-    others = swap.strangers(snapshot, [target for target, _, _ in pairs.values()], candidates)
+    shown = max(writer.builder.k for writer in methods.values())
+    others = swap.strangers(snapshot, [target for target, _, _ in pairs.values()], candidates, shown)
     keys = [key for key, (target, _, _) in pairs.items() if target.key in others]
     builders = {name: writer.builder for name, writer in methods.items()}
     variants = {name: swap.variants(one.method, one.choices, one.template) for name, one in builders.items()}

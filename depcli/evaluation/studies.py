@@ -10,7 +10,7 @@ from pathlib import Path
 @dataclass(frozen=True)
 class Variant:
     """One row of a table: a method, with an adapter where it needs one, and what a study sets for it: `history` (past reviews at
-    most), `reduction`, or fields of personal.choices.Choices. An adapter was trained with them."""
+    most), `reduction`, `template`, or fields of personal.choices.Choices. An adapter was trained with them."""
 
     label: str
     method: str
@@ -25,7 +25,7 @@ class Variant:
     @property
     def choices(self) -> dict[str, object]:
         """The fields of Choices among the settings."""
-        return {name: value for name, value in self.settings.items() if name not in ("history", "reduction")}
+        return {name: value for name, value in self.settings.items() if name not in ("history", "reduction", "template")}
 
 
 @dataclass(frozen=True)
@@ -54,8 +54,8 @@ class Comparison:
 STUDIES = {
     "uniqueness": Study("unique users and the others (Figure 3)", ("nonperso", "rag", "dep")),
     "k": Study(
-        "how many past reviews are shown (Figure 2)", ("rag", "dep"), tuple((f"K={k}", {"history": k}) for k in (0, 1, 2, 4, 8)),
-        "K=8",
+        "how many past reviews are shown (Figure 2; with none DEP learns nothing)", ("rag", "dep"),
+        tuple((f"K={k}", {"history": k}) for k in (0, 1, 2, 4, 8)), "K=8",
     ),
     "embeddings": Study(
         "which soft tokens, with and without the text (Table 2)", ("dep",),

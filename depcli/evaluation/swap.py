@@ -6,6 +6,7 @@ method gains over that is what it knows about this person, and not about reviews
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
@@ -21,6 +22,7 @@ from depcli.records import Item, PastReview, Prompt, Request, Review
 
 HISTORY, TEXT, VECTORS = "history", "text", "vectors"  # what is the stranger's: all of it, the text alone, the soft tokens alone
 _USERS = 256  # whose reviews are looked up together
+_DRAWS = 32
 Swap = tuple[str, str, Target, Request, str, Target]  # id, variant, target, its request, the real review, the stranger's target
 
 
@@ -36,10 +38,10 @@ def variants(method: Method, choices: Choices, template: Template) -> tuple[str,
     return (HISTORY,) if text or vectors else ()
 
 
-def strangers(snapshot, targets: Sequence[Target], candidates: Sequence[Target], seed: int = 0) -> dict[tuple[str, str], Target]:
-    """By target key the target of another user, before which that user had written at least as many reviews as this user before
-    this one, and who never reviewed the item. Drawn by `seed` and the target alone; absent where there is none. `candidates`
-    are all targets of the role."""
+def strangers(snapshot, targets: Sequence[Target], candidates: Sequence[Target], shown: int) -> dict[tuple[str, str], Target]:
+    """By target key the target of another user who never reviewed the item, and before it had written at least as many reviews
+    as this user before this one, or as many as are `shown` in a prompt. Each of these is as likely as the others, drawn by the
+    target alone; absent where there is none. `candidates` are all targets of the role."""
     pool = sorted({target.user_id: target for target in candidates}.values(), key=lambda target: target.user_id)
     asked: dict[str, list[Target]] = {}
     for target in dict.fromkeys((*pool, *targets)):
@@ -52,15 +54,19 @@ def strangers(snapshot, targets: Sequence[Target], candidates: Sequence[Target],
             items[user] = frozenset(entry.review.asin for entry in history)
             for target in asked[user]:
                 before[target.key] = len(known_before(history, _request(target)))
+
+    def fits(other: Target, target: Target) -> bool:
+        enough = before[other.key] >= min(before[target.key], shown)
+        return enough and other.user_id != target.user_id and target.asin not in items[other.user_id]
+
     found = {}
     for target in targets:
-        first = int.from_bytes(by_hash(target, seed)[:8], "big")
-        for step in range(len(pool)):
-            other = pool[(first + step) % len(pool)]
-            if other.user_id != target.user_id and before[other.key] >= before[target.key]:
-                if target.asin not in items[other.user_id]:
-                    found[target.key] = other
-                    break
+        rng = random.Random(by_hash(target))
+        drawn = (rng.choice(pool) for _ in range(_DRAWS))  # most fit; else all are looked at
+        other = next((other for other in drawn if fits(other, target)), None)
+        fitting = [] if other else [other for other in pool if fits(other, target)]
+        if other or fitting:
+            found[target.key] = other or rng.choice(fitting)
     return found
 
 

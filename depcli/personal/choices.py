@@ -6,7 +6,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from depcli.errors import BadInput, Incompatible
+from depcli.methods.base import Method
 
+HISTORY = 8  # past reviews in a prompt at most, as in the paper
 EMBEDDINGS = ("both", "his", "diff", "none")
 RETRIEVALS = ("recency", "bm25", "dense", "random")
 WEIGHTINGS = ("mean", "distance")
@@ -34,10 +36,15 @@ class Choices:
         return self.embeddings == "both" or kind.startswith(self.embeddings)
 
 
-def choices_of(folder: Path | None, config: dict | None, asked: dict) -> Choices:
-    """What an adapter was trained with, or for a method without one what is `asked` for (None: nothing in particular). Raises
-    Incompatible when something else is asked of an adapter."""
-    asked = {name: value for name, value in asked.items() if value is not None}
+def concerns(name: str, method: Method) -> bool:
+    """Whether a field of Choices, or `history`, says anything of what a method writes from."""
+    return method.history if name in ("review_text", "retrieval", "history") else method.slots is not None
+
+
+def choices_of(method: Method, folder: Path | None, config: dict | None, asked: dict) -> Choices:
+    """What an adapter was trained with, or for a method without one what is `asked` for (None: nothing in particular), as far as
+    it concerns the method. Raises Incompatible when something else is asked of an adapter."""
+    asked = {name: value for name, value in asked.items() if value is not None and concerns(name, method)}
     if config is None:
         return replace(Choices(), **asked)
     trained = Choices(**config.get("choices", {}))  # adapters made before there was a choice lack them

@@ -18,6 +18,7 @@ from depcli.errors import BadInput, NotFound
 from depcli.records import Item, PastReview, Request, Review, Slot, Text
 
 BUNDLED = Path(__file__).parent / "templates"
+GUIDED = "full"  # the bundled template that explains the soft tokens
 # Unicode noncharacters mark slots while Jinja handles the text; they are removed from user text first.
 _OPEN, _CLOSE = "\ufdd0", "\ufdd1"
 _LONGEST_PROFILE = 1500  # characters
@@ -80,13 +81,18 @@ class Template:
     def shows_reviews(self, texts: bool) -> bool:
         """Whether anything of past reviews stands in a prompt beside their soft tokens: their item or rating, or where `texts`
         are not left out title or text."""
-        chat, request = Chat("{{ messages[1].content }}", ""), Request("", Item("", "item", "description"), 3.0, "title")
+        return self._probe("one", 1.0, texts=texts) != self._probe("other", 2.0, texts=texts)
 
-        def shown(word: str, rating: float) -> tuple[Text | Slot, ...]:
-            past = PastReview(Review("", "", word, rating, word), Item("", word, word), None, None, 0)
-            return self.parts(chat, request, [past], texts=texts)
+    def has_guidance(self) -> bool:
+        """Whether a prompt with soft tokens says with guidance what it does not say without."""
+        slots = [[Slot("his")]]
+        return self._probe("one", 1.0, slots=slots) != self._probe("one", 1.0, slots=slots, guidance=False)
 
-        return shown("one", 1.0) != shown("other", 2.0)
+    def _probe(self, word: str, rating: float, **given) -> tuple[Text | Slot, ...]:
+        """A prompt with one past review, all of whose fields are `word`."""
+        chat = Chat("{{ messages[0].content }}\n{{ messages[1].content }}", "")
+        past = PastReview(Review("", "", word, rating, word), Item("", word, word), None, None, 0)
+        return self.parts(chat, Request("", Item("", "item", "description"), 3.0, "title"), [past], **given)
 
     def _block(self, block: str, fields: dict):
         return self._template.blocks[block](self._template.new_context(fields))

@@ -49,7 +49,8 @@ class Batch:
     """Reviews on their way into the store: per key the version that stands so far.
 
     `lookup(keys)` returns the versions in the store. `vectors` has those of the texts that are known.
-    `before` is a batch that is being written: what it holds counts as stored.
+    `before` is a batch that is being written: what it holds counts as stored. `read` reviews were added, of which `outdated`
+    stand neither here nor in the store, since another one of their key does; `first_outdated` is one of them.
     """
 
     def __init__(
@@ -64,7 +65,8 @@ class Batch:
         self._standing: dict[bytes, Version] = {}
         self._texts: dict[bytes, str] = {}  # that have no vector yet
         self.vectors = Vectors(dimension)
-        self.read = 0
+        self.read = self.outdated = 0
+        self.first_outdated: Review | None = None
 
     def add(self, reviews: Sequence[Review]) -> None:
         keys = review_keys(map(_pair, reviews))
@@ -117,14 +119,23 @@ class Batch:
         """Let the later versions stand, one by one. Returns the texts of these keys that may need a vector, by text_hash."""
         standing = self._standing
         for key, review, text in zip(keys, reviews, texts, strict=True):
-            before = self._version(key)
+            before, now = self._version(key), Version(review, text, review.superseded)
             self._new.pop(key, None)
-            standing[key] = Version(review, text, review.superseded) if before is None else _later(before, review, text)
+            standing[key] = now if before is None else self._later(before, now)
         versions = map(standing.__getitem__, keys)
         return {
             version.text: version.review.text
             for version in versions if not (version.stored or version.text == version.stored_text)
         }  # fmt: skip
+
+    def _later(self, before: Version, now: Version) -> Version:
+        """The one of the two that stands."""
+        stands = _later(before, now)
+        lost = now if stands is before else before
+        if not lost.stored and lost.content != stands.content:
+            self.outdated += 1
+            self.first_outdated = self.first_outdated or lost.review
+        return stands
 
     def _holds_any(self, keys: Collection[bytes]) -> bool:
         return not (self._new.keys().isdisjoint(keys) and self._standing.keys().isdisjoint(keys))
@@ -145,18 +156,16 @@ class Batch:
         return {**settled, **self._lookup([key for key in keys if key not in settled])}
 
 
-def _later(standing: Version, review: Review, text: bytes) -> Version:
-    """The one of the two that stands."""
-    older, newer = _rank(standing.review.timestamp), _rank(review.timestamp)
+def _later(standing: Version, now: Version) -> Version:
+    older, newer = _rank(standing.review.timestamp), _rank(now.review.timestamp)
     if newer < older:
         return standing
-    superseded = review.superseded
+    superseded = now.superseded
     if newer == older:
-        content = content_hash(text, review.title, review.rating)
-        if content == standing.content or content in standing.superseded:
+        if now.content == standing.content or now.content in standing.superseded:
             return standing
         superseded = tuple(dict.fromkeys((*standing.superseded, standing.content, *superseded)))
-    return Version(review, text, superseded, standing.stored_text)
+    return now._replace(superseded=superseded, stored_text=standing.stored_text)
 
 
 def _rank(timestamp: float | None) -> float:

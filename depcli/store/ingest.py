@@ -31,13 +31,16 @@ _TIDY_REVIEWS = 1000  # after a run that wrote as many, pieces are joined and in
 
 @dataclass(frozen=True)
 class IngestReport:
-    """What became of the entries. `reviews` were read, of which `added`, `replaced` and `unchanged` (known or older); `embedded`
-    counts texts; `first_bad` are the first few of `bad_lines`; `commit` is the id of the newest commit."""
+    """What became of the entries. `reviews` were read, of which `added`, `replaced`, `unchanged` (in the store as they are) and
+    `outdated`, since another one by the same user about the same item stays: `first_outdated` names both. `embedded` counts
+    texts; `first_bad` are the first few of `bad_lines`; `commit` is the id of the newest commit."""
 
     reviews: int
     added: int
     replaced: int
     unchanged: int
+    outdated: int
+    first_outdated: tuple[str, str] | None
     items: int
     embedded: int
     bad_lines: int
@@ -70,15 +73,15 @@ def ingest(
                 on_progress(run.progress())
         run.write(0)
         run.settle()
-        bulk = run.added + run.replaced >= _TIDY_REVIEWS
+        bulk = run.done.added + run.done.replaced >= _TIDY_REVIEWS
         writer.tidy(force=bulk)
         if bulk and in_use is not None:
             drop_outdated(writer.tables, in_use)
     if run.failure is not None:
         raise run.failure
     return IngestReport(
-        run.reviews, run.added, run.replaced, run.unchanged, run.items, run.embedded, run.bad_lines, tuple(run.first_bad),
-        time.monotonic() - run.started, writer.head.id,
+        run.reviews, run.done.added, run.done.replaced, run.done.unchanged, run.done.outdated, run.first_outdated, run.done.items,
+        run.embedded, run.bad_lines, tuple(run.first_bad), time.monotonic() - run.started, writer.head.id,
     )  # fmt: skip
 
 
@@ -88,8 +91,9 @@ class _Run:
     def __init__(self, writer: Writer, embedder, source: str):
         self._writer, self._embedder, self._source = writer, embedder, source
         self.reviews = self.embedded = self.bad_lines = 0
-        self.added = self.replaced = self.unchanged = self.items = 0
+        self.done = Counts()
         self.first_bad: list[BadLine] = []
+        self.first_outdated: tuple[str, str] | None = None
         self.failure: DepError | None = None
         self._read_ahead = max(READ_AHEAD // 32, 1)
         self.started = self._commit_started = time.monotonic()
@@ -166,6 +170,8 @@ class _Run:
         """Let the batch be written, once the one before it is, and begin another. It counts when a commit is full or late, and
         with a `chunk` of 0 always."""
         batch, changes = self._batch, self._writer.prepare(self._batch)
+        if batch.first_outdated and not self.first_outdated:
+            self.first_outdated = batch.first_outdated.user_id, batch.first_outdated.asin
         self.settle()
         batch.before = None
         self._uncommitted += self._entries
@@ -181,10 +187,7 @@ class _Run:
         if self._writing is None:
             return
         counts, self._writing = self._writing.result(), None
-        self.added += counts.added
-        self.replaced += counts.replaced
-        self.unchanged += counts.unchanged
-        self.items += counts.items
+        self.done += counts
 
     def _write(self, batch: Batch, changes: Changes, items: list[Item], more: bool) -> Counts:
         counts = self._writer.commit(batch, items, source=self._source, prepared=changes, more=more)
@@ -202,7 +205,7 @@ class _Run:
     def progress(self) -> dict:
         seconds = time.monotonic() - self.started
         return {
-            "reviews_done": self.reviews, "reviews_committed": self.added + self.replaced + self.unchanged,
+            "reviews_done": self.reviews, "reviews_committed": self.done.reviews,
             "embedded": self.embedded, "skipped": self.reviews - self.embedded, "bad_lines": self.bad_lines,
             "reviews_per_second": self.reviews / seconds if seconds > 0 else 0.0,
         }  # fmt: skip

@@ -31,13 +31,18 @@ _SPARE_PIECES, _SPARE_ROWS = 16, 20_000  # so many small pieces, and rows withou
 
 @dataclass(frozen=True)
 class Counts:
-    """What batches did: reviews new to the store, reviews that replaced an earlier version, reviews read that changed nothing
-    (known, or older than what is there), and items described for the first time or anew."""
+    """What batches did: reviews new to the store, reviews that replaced an earlier version, reviews read that are there as they
+    are or are `outdated` by another version, and items described for the first time or anew."""
 
     added: int = 0
     replaced: int = 0
     unchanged: int = 0
+    outdated: int = 0
     items: int = 0
+
+    @property
+    def reviews(self) -> int:
+        return self.added + self.replaced + self.unchanged + self.outdated
 
     def __add__(self, other: Counts) -> Counts:
         return Counts(*map(add, astuple(self), astuple(other)))
@@ -99,7 +104,8 @@ class Writer:
         with self._all_or_nothing():
             changes, new_items = prepared or self.prepare(batch), self._changed_items(items)
             replaced = len(changes.replacing)
-            self._pending += Counts(len(changes.keys) - replaced, replaced, batch.read - len(changes.keys), len(new_items))
+            unchanged = batch.read - len(changes.keys) - batch.outdated
+            self._pending += Counts(len(changes.keys) - replaced, replaced, unchanged, batch.outdated, len(new_items))
             if new_items:
                 self._write_items(new_items)
             if changes.replacing:

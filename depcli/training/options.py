@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 
 from depcli import methods
 from depcli.adapters.dep import DepLoss
@@ -11,10 +11,11 @@ from depcli.adapters.files import has_own_template
 from depcli.errors import BadInput, Incompatible
 from depcli.evaluation import splits
 from depcli.evaluation.split import TARGETS_PER_USER
-from depcli.personal.choices import Choices
+from depcli.personal.choices import HISTORY, Choices, concerns
 
 PAPER_RATE, SMALL_RATE = 1e-5, 1e-2
 SMALL_HIDDEN, MINI_HIDDEN = 1024, 256
+_USUAL = asdict(Choices())
 REDUCTIONS = ("pca", "sae", "ae", "none")  # as in adapters.person; as in the paper; without sparsity; the embeddings as they are
 
 
@@ -32,7 +33,7 @@ class TrainOptions:
     weight_decay: float = 0.025
     warmup_ratio: float = 0.01
     max_grad_norm: float = 1.0
-    history: int = 8
+    history: int = HISTORY
     max_input_tokens: int | None = None  # None: the backbone's
     template: str | None = None  # a bundled name or the path of a .jinja file; None: the backbone's
     max_target_tokens: int = 2048
@@ -50,22 +51,27 @@ class TrainOptions:
     seed: int = 0
 
     def __post_init__(self):
+        method, choices = methods.find(self.method), self.choices
+        embedded = choices.embeddings != "none" or not method.slots
         wrong = [
-            f"{name} must be {what}, not {getattr(self.choices if name == 'embeddings' else self, name)}"
+            f"{name} must be {what}, not {getattr(choices if name == 'embeddings' else self, name)}"
             for name, what, good in (
-                ("method", "one with soft tokens", methods.find(self.method).needs_adapter),
+                ("method", "one with soft tokens", method.needs_adapter),
                 ("epochs", "1 or more", self.epochs >= 1),
                 ("batch_size", "1 or more", self.batch_size >= 1),
                 ("learning_rate", "above 0 and at most 1", self.learning_rate is None or 0 < self.learning_rate <= 1),
-                ("history", "0 or more", self.history >= 0),
+                ("history", "1 or more (with none, nothing is learned)", self.history >= 1),
                 ("min_peers", "1 or more", self.min_peers >= 1),
                 ("targets_per_user", "1 or more", self.targets_per_user >= 1),
                 ("validation_limit", "1 or more", self.validation_limit >= 1),
                 ("reduction", " or ".join(REDUCTIONS), self.reduction in REDUCTIONS),
-                ("embeddings", "his, diff or both (without any, rag is the same)", self.choices.embeddings != "none"),
+                ("embeddings", "his, diff or both (without any, rag is the same)", embedded),
                 ("select_by", "loss or meteor", self.select_by in ("loss", "meteor")),
             )
             if not good
+        ] or [
+            f"{name.replace('_', ' ')} means nothing to {self.method}: leave it out"
+            for name, value in asdict(choices).items() if value != _USUAL[name] and not concerns(name, method)
         ]  # fmt: skip
         if wrong:
             raise BadInput("; ".join(wrong))

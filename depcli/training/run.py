@@ -26,8 +26,9 @@ from depcli.evaluation.metrics import meteor_mean
 from depcli.evaluation.significance import paired_bootstrap
 from depcli.evaluation.split import Split, Target, choose, pairs_of
 from depcli.permissions import make_private
+from depcli.personal.choices import Choices
 from depcli.personal.prompts import PromptBuilder
-from depcli.personal.template import Template
+from depcli.personal.template import GUIDED, Template
 from depcli.records import Sampling
 from depcli.training import checkpoints
 from depcli.training.backbone import load_backbone
@@ -166,6 +167,9 @@ class _Run:
         self.tokenizer = backbones.load_tokenizer(backbone, offline=offline)
         self.weights_sha256 = self.digest()
         self.template = Template(options.template or backbone.template)
+        if not (options.choices.guidance or self.template.has_guidance()):
+            message = f"the template {self.template.name} has no guidance that could be left out"
+            raise BadInput(message, f"leave --no-guidance out, or take one that has it: --template {GUIDED}")
         context = self.model.config.max_position_embeddings
         self.max_input_tokens = options.max_input_tokens or backbone.prompt_budget(context)
         self.max_target_tokens = min(options.max_target_tokens, context - self.max_input_tokens)
@@ -198,25 +202,28 @@ class _Run:
             raise BadInput("no review has a history to learn from", "ingest users with four reviews or more")
         return examples
 
-    def examples(self, method: str, targets: Sequence[Target]) -> list[Example]:
-        """What a method makes of these targets."""
+    def examples(self, method: str, targets: Sequence[Target], choices: Choices | None = None) -> list[Example]:
+        """What a method makes of these targets, with the `choices` of the adapter or others."""
+        choices = choices or self.options.choices
         builder = PromptBuilder(
             self.snapshot, methods.find(method), self.template, backbones.chat_of(self.tokenizer),
             lambda text: len(self.tokenizer(text, add_special_tokens=False)["input_ids"]),
             k=self.options.history, max_input_tokens=self.max_input_tokens, held_out=self.split.held_out,
-            min_peers=self.options.min_peers, choices=self.options.choices, embed=self.embedder.encode if self.embedder else None,
+            min_peers=self.options.min_peers, choices=choices, embed=self.embedder.encode if self.embedder else None,
         )  # fmt: skip
         examples = make_examples(builder, self.tokenizer, pairs_of(targets, self.snapshot), self.max_target_tokens)
         for target, example in zip(targets, examples, strict=True):
             check_shown(target, example.prompt)
         first = [example.prompt for example in examples[:CHECKED]]
-        weighted = self.options.choices.peer_weighting == "distance"
+        weighted = choices.peer_weighting == "distance"
         check_differences(first, self.snapshot, self.split.held_out, weighted=weighted)
         return examples
 
     def text_alone(self, targets: Sequence[Target]) -> dict[str, list[Example]]:
-        """What the adapter is compared with: nonperso, and rag unless the template shows no past review as text."""
-        nonperso, rag = (self.examples(name, targets) for name in ("nonperso", "rag"))
+        """What the adapter is compared with: nonperso, and rag unless the template shows no past review as text. Their texts are
+        there also where an adapter does without."""
+        choices = dataclasses.replace(self.options.choices, review_text=True)
+        nonperso, rag = (self.examples(name, targets, choices) for name in ("nonperso", "rag"))
         told_apart = any(one.prompt.parts != other.prompt.parts for one, other in zip(nonperso, rag, strict=True))
         return {"nonperso": nonperso, **({"rag": rag} if told_apart else {})}
 

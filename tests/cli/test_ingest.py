@@ -121,3 +121,24 @@ def test_formats_on_the_command_line_are_those_of_the_readers():
     from depcli.readers import formats
 
     assert FORMATS == formats.FORMATS
+
+
+def test_bad_lines_do_not_take_the_place_of_what_is_read(table, tmp_path, capsys):
+    before = table.read_bytes()
+    for name in (str(table), f"{tmp_path}/../{tmp_path.name}/{table.name}"):
+        assert main(["ingest", str(table), *COLUMNS, "--bad-lines", name]) == 2
+        assert "--bad-lines names a file that is to be read" in capsys.readouterr().err
+    assert table.read_bytes() == before
+
+
+def test_what_another_version_outdates_is_counted_apart_and_named(tmp_path, capsys):
+    diary = tmp_path / "diary.csv"
+    diary.write_text("asin,text,timestamp\nA,first,2010-01-01\nB,other,2011-01-01\nA,second,2020-01-01\nA,undated,\n")
+    said = told(capsys, diary, "--user", "me")
+    assert "4 reviews read" in said.out and ": 2 added, 2 outdated\n" in said.out
+    assert "diary.csv: 2 reviews outdated" in said.err and "of user 'me' about item 'A'" in said.err
+    diary.write_text("asin,text,timestamp\nA,corrected,2019-01-01\nB,other,2011-01-01\n")
+    (report,) = json.loads(told(capsys, diary, "--user", "me", "--json").out)["files"]
+    assert (report["unchanged"], report["outdated"], report["first_outdated"]) == (1, 1, ["me", "A"])
+    assert main(["log", "--limit", "1"]) == 0
+    assert "ingest: 2 added; diary.csv" in " ".join(capsys.readouterr().out.split())

@@ -103,7 +103,16 @@ def test_the_adapter_that_is_said_is_the_one_that_is_varied(place, tiny):
         shutil.rmtree(other)
 
 
-@pytest.mark.parametrize("study", ["refinement", "guidance", "embeddings"])
+def test_guidance_is_studied_in_a_template_that_has_some(place, tiny):
+    """The adapter is of the template compact, which never says what soft tokens are."""
+    with pytest.raises(NotFound, match="has 0 of the variants") as error:
+        found(place, tiny, "guidance", ["dep"], "base")
+    options = [[f"--{no}guidance", "--template", "full"] for no in ("", "no-")]
+    assert [shlex.split(line)[-9:-6] for line in error.value.hint.splitlines()] == options
+    assert main(["train", "--backbone", tiny, "--no-guidance", "--profiles", str(place), "--quiet"]) == 5
+
+
+@pytest.mark.parametrize("study", ["refinement", "embeddings"])
 def test_a_study_without_its_adapters_says_how_to_train_them(place, tiny, study):
     with pytest.raises(NotFound, match="has 1 of the variants") as error:
         found(place, tiny, study, ["dep"], "base")

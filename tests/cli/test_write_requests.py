@@ -129,6 +129,8 @@ def test_shards_joined_in_order_are_the_whole_and_go_on_as_one(ask, profiles, tm
     (tmp_path / "joined.jsonl.settings.json").write_bytes((tmp_path / "part1.jsonl.settings.json").read_bytes())
     assert main([*command, "--requests", str(wanted), "--out", str(joined)]) == 1
     assert joined.read_bytes() == whole
+    assert main([*command, "--requests", str(wanted), "--out", str(tmp_path / "none.jsonl"), "--shard", "1/99"]) == 0
+    assert (tmp_path / "none.jsonl").read_bytes() == b"", "a part without a request is joined too"
 
 
 @pytest.mark.parametrize("shard", ["0/2", "3/2", "1", "a/b", "1/0", "-1/2", "1/2/3"])

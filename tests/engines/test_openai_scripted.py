@@ -132,6 +132,20 @@ def test_requests_are_taken_lazily(endpoint):
     assert list(engine.generate([])) == []
 
 
+def test_a_request_that_cannot_be_made_takes_nothing_from_those_before_it(endpoint):
+    engine, scripted = endpoint(lambda _: completion("ok"))
+
+    def requests():
+        yield from [(prompt(), GREEDY)] * 4
+        raise BadInput("no such user")
+
+    written = []
+    with pytest.raises(BadInput, match="no such user"):
+        for found in engine.generate(requests()):
+            written.append(found.text)
+    assert written == ["ok"] * 4 and len(scripted.asked) == 4
+
+
 def test_who_stops_waits_for_no_answer(endpoint):
     release, asked = threading.Event(), threading.Event()
 

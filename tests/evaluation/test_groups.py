@@ -62,11 +62,20 @@ def test_values_that_are_undefined_are_left_out():
     holes[[0, 1, 50]] = np.nan  # all of the first user, one of two of another
     values["b"]["meteor"] = Values(holes)
     found = compare_groups(values, USERS, PAIRS, GROUPS)
-    gains = (holes - values["a"]["meteor"].each).reshape(40, 2)
-    by_user = np.array([np.nanmean(row) if np.isfinite(row).any() else np.nan for row in gains])
+    gains = holes - values["a"]["meteor"].each
     (one,) = (one for one in found["between"] if one["metric"] == "meteor")
-    assert one["difference"] == pytest.approx(np.nanmean(by_user[:20]) - np.nanmean(by_user[20:]))
+    assert one["difference"] == pytest.approx(np.nanmean(gains[:40]) - np.nanmean(gains[40:]))
     assert found["parts"][0]["methods"]["b"]["meteor"]["value"] == pytest.approx(np.nanmean(holes[:40]))
+
+
+def test_gains_between_groups_are_those_of_the_means_in_them():
+    values = systems(0.3, 0.0)
+    nll = values["b"]["nll"]
+    values["b"]["nll"] = Values(nll.each + np.random.default_rng(1).normal(size=80), nll.weights)
+    found = compare_groups(values, USERS, PAIRS, GROUPS)
+    first, others = ({m: part["methods"][m]["nll"]["value"] for m in "ab"} for part in found["parts"])
+    (one,) = (one for one in found["between"] if one["metric"] == "nll")
+    assert one["difference"] == pytest.approx(first["b"] - first["a"] - (others["b"] - others["a"]))
 
 
 def test_one_empty_group_has_nothing_to_compare():

@@ -179,7 +179,9 @@ def test_studies_and_training_are_drawn():
         "variants": {name: {"method": "rag", "adapter": None, "history": k} for k, name in ((1, "one"), (8, "two"))},
     }  # fmt: skip
     epochs = [{"epoch": 0, "loss": 4.5}, {"epoch": 1, "loss": 4.25}]
-    results["training"] = {"one": {"adapter": "mini", "best_epoch": 1, "epochs": epochs, "text_alone": {"rag": 4.4}}}
+    results["training"] = {
+        "one": {"adapter": "mini", "best_epoch": 1, "epochs": epochs, "text_alone": {"rag": 4.4}, "options": {}}
+    }
     text = render(results, [])
     assert "K curve: METEOR over the past reviews shown" in text and text.count("rag, past reviews shown (K) 8:") == 3
     assert "validation loss of mini" in text and "kept: epoch 2" in text and "one, epoch 1: 4.5000" in text

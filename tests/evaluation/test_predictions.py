@@ -10,7 +10,7 @@ import pytest
 
 from depcli.errors import BadInput, DepError, Incompatible
 from depcli.evaluation.predictions import PREDICTIONS, SETTINGS, claimed
-from depcli.resumable import JsonLines, append_lines, read_lines
+from depcli.resumable import JsonLines, append_lines, read_json, read_lines
 
 ENTRIES = [{"id": i, "text": text} for i, text in enumerate(["plain", "two\nlines \u2028 ", "", "🎬\ud800\x00", "x" * 300])]
 
@@ -143,6 +143,11 @@ def test_damaged_settings_are_named(tmp_path):
     (tmp_path / SETTINGS).write_text('{"seed"')
     with pytest.raises(BadInput, match=SETTINGS), claimed(tmp_path, {}):
         pass
+
+
+def test_settings_that_are_gone_are_named(tmp_path):
+    with pytest.raises(BadInput, match="there is no .*settings.json"):
+        read_json(tmp_path / SETTINGS, "run it again")
 
 
 def test_a_file_in_the_way_of_the_folder(tmp_path):

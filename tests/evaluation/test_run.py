@@ -54,7 +54,7 @@ def test_results_are_what_the_files_say(finished, snapshot):
     stored = json.loads((out / files.RESULTS).read_text())
     assert stored == results
     assert problems(stored) == [] and read_results(out) == stored
-    assert results["schema"] == 3 and results["requests"] == results["targets"] == results["users"] == len(USERS)
+    assert results["schema"] == 4 and results["requests"] == results["targets"] == results["users"] == len(USERS)
     assert results["seeds"] == [3]
     settings = results["settings"]
     assert settings["split_digest"] == leave_last_out(snapshot).digest and settings["store_commit"] == snapshot.commit.id
@@ -212,7 +212,7 @@ def test_without_a_scorer_there_is_no_likelihood(evaluation, snapshot, tmp_path)
 def test_nothing_to_evaluate_is_said(evaluation, engine, tmp_path):
     snapshot = make_store(tmp_path / "profiles", [r for r in reviews() if r.user_id == "few"]).snapshot()
     split = leave_last_out(snapshot)
-    assert split.test == () and split.too_short == 1
+    assert split.test == ()
     with pytest.raises(NotFound, match="nothing to evaluate"):
         evaluation(tmp_path / "out", snapshot=snapshot, split=split, targets=[])
     assert not (tmp_path / "out").exists()

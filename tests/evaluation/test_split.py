@@ -27,7 +27,6 @@ def test_the_last_reviews_of_each_user_become_targets(snapshot, per_user):
         # The first review has no history and is never learned, however many are asked for.
         assert [t.asin for t in split.train if t.user_id == user] == asins[max(1, len(asins) - 2 - per_user) : -2]
     assert {t.user_id for t in split.test} == set(USERS)
-    assert split.too_short == 2
     assert split.held_out == {t.key for t in split.validation + split.test}
     check_leakage(split)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
@@ -15,7 +16,7 @@ from depcli.evaluation.swap import HISTORY, TEXT, VECTORS, strangers, swapped, v
 from depcli.personal.choices import Choices
 from depcli.personal.history import known_before
 from depcli.personal.template import Template
-from depcli.records import Slot
+from depcli.records import Review, Slot, Stored
 from tests.evaluation.world import make_writers
 
 
@@ -31,41 +32,55 @@ def writers(snapshot, engine, split):
 
 @pytest.fixture(scope="module")
 def drawn(snapshot, split):
-    return strangers(snapshot, split.test, split.test)
+    return strangers(snapshot, split.test, split.test, shown=99)
 
 
 def embeddings(prompt) -> list[bytes]:
     return [part.embedding.tobytes() for part in prompt.parts if isinstance(part, Slot) and part.embedding is not None]
 
 
-def test_a_stranger_wrote_as_much_and_never_of_the_item(snapshot, split, drawn):
+def test_a_stranger_wrote_as_much_or_as_much_as_is_shown_and_never_of_the_item(snapshot, split, drawn):
     histories = snapshot.histories(snapshot.user_ids())
     requests = {target.key: request for target, (request, _) in zip(split.test, pairs_of(split.test, snapshot), strict=True)}
 
     def before(target: Target) -> int:
         return len(known_before(histories[target.user_id], requests[target.key]))
 
-    def fits(other: Target, target: Target) -> bool:
+    def fits(other: Target, target: Target, shown: int) -> bool:
         reviewed = {entry.review.asin for entry in histories[other.user_id]}
-        return other.user_id != target.user_id and before(other) >= before(target) and target.asin not in reviewed
+        enough = before(other) >= min(before(target), shown)
+        return other.user_id != target.user_id and enough and target.asin not in reviewed
 
     assert 0 < len(drawn) < len(split.test), "some have a stranger, and the one who wrote most does not"
-    for target in split.test:
-        possible = [other for other in split.test if fits(other, target)]
-        assert (drawn[target.key] in possible) if possible else (target.key not in drawn)
+    for shown in (99, 3):
+        for target, found in ((target, strangers(snapshot, [target], split.test, shown)) for target in split.test):
+            possible = [other for other in split.test if fits(other, target, shown)]
+            assert (found[target.key] in possible) if possible else not found
 
 
-def test_strangers_depend_on_target_and_seed_alone(snapshot, split, drawn):
+class Everybody:
+    """Users without a review, but for those who have `written` about an item."""
+
+    def __init__(self, written: dict[str, str]):
+        self._written = written
+
+    def histories(self, users):
+        found = {user: self._written.get(user) for user in users}
+        return {user: [Stored(Review(user, item, "t"), None)] if item else [] for user, item in found.items()}
+
+
+def test_strangers_depend_on_the_target_alone_and_are_drawn_evenly(snapshot, split, drawn):
     few = split.test[::2]
-    assert strangers(snapshot, few, split.test) == {target.key: drawn[target.key] for target in few if target.key in drawn}
-    many = [Target(f"u{i}", "x", None) for i in range(40)]
-
-    class Everybody:
-        def histories(self, users):
-            return {user: [] for user in users}
-
-    draws = [tuple(other.user_id for other in strangers(Everybody(), many, many, seed).values()) for seed in (0, 0, 1)]
-    assert draws[0] == draws[1] != draws[2] and len(set(draws[0])) > 15
+    found = strangers(snapshot, few, split.test, shown=99)
+    assert found == {target.key: drawn[target.key] for target in few if target.key in drawn}
+    pool, targets = [[Target(f"{kind}{i}", "x", None) for i in range(n)] for kind, n in (("pool", 40), ("asks", 4000))]
+    written = {f"pool{i}": "x" for i in range(20)}
+    times = Counter(other.user_id for other in strangers(Everybody(written), targets, pool, shown=0).values())
+    assert sorted(times) == sorted(f"pool{i}" for i in range(20, 40)) and sum(times.values()) == 4000
+    assert 150 < min(times.values()) and max(times.values()) < 250, "200 each, give or take 14"
+    all_but_one = {f"pool{i}": "x" for i in range(39)}
+    found = strangers(Everybody(all_but_one), targets[:200], pool, shown=0)
+    assert {other.user_id for other in found.values()} == {"pool39"} and len(found) == 200
 
 
 def test_what_can_be_swapped_of_each_method():

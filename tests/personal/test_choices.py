@@ -112,16 +112,19 @@ def test_fewer_reviews_than_k_are_all_shown(how):
 
 def test_an_adapter_keeps_to_what_it_was_trained_with():
     config = {"choices": {"embeddings": "his", "review_text": True, "guidance": True, "retrieval": "bm25"}}
-    folder = Path("mine")
-    assert choices_of(folder, config, {"embeddings": "his", "retrieval": None}) == Choices("his", retrieval="bm25")
-    assert choices_of(folder, {}, {}) == Choices()
+    folder, dep = Path("mine"), methods.find("dep")
+    assert choices_of(dep, folder, config, {"embeddings": "his", "retrieval": None}) == Choices("his", retrieval="bm25")
+    assert choices_of(dep, folder, {}, {}) == Choices()
     for asked, said in (
         ({"embeddings": "diff"}, "embeddings his, not diff"),
         ({"review_text": False}, "review-text on, not off"),
     ):
         with pytest.raises(Incompatible, match=f"'mine' was trained with {said}"):
-            choices_of(folder, config, asked)
-    assert choices_of(None, None, {"retrieval": "random"}).retrieval == "random"
+            choices_of(dep, folder, config, asked)
+    rag, pplug = methods.find("rag"), methods.find("pplug")
+    asked = {"embeddings": "his", "guidance": False, "peer_weighting": "distance", "retrieval": "random", "review_text": False}
+    assert choices_of(rag, None, None, asked) == Choices(retrieval="random", review_text=False)
+    assert choices_of(pplug, None, None, asked) == Choices()
 
 
 def test_what_is_not_known_is_refused():

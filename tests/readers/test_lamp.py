@@ -169,3 +169,11 @@ def test_questions_are_requests(tmp_path):
 def test_days(value, date):
     assert fields.day(value) == datetime(*date, tzinfo=UTC).timestamp()
     assert fields.day(None) is fields.day("") is None
+
+
+def test_times_of_a_profile_around_the_year_1970(tmp_path):
+    questions, outputs = headlines(1, 2, dated=True)
+    for entry, year in zip(questions[0]["profile"], (1970, 1965), strict=True):
+        entry["date"] = str(year)
+    reviews = good(open_reviews(write_lamp(tmp_path, "dev", questions, outputs)), Review)
+    assert [review.timestamp for review in reviews[:2]] == [0.0, -157766400.0] and reviews[-1].timestamp == 0.0

@@ -348,3 +348,15 @@ def test_a_long_row_is_one_row(tmp_path):
     """Its first piece was a review of its own once, cut off without a word."""
     path = written(tmp_path / "a.csv", [["user_id", "asin", "text"], ["u", "i", "word " * 500_000], ["v", "i", "short"]])
     assert [len(review.text) for review in open_reviews(path)] == [2_500_000, 5]
+
+
+def test_blank_lines_before_the_names(tmp_path):
+    (tmp_path / "a").write_text("\n\nuser_id,asin,text\nu,i,words\n")
+    assert list(open_reviews(tmp_path / "a", "csv")) == [Review("u", "i", "words")]
+
+
+def test_a_date_beyond_every_calendar_breaks_off_with_words(tmp_path):
+    rows = {"user_id": ["u"], "asin": ["i"], "text": ["words"], "timestamp": pa.array([2**60], pa.timestamp("ms"))}
+    pq.write_table(pa.table(rows), tmp_path / "a")
+    with pytest.raises(BadInput, match="damaged after row 0"):
+        list(open_reviews(tmp_path / "a"))

@@ -45,7 +45,8 @@ def test_the_same_again_embeds_nothing_and_commits_nothing(store):
     for chunk in (20, 7, 1000):
         again, embedder = run(store, entries, chunk=chunk)
         assert (again.added, again.replaced, again.items, again.embedded) == (0, 0, 0, 0)
-        assert again.unchanged == again.reviews and not embedder.texts and again.commit == first.commit
+        assert (again.unchanged, again.outdated) == (again.reviews - 2, 2) and again.first_outdated == ("user1", "item0")
+        assert not embedder.texts and again.commit == first.commit
 
 
 def test_a_text_that_another_user_wrote_too_is_embedded_once(store):
@@ -67,7 +68,7 @@ def test_a_text_in_the_batch_that_is_being_written_is_not_embedded_again(store, 
 def test_versions_that_follow_each_other_into_batches_of_their_own(store):
     versions = [Review("u", "i", f"version {n}", timestamp=float(n)) for n in range(6)]
     report, _ = run(store, [*versions, *versions[::-1]], chunk=1)
-    assert (report.added, report.replaced, report.unchanged) == (1, 5, 6)
+    assert (report.added, report.replaced, report.unchanged, report.outdated) == (1, 5, 1, 5)
     assert [entry.review for entry in store.snapshot().histories(["u"])["u"]] == versions[-1:]
 
 

@@ -158,7 +158,10 @@ def test_each_commit_can_be_read_again(store):
     assert [(commit.number, commit.action, commit.source) for commit in log] == [
         (0, "create", ""), (1, "ingest", "first"), (2, "ingest", "second"), (3, "compact", ""),
     ]  # fmt: skip
-    assert log[1].counts == {"added": 20, "replaced": 0, "unchanged": 0, "items": 0} and len({commit.id for commit in log}) == 4
+    assert (
+        log[1].counts == {"added": 20, "replaced": 0, "unchanged": 0, "outdated": 0, "items": 0}
+        and len({commit.id for commit in log}) == 4
+    )
     assert contents(store.snapshot("1")) == contents(store.snapshot(log[1].id)) == before
     assert contents(store.snapshot("2")) == contents(store.snapshot()) != before
     with pytest.raises(NotFound, match="no commit 9") as caught:

@@ -5,12 +5,12 @@ import json
 import pytest
 import torch
 
-from depcli.errors import Incompatible
+from depcli.errors import BadInput, Incompatible
 from depcli.training import checkpoints
 from depcli.training.budget import Budget
 from depcli.training.loop import Loop
 from depcli.training.options import TrainOptions
-from depcli.training.step import mean_loss
+from depcli.training.step import review_losses
 from tests.training.made import make_examples, new_adapter
 
 OPTIONS = TrainOptions(epochs=3, batch_size=2, patience=3)
@@ -41,7 +41,8 @@ def run(
             raise interrupt
 
     def loss(adapter):
-        value = mean_loss(model, adapter, examples, 500)
+        nats, tokens = review_losses(model, adapter, examples, 500)
+        value = float(nats.sum() / tokens.sum())
         return {"score": -value, "loss": value}
 
     loop = Loop(model, adapter, examples, options, rate=1e-2, budget=budget or Budget(500), validate=validate or loss,
@@ -87,6 +88,11 @@ def test_a_checkpoint_says_what_the_run_was_begun_with(parts, tmp_path):
     checkpoints.check_same(begun, {"epochs": 3, "seed": 0})
     with pytest.raises(Incompatible, match="seed: expected 0, found 1"):
         checkpoints.check_same(begun, {"epochs": 3, "seed": 1})
+    whole = checkpoints.path_of(tmp_path).read_bytes()
+    for damaged in (b"", whole[: len(whole) // 2], b"no checkpoint"):
+        checkpoints.path_of(tmp_path).write_bytes(damaged)
+        with pytest.raises(BadInput, match="last.pt is damaged"):
+            checkpoints.settings_of(tmp_path)
 
 
 def test_it_keeps_the_best_epoch_and_stops_when_nothing_improves(parts, tmp_path):

@@ -11,7 +11,7 @@ from depcli.adapters.dep import DepLoss, dep_losses
 from depcli.backbones import weights_digest
 from depcli.backbones.sequence import micro_batches
 from depcli.training.examples import epoch_batches
-from depcli.training.step import backward, mean_loss
+from depcli.training.step import backward, review_losses
 from tests.training.made import make_examples, new_adapter
 
 
@@ -56,11 +56,12 @@ def test_gradients_reach_every_part_of_the_adapter_and_nothing_else(parts):
     assert weights_digest(model) == before
 
 
-def test_mean_loss_is_the_generation_term(parts):
+def test_losses_of_reviews_are_the_generation_term(parts):
     model, tokenizer = parts
     batch, adapter = make_examples(tokenizer), new_adapter()
     terms = backward(model, adapter, batch, DepLoss(), 500)
-    assert mean_loss(model, adapter, batch, 100) == pytest.approx(terms["gen"], rel=1e-5)
+    nats, tokens = review_losses(model, adapter, batch, 100)
+    assert nats.sum() / tokens.sum() == pytest.approx(terms["gen"], rel=1e-5)
 
 
 def test_epochs_cover_every_example_once_in_a_repeatable_order():
