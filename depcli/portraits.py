@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import statistics
 from collections import Counter
 from collections.abc import Iterable
@@ -100,7 +101,8 @@ def profiles_of(profiles: Path, snapshot: Snapshot, user_id: str, method: str) -
     kept = ProfileCache(profiles).of_user(user_id, method)
     if not kept:
         raise NotFound(
-            f"{method} has made no profile of {user_id!r} yet", f"dep write --user {user_id} --item ITEM --method {method}"
+            f"{method} has made no profile of {user_id!r} yet",
+            f"dep write --user {shlex.quote(user_id)} --item ITEM --method {method}",
         )
     return {
         "user_id": user_id, "method": method,

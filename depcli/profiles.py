@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
@@ -168,7 +169,7 @@ def choose_adapter(profiles: Path, method: str, name: str | None, backbone: str 
         if unusable := ", ".join(name for name in there if name not in usable):
             known += f"; dep status says what is wrong with {unusable}"
         options = ("" if method == "dep" else f" --method {method}") + (f" --backbone {backbone}" if backbone else "")
-        hint = f"train one: dep train{options} --profiles {profiles}"
+        hint = f"train one: dep train{options} --profiles {shlex.quote(str(profiles))}"
         raise NotFound(f"no adapter of {method}{wanted} in {profiles} (there: {known})", hint)
     newest = max(fitting, key=lambda folder: (folder / adapter_files.CONFIG).stat().st_mtime)
     return newest, "the only one" if len(fitting) == 1 else f"the newest of {len(fitting)}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -191,7 +192,7 @@ def _command(profiles: Path, method: str, base: Path | None, backbone: str, sett
     short = "-".join(str(value).lower().replace("true", "with").replace("false", "without") for value in settings.values())
     stem = base.name if base else "-".join([backbone.rpartition("/")[2], *([] if method == "dep" else [method])])
     name = "-".join([stem, *([next(iter(settings)).replace("_", "-"), short] if settings else [])])
-    return " ".join([*said, f"--adapter {name}", f"--profiles {profiles}"])
+    return " ".join([*said, f"--adapter {name}", f"--profiles {shlex.quote(str(profiles))}"])
 
 
 def _option(name: str, value: object) -> str:

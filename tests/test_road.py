@@ -298,6 +298,8 @@ def test_unknown_users_and_items_are_not_found(store):
     with pytest.raises(NotFound, match="no user") as error:
         find_request(snapshot, "x' OR 1=1", "item")
     assert "8 users" in error.value.hint
+    with pytest.raises(NotFound, match="no item 'nowhere'"):  # empty cells of a table describe nothing
+        find_request(snapshot, snapshot.user_ids()[0], "nowhere", item_title="", item_description="")
     with pytest.raises(NotFound, match="no item") as error:
         find_request(snapshot, snapshot.user_ids()[0], "nowhere")
     assert "--item-title" in error.value.hint

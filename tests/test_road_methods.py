@@ -213,6 +213,12 @@ def test_a_person_is_learned_on_top_of_what_all_share(store, backbone, tmp_path,
     assert [not np.array_equal(a, b) for a, b in zip(rows, others, strict=True)] == [False, True, False] * 4
 
 
+def test_an_adapter_without_past_texts_is_compared_with_rag_that_has_them(trained, store, backbone, tmp_path):
+    options = replace(OPTIONS, epochs=1, choices=Choices(review_text=False))
+    report = train(store=store, backbone=backbone, folder=tmp_path / "untold", options=options)
+    assert report.losses["rag"] == trained["dep"].losses["rag"] and report.losses["dep"] != trained["dep"].losses["dep"]
+
+
 def test_another_number_of_past_reviews_than_in_training_is_refused(trained, store, backbone, tmp_path):
     def shown(method, history, folder=None):
         with engines.load("transformers", backbone) as engine:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -17,9 +18,11 @@ def load_tokenizer(backbone: Backbone, *, offline: bool = False):
 
     folder = weights_folder(backbone, offline=offline)
     try:
-        return AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     except Exception as error:  # the Rust tokenizers raise plain Exception for a damaged file
         raise BadInput(f"the tokenizer in {folder} cannot be loaded: {error}", "fetch or save the model again") from error
+    tokenizer.model_max_length = sys.maxsize  # texts are measured before they are cut: nobody is to be warned of long ones
+    return tokenizer
 
 
 def chat_of(tokenizer) -> Chat:
@@ -76,8 +79,10 @@ def torch_device(name: str = "auto"):
         device = torch.device(name)
     except RuntimeError as error:
         raise MissingDependency(f"no device {name!r}", "use --device auto, cpu or cuda") from error
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise MissingDependency("there is no CUDA device here", "use --device cpu")
+    if device.type not in ("cpu", "cuda"):
+        raise MissingDependency(f"nothing is tested on the device {name!r}", "use --device auto, cpu or cuda")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise MissingDependency(f"there is no device {name!r} here", "use --device auto or cpu")
     return device
 
 

@@ -14,11 +14,14 @@ _MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run `dep` with these arguments (default: the command line's) and return its exit code."""
-    import click
+    try:
+        import click
 
-    from depcli.cli.group import dep, going_on
-    from depcli.cli.sink import OutputClosed, complain
-
+        from depcli.cli.group import dep, going_on
+        from depcli.cli.sink import OutputClosed, complain
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted\n")
+        return INTERRUPTED
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
         code = dep.main(arguments, prog_name="dep", standalone_mode=False)

@@ -102,6 +102,8 @@ def command(
     from depcli.training.run import train
     from depcli.training.workers import launched_rank
 
+    if resume and replace:
+        raise click.UsageError("--resume goes on with a run and --replace begins it again: name one of them.")
     speaks = launched_rank() == 0  # torchrun: the others work in silence
     setting = setting if speaks else replaced(setting, offline=True, sink=Sink(quiet=True))
     sink = setting.sink

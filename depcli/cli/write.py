@@ -198,5 +198,7 @@ def _check_use(requests: str | None, out: Path | None, shard: tuple[int, int] | 
         return
     if requests is None or out is None:
         raise click.UsageError("--requests and --out go together.")
+    if str(out) == "-":
+        raise click.UsageError("--out needs a file: what is written stays there when it is interrupted.")
     if given := [option for option, value in of_one.items() if value is not None]:
         raise click.UsageError(f"{given[0]} is for one review; with --requests each line says it.")

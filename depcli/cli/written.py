@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
+from depcli.methods import find
 from depcli.words import count
 
 
@@ -61,6 +62,8 @@ def tell_written(sink, document: dict) -> None:
     said.append(f"{document['prompt_tokens']:,} tokens read, {document['generated_tokens']:,} written")
     said.append(f"{document['seconds']:.1f} s, seed {document['seed']}")
     sink.note("; ".join(said))
+    if used and alone == len(used) and find(document["method"]).peers:
+        sink.note(f"nobody else wrote about these items, so that this profile is what pag makes, and not {document['method']}")
     learned = document["adapter_as_of"]
     if document["as_of"] is not None and document["adapter"] and (learned is None or learned > document["as_of"]):
         sink.note("the adapter has learned from later reviews too: dep train --as-of makes one that has not")

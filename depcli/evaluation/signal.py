@@ -44,7 +44,9 @@ def held_out_reviews(snapshot, limit: int | None = None) -> list[Target]:
     BadInput when there are not two."""
     targets = choose(leave_last_out(snapshot), "test", limit)
     if len(targets) < 2:
-        raise BadInput("fewer than two users have a history and a review to hold out", "ingest users with four reviews or more")
+        raise BadInput(
+            "fewer than two users have a history and a review to hold out", "ingest more users, with four reviews or more"
+        )
     return targets
 
 

@@ -20,6 +20,7 @@ from depcli.store.failures import storage_errors
 from depcli.store.finding import BACKUP, Finding
 from depcli.store.schema import INDEXED, ITEMS, REVIEWS, SUMS
 from depcli.store.store import Store
+from depcli.words import count
 
 _CUT = "dep check --repair, in case a write was cut short; if that does not help, restore a backup"
 SUM_TOLERANCE = 1e-6  # per component of a sum of unit vectors: 64-bit sums drift by 1e-9, a lost review shows as 1e-2
@@ -124,7 +125,7 @@ class _Run:
         with self.part("indexes", remedy=""):
             newer = {name: rows for name, table in readable.items() if (rows := lance.unindexed_rows(table))}
             if newer:
-                said = ", ".join(f"{rows:,} rows of {name}" for name, rows in newer.items())
+                said = ", ".join(f"{count(rows, 'row')} of {name}" for name, rows in newer.items())
                 self.notes.append(f"newer than their index, and found without it until dep compact: {said}")
 
     def _reviews(self, table) -> None:

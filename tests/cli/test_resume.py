@@ -82,7 +82,7 @@ def test_a_method_is_part_of_what_a_run_was_begun_with(dep, profiles):
     assert code == 0, err
     assert resumed["method"] == files.load(profiles / "adapters" / "mine")[0].type == "trained-prompt"
     code, _, err = dep("--adapter", "mine", "--resume")
-    assert code == 1 and "there is no unfinished run in" in err
+    assert code == 3 and "there is no unfinished run in" in err
 
 
 def test_a_run_whose_commit_is_gone_says_how_to_begin_again(dep, profiles):

@@ -160,13 +160,14 @@ def test_settings_are_words_and_the_date_is_one():
             {
                 "sampling": {"temperature": 0.8, "schema": None}, "swap": True, "adapters": {}, "seeds": [1, 2],
                 "choices": {"rag": {"retrieval": "bm25"}, "dep": {"retrieval": "bm25"}}, "other": {"a": {"x": 1}, "b": {"x": 2}},
-                "best_epoch": 0,
+                "best_epoch": 0, "as_of": 1747440001.0,
             }
         )
     )  # fmt: skip
     assert rows == {
         "sampling · temperature": "0.8", "sampling · schema": "–", "swap": "yes", "adapters": "–", "seeds": "1, 2",
         "choices · rag, dep · retrieval": "bm25", "other · a · x": "1", "other · b · x": "2",
+        "as of": "2025-05-17 00:00:01 UTC",
     }  # fmt: skip
     text = render(made(nonperso=0.0, rag=0.1), [])
     assert "21 November 2026, 23:05 UTC" in text and "{&#34;" not in text and "T23:05" not in text
