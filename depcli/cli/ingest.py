@@ -93,7 +93,9 @@ def command(
 
     FILE is JSON (lines or an array), CSV or TSV, gzipped or not, parquet, the folder of a data set that was saved with
     save_to_disk(), or - for standard input. Each review needs a user, an item and a text; rating, title and time are
-    welcome. A review that is known already costs nothing; a newer one replaces the older.
+    welcome: a rating is above 0 and at most 10, and 0 says that there is none; a time is seconds since 1970 or a date
+    such as 2009-05-31, 20090531, 2009-05 or, in a table, 2009. (Save Excel's dates as dates: their numbers count as seconds.)
+    A review that is known already costs nothing; a newer one replaces the older.
     Interrupted, it goes on where it stopped when you run it again.
 
     --filter reads the files twice. It knows only them, not what the store holds already.
