@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import islice
+
+_BEGINNING = 80
 
 
 @dataclass(frozen=True)
@@ -18,3 +22,11 @@ class BadLine:
 
 class BadField(Exception):
     """Raised while a line is parsed; the message is the reason of the BadLine."""
+
+
+def beginning(held: str | Mapping | None) -> str:
+    """The beginning of an entry, in one line and safe to show on a terminal."""
+    if held is not None and not isinstance(held, str):
+        held = " | ".join(str(value)[:_BEGINNING] for value in islice(held.values(), 12))
+    line = " ".join((held or "")[: 10 * _BEGINNING].split())[:_BEGINNING]
+    return "".join(character if character.isprintable() else "\ufffd" for character in line)
