@@ -12,16 +12,21 @@ _BEGINNING = 80
 @dataclass(frozen=True)
 class BadLine:
     """A line that could not be used. `line_number` counts from 1, in what `unit` says: "line", in a table of columns "row", in a
-    JSON array "element". `excerpt` is its beginning."""
+    JSON array "element". `excerpt` is its beginning, and `hints` say in what forms the values at fault are read."""
 
     line_number: int
     reason: str
     excerpt: str
     unit: str = "line"
+    hints: tuple[str, ...] = ()
 
 
 class BadField(Exception):
-    """Raised while a line is parsed; the message is the reason of the BadLine."""
+    """Raised while a line is parsed; the message is the reason of the BadLine, and `hints` are its hints."""
+
+    def __init__(self, reason: str, *hints: str):
+        super().__init__(reason)
+        self.hints = hints
 
 
 def beginning(held: str | Mapping | None) -> str:

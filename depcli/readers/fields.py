@@ -14,6 +14,8 @@ MAX_RATING = 10.0
 _SECONDS_LIMIT = 1e11  # the year 5138; larger timestamps are milli-, micro- or nanoseconds
 _NO_TIME = 1e20
 _FIRST_SECOND, _LAST_SECOND = -62_135_596_800, 253_402_300_799  # of the years 1 and 9999, which bound Python's calendar
+_RATINGS = f"a rating is a number above 0 and at most {MAX_RATING:g}, such as 4 or 4.5, or 0 where there is none"
+_TIMES = "a time is seconds since 1970, or a date such as 2009-05-31, 20090531 or 2009-05"
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _HASH = re.compile("[0-9a-f]{32}")
 _DATE = re.compile(r"^(\d{4})[-/](\d\d?)(?:[-/](\d\d?)(?!\d)|$)")
@@ -78,11 +80,11 @@ def rating(value: object) -> float | None:
         return None
     number = _number(value)
     if number is None:
-        raise BadField(f"the rating {_shown(value)} is not a number")
+        raise BadField(f"the rating {_shown(value)} is not a number", _RATINGS)
     if number == 0:
         return None
     if not 0 < number <= MAX_RATING:  # false for NaN too
-        raise BadField(f"the rating {_shown(value)} is not between 0 and {MAX_RATING:g}")
+        raise BadField(f"the rating {_shown(value)} is not above 0 and at most {MAX_RATING:g}", _RATINGS)
     return number
 
 
@@ -102,7 +104,7 @@ def moment(value: object) -> float:
     if number is None:
         return _iso(value)
     if not abs(number) < _NO_TIME:
-        raise BadField(f"the timestamp {_shown(value)} is no point in time")
+        raise BadField(f"the timestamp {_shown(value)} is no point in time", _TIMES)
     date = _in_digits(f"{number:.0f}", isinstance(value, str)) if number.is_integer() else None
     if date is not None:
         return date
@@ -136,7 +138,7 @@ def _iso(value: object) -> float:
             pass
         else:
             return _within((found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp(), value)
-    raise BadField(f"the timestamp {_shown(value)} is neither a number nor an ISO date such as 2009-05-31")
+    raise BadField(f"the timestamp {_shown(value)} is neither a number nor an ISO date such as 2009-05-31", _TIMES)
 
 
 def _padded(date: re.Match) -> str:
@@ -157,7 +159,8 @@ def _in_digits(digits: str, years: bool) -> float | None:
 def _within(seconds: float, value: object) -> float:
     """The seconds, where a calendar has them."""
     if not _FIRST_SECOND <= seconds <= _LAST_SECOND:
-        raise BadField(f"the timestamp {_shown(value)} is {'before the year 1' if seconds < 0 else 'after the year 9999'}")
+        side = "before the year 1" if seconds < 0 else "after the year 9999"
+        raise BadField(f"the timestamp {_shown(value)} is {side}", _TIMES)
     return seconds
 
 

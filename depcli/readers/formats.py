@@ -140,7 +140,7 @@ def _of_row(record: Mapping, user: Mapping) -> Parsed:
                 raise BadField("not an object")
             yield _review({**entry, **user}, _PLAIN_ITEM)
         except BadField as problem:
-            yield BadField(f"{where}: {problem}")
+            yield BadField(f"{where}: {problem}", *problem.hints)
 
 
 def _names(record: Mapping, groups: Sequence[Sequence[str]]) -> str:
@@ -166,11 +166,23 @@ def _review(record: Mapping, item_names: Sequence[str]) -> Review:
         user_id=fields.identifier(fields.first(record, _USER), "user id"),
         asin=fields.identifier(fields.first(record, item_names), "item id"),
         text=fields.body(fields.first(record, _TEXT)),
-        rating=fields.rating(fields.first(record, _RATING)),
         title=fields.words(fields.first(record, _TITLE), "title"),
-        timestamp=fields.timestamp(fields.first(record, _TIMESTAMP)),
+        **_numbers(record),
         superseded=fields.hashes(record.get("superseded")),
     )
+
+
+def _numbers(record: Mapping) -> dict[str, float | None]:
+    """The rating and the timestamp. Raises BadField with all that is wrong with them, not with the first alone."""
+    found, problems = {}, []
+    for name, read, names in (("rating", fields.rating, _RATING), ("timestamp", fields.timestamp, _TIMESTAMP)):
+        try:
+            found[name] = read(fields.first(record, names))
+        except BadField as problem:
+            problems.append(problem)
+    if problems:
+        raise BadField("; ".join(map(str, problems)), *(hint for problem in problems for hint in problem.hints))
+    return found
 
 
 def _item(record: Mapping, item_names: Sequence[str]) -> Item:

@@ -83,7 +83,7 @@ class Rows:
             try:
                 item, review = _past(entry, kind, user, f"{user}/{number:05}", task)
             except BadField as problem:
-                yield BadField(f"entry {number} of the profile: {problem}")
+                yield BadField(f"entry {number} of the profile: {problem}", *problem.hints)
                 continue
             if review.timestamp is not None:
                 newest = review.timestamp if newest is None else max(newest, review.timestamp)

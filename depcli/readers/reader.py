@@ -41,7 +41,7 @@ class Reader:
             self.close()
 
     def _bad(self, number: int, problem: BadField, held: str | Mapping | None) -> BadLine:
-        return BadLine(number, str(problem), beginning(held), self._source.unit)
+        return BadLine(number, str(problem), beginning(held), self._source.unit, problem.hints)
 
     @property
     def position(self) -> tuple[int, int] | None:

@@ -89,15 +89,15 @@ def test_a_review_that_lacks_user_and_text_is_not_taken_for_an_item(tmp_path):
         ({"text": 5}, "the text is a number, not a string"),
         ({"title": {}}, "the title is an object, not a string"),
         ({"rating": "five"}, "the rating 'five' is not a number"),
-        ({"rating": float("nan")}, "the rating nan is not between 0 and 10"),
-        ({"rating": float("inf")}, "the rating inf is not between"),
-        ({"rating": "NaN"}, "the rating 'NaN' is not between"),
-        ({"rating": 11}, "the rating 11 is not between 0 and 10"),
-        ({"rating": -1}, "the rating -1 is not between"),
+        ({"rating": float("nan")}, "the rating nan is not above 0 and at most 10"),
+        ({"rating": float("inf")}, "the rating inf is not above 0"),
+        ({"rating": "NaN"}, "the rating 'NaN' is not above 0"),
+        ({"rating": 11}, "the rating 11 is not above 0 and at most 10"),
+        ({"rating": -1}, "the rating -1 is not above 0"),
         ({"rating": True}, "the rating True is not a number"),
         ({"rating": "1_0"}, "is not a number"),
         ({"rating": [4]}, "is not a number"),
-        ({"rating": 10**400}, "is not between"),
+        ({"rating": 10**400}, "is not above 0"),
         ({"timestamp": "yesterday"}, "the timestamp 'yesterday' is neither a number nor an ISO date such as 2009-05-31"),
         ({"timestamp": float("nan")}, "the timestamp nan is no point in time"),
         ({"timestamp": 1e300}, "the timestamp 1e\\+300 is no point in time"),
@@ -108,6 +108,11 @@ def test_bad_fields(tmp_path, change, reason):
     first, bad, last = read(tmp_path, GOOD, {**GOOD, **change}, GOOD)
     assert isinstance(first, Review) and isinstance(last, Review)
     assert isinstance(bad, BadLine) and bad.line_number == 2 and re.search(reason, bad.reason)
+
+
+def test_a_rating_of_0_is_none_and_what_is_out_of_range_says_so(tmp_path):
+    unrated, bad = read(tmp_path, {**GOOD, "rating": 0}, {**GOOD, "rating": -1})
+    assert unrated.rating is None and "or 0 where there is none" in bad.hints[0]
 
 
 @pytest.mark.parametrize(
