@@ -92,6 +92,23 @@ def test_files_that_cannot_be_read(ask, tmp_path, capsys):
     assert not out.exists()
 
 
+@pytest.mark.parametrize("engine", ["llamacpp", "transformers"])
+def test_of_a_file_that_breaks_off_what_stands_before_is_written(ask, profiles, tmp_path, capsys, engine):
+    """Once nothing was: the lines could not be counted, and an engine that takes several at once lost those that it had."""
+    command, out = ask
+    wanted, whole = tmp_path / "wanted.json", f"[{','.join(lines_of(profiles, 3))}]"
+    wanted.write_text(whole[:-1])
+    assert main([*command, "--engine", engine, "--requests", str(wanted), "--shard", "1/2"]) == 5
+    assert "is not valid JSON after element 3" in capsys.readouterr().err and not out.exists()
+    assert main([*command, "--engine", engine, "--requests", str(wanted)]) == 5
+    assert f"error: {wanted} is not valid JSON after element 3" in capsys.readouterr().err
+    written = out.read_bytes()
+    assert ["text" in json.loads(line) for line in written.splitlines()] == [True] * 3
+    wanted.write_text(whole)
+    assert main([*command, "--engine", engine, "--requests", str(wanted)]) == 0
+    assert "3 lines already there" in capsys.readouterr().out and out.read_bytes() == written
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
