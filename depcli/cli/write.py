@@ -110,7 +110,7 @@ def command(
     from depcli import engines, writing
     from depcli.adapters.files import read_config
     from depcli.analysts.choose import analyst as asked_analyst
-    from depcli.cli.written import document_of, show_batch, show_progress, tell_written
+    from depcli.cli.written import document_of, show_batch, show_progress, tell_unknown, tell_written
     from depcli.profiles import kept_states, writing_parts
     from depcli.records import Sampling
     from depcli.store import Store
@@ -132,7 +132,7 @@ def command(
     else:
         from depcli import batch, readers
 
-        lines = readers.read_requests(requests)
+        lines = readers.read_requests(requests, partial(tell_unknown, sink, requests))
         total = _total(requests, shard)
         if shard:
             lines, total = readers.shard_of(lines, total, shard)

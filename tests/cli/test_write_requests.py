@@ -83,6 +83,17 @@ def test_failed_requests_are_counted_shown_and_in_the_exit_code(ask, profiles, m
     assert "7 lines of an earlier run had an error, which stays" in capsys.readouterr().err
 
 
+def test_fields_that_mean_nothing_are_named_once(ask, profiles, tmp_path, capsys):
+    """A misspelt one is ignored like the text of a review; that it is was not said."""
+    wanted = tmp_path / "wanted.jsonl"
+    first, second, third = map(json.loads, lines_of(profiles, 3))
+    rows = (first, {**second, "item_titel": "A Kettle", "text": "not read"}, {**third, "text": "nor this", "stars": 3, "id": "c"})
+    wanted.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert main([*ask[0], "--requests", str(wanted)]) == 0
+    told = [line.partition(";")[0] for line in capsys.readouterr().err.splitlines() if "nothing is made of" in line]
+    assert told == [f"{wanted}: nothing is made of item_titel, text", f"{wanted}: nothing is made of stars"]
+
+
 def test_files_that_cannot_be_read(ask, tmp_path, capsys):
     command, out = ask
     (tmp_path / "empty.jsonl").write_text("")
