@@ -13,6 +13,7 @@ from depcli.readers.entries import BadField
 MAX_RATING = 10.0
 _SECONDS_LIMIT = 1e11  # the year 5138; larger timestamps are milli-, micro- or nanoseconds
 _NO_TIME = 1e20
+_DATES_LIMIT = 21_010_000  # above the day 21001231
 _FIRST_SECOND, _LAST_SECOND = -62_135_596_800, 253_402_300_799  # of the years 1 and 9999, which bound Python's calendar
 _RATINGS = f"a rating is a number above 0 and at most {MAX_RATING:g}, such as 4 or 4.5, or 0 where there is none"
 _TIMES = "a time is seconds since 1970, or a date such as 2009-05-31, 20090531 or 2009-05"
@@ -99,14 +100,13 @@ def moment(value: object) -> float:
     their beginning.
 
     Two kinds of numbers are dates: 20090531, a day from 1900 to 2100, and as text, such as a cell of a table, 2009, a year from
-    1900 to 2100. As seconds they would be an hour of 1970, or days in its August. The number 2009 in JSON counts seconds."""
+    1900 to 2100. As seconds they would be days in August 1970, or within its first hour. The number 2009 in JSON counts seconds."""
     number = _number(value)
     if number is None:
         return _iso(value)
     if not abs(number) < _NO_TIME:
         raise BadField(f"the timestamp {_shown(value)} is no point in time", _TIMES)
-    date = _in_digits(f"{number:.0f}", isinstance(value, str)) if number.is_integer() else None
-    if date is not None:
+    if number < _DATES_LIMIT and (date := _in_digits(number, isinstance(value, str))) is not None:
         return date
     while abs(number) > _SECONDS_LIMIT:
         number /= 1000
@@ -146,8 +146,9 @@ def _padded(date: re.Match) -> str:
     return f"{year}-{month:0>2}-{day or '1':0>2}"
 
 
-def _in_digits(digits: str, years: bool) -> float | None:
+def _in_digits(number: float, years: bool) -> float | None:
     """Unix seconds of the day 20090531, or, where `years` are meant by four digits, of the beginning of 2009."""
+    digits = f"{number:.0f}" if number.is_integer() else ""
     if not (len(digits) == 8 or (years and len(digits) == 4)) or not "1900" <= digits[:4] <= "2100":
         return None
     try:

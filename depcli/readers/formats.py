@@ -166,23 +166,27 @@ def _review(record: Mapping, item_names: Sequence[str]) -> Review:
         user_id=fields.identifier(fields.first(record, _USER), "user id"),
         asin=fields.identifier(fields.first(record, item_names), "item id"),
         text=fields.body(fields.first(record, _TEXT)),
+        rating=_rating(record),
         title=fields.words(fields.first(record, _TITLE), "title"),
-        **_numbers(record),
+        timestamp=_timestamp(record),
         superseded=fields.hashes(record.get("superseded")),
     )
 
 
-def _numbers(record: Mapping) -> dict[str, float | None]:
-    """The rating and the timestamp. Raises BadField with all that is wrong with them, not with the first alone."""
-    found, problems = {}, []
-    for name, read, names in (("rating", fields.rating, _RATING), ("timestamp", fields.timestamp, _TIMESTAMP)):
+def _rating(record: Mapping) -> float | None:
+    """The rating. When it is none, the BadField tells what is wrong with the timestamp too, so that both are mended at once."""
+    try:
+        return fields.rating(fields.first(record, _RATING))
+    except BadField as problem:
         try:
-            found[name] = read(fields.first(record, names))
-        except BadField as problem:
-            problems.append(problem)
-    if problems:
-        raise BadField("; ".join(map(str, problems)), *(hint for problem in problems for hint in problem.hints))
-    return found
+            _timestamp(record)
+        except BadField as other:
+            raise BadField(f"{problem}; {other}", *problem.hints, *other.hints) from None
+        raise
+
+
+def _timestamp(record: Mapping) -> float | None:
+    return fields.timestamp(fields.first(record, _TIMESTAMP))
 
 
 def _item(record: Mapping, item_names: Sequence[str]) -> Item:
