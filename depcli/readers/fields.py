@@ -100,7 +100,7 @@ def moment(value: object) -> float:
     their beginning.
 
     Two kinds of numbers are dates: 20090531, a day from 1900 to 2100, and as text, such as a cell of a table, 2009, a year from
-    1900 to 2100. As seconds they would be days in August 1970, or within its first hour. The number 2009 in JSON counts seconds."""
+    1900 to 2100. As seconds they would be days in August 1970, or within its first hour. In JSON the number 2009 is seconds."""
     number = _number(value)
     if number is None:
         return _iso(value)
