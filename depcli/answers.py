@@ -22,32 +22,25 @@ class Answers:
         """The entries of `lines`. Where an engine computes requests together, so that the rounding of one depends on its
         neighbours, `begun` are those of an unfinished company that have their entries: they are computed again with the rest,
         so that a run that was killed ends in the same file."""
-        together = self._writer.engine.together
+        together, unbroken = self._writer.engine.together, _Unbroken(lines)
         if together == 1:
-            yield from self._one_after_another(lines)
-            return
-        lines, done = chain(begun, lines), len(begun)
-        while window := list(islice(lines, together)):
-            if len(window) > done:
-                yield from islice(self._together(window), done, None)
-            done = 0
+            yield from self._one_after_another(iter(unbroken))
+        else:
+            lines, done = chain(begun, unbroken), len(begun)
+            while window := list(islice(lines, together)):
+                if len(window) > done:
+                    yield from islice(self._together(window), done, None)
+                done = 0
+        if unbroken.error:
+            raise unbroken.error
 
     def _one_after_another(self, lines: Iterator[RequestLine]) -> Iterator[dict]:
         """As one stream, so that an engine never waits for the last of a window."""
         waiting: deque[tuple[RequestLine, Request | str]] = deque()  # read, and without an entry
-        broken: DepError | None = None
 
         def requests() -> Iterator[Request]:
-            nonlocal broken
             yield from [found for _, found in waiting if isinstance(found, Request)]
-            while broken is None:
-                try:
-                    line = next(lines)
-                except StopIteration:
-                    return
-                except DepError as error:  # of the file, and of none of its requests: what came before it is written
-                    broken = error
-                    return
+            for line in lines:
                 found = self._find(line)
                 waiting.append((line, found))
                 if isinstance(found, Request):
@@ -65,8 +58,6 @@ class Answers:
                 line, request = waiting.popleft()
                 yield _entry(line, self._alone(request))
         yield from _refused(waiting)
-        if broken:
-            raise broken
 
     def _together(self, window: Sequence[RequestLine]) -> Iterator[dict]:
         found = [self._find(line) for line in window]
@@ -102,6 +93,20 @@ class Answers:
             return written
         except BadInput as error:
             return error.message
+
+
+class _Unbroken:
+    """Lines up to where their file breaks off, with what `error`: that is of none of them, and what came before it is written."""
+
+    def __init__(self, lines: Iterator[RequestLine]):
+        self._lines = lines
+        self.error: DepError | None = None
+
+    def __iter__(self) -> Iterator[RequestLine]:
+        try:
+            yield from self._lines
+        except DepError as error:
+            self.error = error
 
 
 def _refused(waiting: deque[tuple[RequestLine, Request | str]]) -> Iterator[dict]:

@@ -93,8 +93,10 @@ def command(
 
     FILE is JSON (lines or an array), CSV or TSV, gzipped or not, parquet, the folder of a data set that was saved with
     save_to_disk(), or - for standard input. Each review needs a user, an item and a text; rating, title and time are
-    welcome. A review that is known already costs nothing. Of what a user wrote about an item the newest stays; without a
-    date, what was read last.
+    welcome: a rating is above 0 and at most 10, or 0 where there is none; a time is seconds since 1970 or a date
+    such as 2009-05-31, 20090531, 2009-05 or, in a table, 2009. (Save Excel's dates as dates: their numbers count as seconds.)
+    A review that is known already costs nothing. Of what a user wrote about an item the newest stays; without a date, what was
+    read last.
     Interrupted, it goes on where it stopped when you run it again.
 
     --filter reads the files twice. It knows only them, not what the store holds already.
@@ -166,10 +168,16 @@ def command(
     sink.result(document, lambda: _show(sink, document))
     for each in reports:
         if each["bad_lines"] and not each["reviews"] and not each["items"]:
-            hint = "--bad-lines FILE has all of them; --column FIELD=NAME says what the fields are called"
             first = each["first_bad"][0]
             where = f"{first['unit']} {first['line_number']}"
-            raise BadInput(f"no {first['unit']} of {each['file']} can be used; {where}: {first['reason']}", hint)
+            message = f"no {first['unit']} of {each['file']} can be used; {where}: {first['reason']}"
+            raise BadInput(message, "; ".join(["--bad-lines FILE has all of them", *_hints(each["first_bad"])]))
+
+
+def _hints(bad: Iterable[dict]) -> Iterable[str]:
+    """How to mend each kind of bad line, once."""
+    names = "--column FIELD=NAME says what the fields are called"
+    return dict.fromkeys(hint for line in bad for hint in line["hints"] or [names])
 
 
 def _outdated(file: str, report) -> str:

@@ -13,21 +13,19 @@ class _Moment(click.ParamType):
     name = "timestamp"
 
     def convert(self, value, param, ctx):
-        from depcli.personal.history import moment_text
         from depcli.readers.entries import BadField
-        from depcli.readers.fields import timestamp
+        from depcli.readers.fields import moment
 
         try:
-            moment = timestamp(value)
-            moment_text(moment)
-        except (BadField, TypeError, ValueError, OverflowError):  # not a time, none, and two ways of no calendar having it
+            return moment(value)
+        except BadField:
             self.fail(f"{value!r} is no time: give seconds since 1970, or a date such as 2009-05-31T18:00.", param, ctx)
-        return moment
 
 
 as_of_moment = click.option(
     "--as-of", type=_Moment(), metavar="TIME",
-    help="Only reviews up to then exist: seconds since 1970, or an ISO date, with a time of day (UTC) where that matters.",
+    help="Only reviews up to then exist: seconds since 1970, or an ISO date, with a time of day (UTC) where that matters; of a "
+    "day, a month or a year the beginning.",
 )  # fmt: skip
 
 

@@ -110,7 +110,7 @@ def command(
     from depcli import engines, writing
     from depcli.adapters.files import read_config
     from depcli.analysts.choose import analyst as asked_analyst
-    from depcli.cli.written import document_of, show_batch, show_progress, tell_written
+    from depcli.cli.written import document_of, show_batch, show_progress, tell_unknown, tell_written
     from depcli.profiles import kept_states, writing_parts
     from depcli.records import Sampling
     from depcli.store import Store
@@ -133,10 +133,9 @@ def command(
     else:
         from depcli import batch, readers
 
-        lines, total = readers.read_requests(requests), readers.count_requests(requests)
+        lines = readers.read_requests(requests, partial(tell_unknown, sink, requests))
+        total = _total(requests, shard)
         if shard:
-            if total is None:
-                raise click.UsageError("--shard counts the lines first: give --requests a file, not a pipe.")
             lines, total = readers.shard_of(lines, total, shard)
     parts = writing_parts(setting.profiles, method=method, adapter=adapter, backbone=backbone, engine=engine)
     for reason in parts.reasons:
@@ -202,3 +201,20 @@ def _check_use(requests: str | None, out: Path | None, shard: tuple[int, int] | 
         raise click.UsageError("--out needs a file: what is written stays there when it is interrupted.")
     if given := [option for option, value in of_one.items() if value is not None]:
         raise click.UsageError(f"{given[0]} is for one review; with --requests each line says it.")
+
+
+def _total(requests: str, shard: tuple[int, int] | None) -> int | None:
+    """How many lines there are; None for a pipe, and for a file that breaks off: what stands before is written all the same. A
+    shard is none without a total."""
+    from depcli.errors import BadInput
+    from depcli.readers import count_requests
+
+    try:
+        total = count_requests(requests)
+    except BadInput:
+        if shard:
+            raise
+        return None
+    if shard and total is None:
+        raise click.UsageError("--shard counts the lines first: give --requests a file, not a pipe.")
+    return total

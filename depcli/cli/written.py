@@ -83,9 +83,20 @@ def show_batch(sink, requests: str, out, report) -> None:
         said = f"{count(report.kept_failed, 'line')} of an earlier run had an error, which stays"
         sink.note(f"{said}: to try again, put such requests into a file of their own")
     for entry in report.first_errors:
-        sink.note(f"{'standard input' if requests == '-' else requests}, line {entry['line']}: {entry['error']}")
+        sink.note(f"{_called(requests)}, line {entry['line']}: {entry['error']}")
     if report.failed > len(report.first_errors):
         sink.note(f"and {report.failed - len(report.first_errors):,} more; `error` in {out} says why")
+
+
+def tell_unknown(sink, requests: str, names: list[str]) -> None:
+    """Fields of a requests file that mean nothing: one of them may be misspelt."""
+    from depcli.readers.requests import FIELDS
+
+    sink.note(f"{_called(requests)}: nothing is made of {', '.join(names)}; a request may have {', '.join(FIELDS)}")
+
+
+def _called(requests: str) -> str:
+    return "standard input" if requests == "-" else requests
 
 
 def show_progress(update, event: dict) -> None:

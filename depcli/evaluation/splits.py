@@ -118,15 +118,12 @@ def _users(snapshot) -> _Users:
 
 def _moment(said: str) -> int:
     from depcli.readers.entries import BadField
-    from depcli.readers.fields import timestamp
+    from depcli.readers.fields import moment
 
     try:
-        moment = timestamp(said)
-    except (BadField, TypeError, ValueError, OverflowError) as error:
+        return floor(moment(said))  # as the name of the split says it
+    except BadField as error:
         raise ValueError("no time") from error
-    if moment is None:
-        raise ValueError("no time")
-    return floor(moment)  # as the name of the split says it
 
 
 def _moment_text(moment: float) -> str:
@@ -149,7 +146,7 @@ def _known(said: str) -> int:
 
 _READ: Mapping[str, Callable] = {LEAVE_LAST_OUT: str, "time": _moment, "unseen-users": _share, "cold-start": _known}
 _FORMS = {
-    "time": "such as time:2009-05-31 or time:2009-05-31T18:00, from when on reviews are tested",
+    "time": "such as time:2009, time:2009-05-31 or time:2009-05-31T18:00, from when on reviews are tested",
     "unseen-users": "such as unseen-users:0.2, a fifth of the users; as many others validate",
     "cold-start": "such as cold-start:2, the first two reviews of a user",
 }

@@ -13,10 +13,13 @@ from depcli.readers.entries import BadField
 MAX_RATING = 10.0
 _SECONDS_LIMIT = 1e11  # the year 5138; larger timestamps are milli-, micro- or nanoseconds
 _NO_TIME = 1e20
-_FIRST_SECOND = -62_135_596_800.0  # of the year 1: no calendar of Python goes further back
+_DATES_LIMIT = 21_010_000  # above the day 21001231
+_FIRST_SECOND, _LAST_SECOND = -62_135_596_800, 253_402_300_799  # of the years 1 and 9999, which bound Python's calendar
+_RATINGS = f"a rating is a number above 0 and at most {MAX_RATING:g}, such as 4 or 4.5, or 0 where there is none"
+_TIMES = "a time is seconds since 1970, or a date such as 2009-05-31, 20090531 or 2009-05"
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _HASH = re.compile("[0-9a-f]{32}")
-_SLASHES = re.compile(r"^(\d{4})/(\d\d)/(\d\d)\b")
+_DATE = re.compile(r"^(\d{4})[-/](\d\d?)(?:[-/](\d\d?)(?!\d)|$)")
 
 
 def first(record: Mapping, names: Sequence[str]) -> object:
@@ -78,40 +81,36 @@ def rating(value: object) -> float | None:
         return None
     number = _number(value)
     if number is None:
-        raise BadField(f"the rating {_shown(value)} is not a number")
+        raise BadField(f"the rating {_shown(value)} is not a number", _RATINGS)
     if number == 0:
         return None
     if not 0 < number <= MAX_RATING:  # false for NaN too
-        raise BadField(f"the rating {_shown(value)} is not between 0 and {MAX_RATING:g}")
+        raise BadField(f"the rating {_shown(value)} is not above 0 and at most {MAX_RATING:g}", _RATINGS)
     return number
 
 
 def timestamp(value: object) -> float | None:
-    """Unix seconds, None when missing: from seconds, milliseconds (micro-, nano-) or an ISO date (slashes will do), which is UTC
-    unless it says otherwise. Before 1970 they are negative."""
-    if value is None or value == "":
-        return None
+    """Unix seconds of a `moment`; None when it is missing."""
+    return None if value is None or value == "" else moment(value)
+
+
+def moment(value: object) -> float:
+    """Unix seconds, before 1970 negative, of a point in time: a number of seconds (milli-, micro-, nano-), or an ISO date, which
+    is UTC unless it says otherwise; slashes and digits without zeros will do, as in 2009/5/31. A month, 2009-05, and a year are
+    their beginning.
+
+    Two kinds of numbers are dates: 20090531, a day from 1900 to 2100, and as text, such as a cell of a table, 2009, a year from
+    1900 to 2100. As seconds they would be days in August 1970, or within its first hour. In JSON the number 2009 is seconds."""
     number = _number(value)
     if number is None:
         return _iso(value)
     if not abs(number) < _NO_TIME:
-        raise BadField(f"the timestamp {_shown(value)} is no point in time")
+        raise BadField(f"the timestamp {_shown(value)} is no point in time", _TIMES)
+    if number < _DATES_LIMIT and (date := _in_digits(number, isinstance(value, str))) is not None:
+        return date
     while abs(number) > _SECONDS_LIMIT:
         number /= 1000
-    if number < _FIRST_SECOND:
-        raise BadField(f"the timestamp {_shown(value)} is before the year 1")
-    return number
-
-
-def day(value: object) -> float | None:
-    """Unix seconds of the beginning of a day, month or year as LaMP writes them: 2014-5-20, 2014-05, 2014; None when missing."""
-    if value is None or value == "":
-        return None
-    try:
-        year, month, number = (*map(int, str(value).split("-")), 1, 1)[:3]
-        return datetime(year, month, number, tzinfo=UTC).timestamp()
-    except (ValueError, OverflowError):
-        return timestamp(value)
+    return _within(number, value)
 
 
 def listed(value: object, what: str) -> list:
@@ -134,12 +133,36 @@ def hashes(value: object) -> tuple[bytes, ...]:
 def _iso(value: object) -> float:
     if isinstance(value, str):
         try:
-            moment = datetime.fromisoformat(_SLASHES.sub(r"\1-\2-\3", value.strip()))
+            found = datetime.fromisoformat(_DATE.sub(_padded, value.strip()))
         except ValueError:
             pass
         else:
-            return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-    raise BadField(f"the timestamp {_shown(value)} is neither a number nor an ISO date such as 2009-05-31")
+            return _within((found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp(), value)
+    raise BadField(f"the timestamp {_shown(value)} is neither a number nor an ISO date such as 2009-05-31", _TIMES)
+
+
+def _padded(date: re.Match) -> str:
+    year, month, day = date.groups()
+    return f"{year}-{month:0>2}-{day or '1':0>2}"
+
+
+def _in_digits(number: float, years: bool) -> float | None:
+    """Unix seconds of the day 20090531, or, where `years` are meant by four digits, of the beginning of 2009."""
+    digits = f"{number:.0f}" if number.is_integer() else ""
+    if not (len(digits) == 8 or (years and len(digits) == 4)) or not "1900" <= digits[:4] <= "2100":
+        return None
+    try:
+        return datetime(int(digits[:4]), int(digits[4:6] or 1), int(digits[6:] or 1), tzinfo=UTC).timestamp()
+    except ValueError:
+        return None
+
+
+def _within(seconds: float, value: object) -> float:
+    """The seconds, where a calendar has them."""
+    if not _FIRST_SECOND <= seconds <= _LAST_SECOND:
+        side = "before the year 1" if seconds < 0 else "after the year 9999"
+        raise BadField(f"the timestamp {_shown(value)} is {side}", _TIMES)
+    return seconds
 
 
 def _number(value: object) -> float | None:

@@ -23,6 +23,7 @@ ENDLESS_BYTES = 2**30  # a line as long as this will not end: /dev/zero, a disk 
 _BLOCK_BYTES = 2**20
 _KEPT = "what stands before it was read; mend the file and run the same command again"
 _GZIP, _UTF16, _BOM = b"\x1f\x8b", (b"\xff\xfe", b"\xfe\xff"), b"\xef\xbb\xbf"
+_PACKED = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")  # zip, as .xlsx and .ods are too; .xls
 _WHITE = b" \t\r\n"
 _ALONE = re.compile(r"(?<=\r)(?!\n|$)")  # after the end of a line of an old Mac
 _START, _BETWEEN = re.compile(r"\s*\[?\s*"), re.compile(r"\s*,?\s*")  # of the elements of a JSON array
@@ -45,7 +46,11 @@ class Source:
         self.name, self._raw, self._owned = name, raw, owned
         self._size = os.fstat(raw.fileno()).st_size if owned else 0
         self._stream = raw if isinstance(raw, BufferedReader) else BufferedReader(raw)
-        self._check()
+        try:
+            self._check()
+        except BadInput:
+            self.close()
+            raise
 
     def _check(self) -> None:
         head = self._peek()
@@ -53,7 +58,10 @@ class Source:
             self._stream = BufferedReader(gzip.GzipFile(fileobj=self._raw))
             head = self._peek()
         if head.startswith(_UTF16):
-            raise BadInput(f"{self.name} is UTF-16, not UTF-8", f"convert it: iconv -f UTF-16 -t UTF-8 {self.name}")
+            raise BadInput(f"{self.name} is UTF-16, not UTF-8", f"convert it: iconv -f UTF-16 -t UTF-8 {self.name} > NEW")
+        if head.startswith(_PACKED):
+            hint = "save the spreadsheet as CSV, in UTF-8; or unpack the archive, and name the files that were in it"
+            raise BadInput(f"{self.name} is a spreadsheet (.xlsx, .ods, .xls) or a zip archive", hint)
         if head.startswith(_BOM):
             self._stream.read(len(_BOM))
         if not head:

@@ -140,7 +140,7 @@ def _of_row(record: Mapping, user: Mapping) -> Parsed:
                 raise BadField("not an object")
             yield _review({**entry, **user}, _PLAIN_ITEM)
         except BadField as problem:
-            yield BadField(f"{where}: {problem}")
+            yield BadField(f"{where}: {problem}", *problem.hints)
 
 
 def _names(record: Mapping, groups: Sequence[Sequence[str]]) -> str:
@@ -166,11 +166,27 @@ def _review(record: Mapping, item_names: Sequence[str]) -> Review:
         user_id=fields.identifier(fields.first(record, _USER), "user id"),
         asin=fields.identifier(fields.first(record, item_names), "item id"),
         text=fields.body(fields.first(record, _TEXT)),
-        rating=fields.rating(fields.first(record, _RATING)),
+        rating=_rating(record),
         title=fields.words(fields.first(record, _TITLE), "title"),
-        timestamp=fields.timestamp(fields.first(record, _TIMESTAMP)),
+        timestamp=_timestamp(record),
         superseded=fields.hashes(record.get("superseded")),
     )
+
+
+def _rating(record: Mapping) -> float | None:
+    """The rating. When it is none, the BadField tells what is wrong with the timestamp too, so that both are mended at once."""
+    try:
+        return fields.rating(fields.first(record, _RATING))
+    except BadField as problem:
+        try:
+            _timestamp(record)
+        except BadField as other:
+            raise BadField(f"{problem}; {other}", *problem.hints, *other.hints) from None
+        raise
+
+
+def _timestamp(record: Mapping) -> float | None:
+    return fields.timestamp(fields.first(record, _TIMESTAMP))
 
 
 def _item(record: Mapping, item_names: Sequence[str]) -> Item:

@@ -83,7 +83,7 @@ class Rows:
             try:
                 item, review = _past(entry, kind, user, f"{user}/{number:05}", task)
             except BadField as problem:
-                yield BadField(f"entry {number} of the profile: {problem}")
+                yield BadField(f"entry {number} of the profile: {problem}", *problem.hints)
                 continue
             if review.timestamp is not None:
                 newest = review.timestamp if newest is None else max(newest, review.timestamp)
@@ -187,7 +187,8 @@ def _past(entry: object, kind: Kind, user: str, asin: str, task: str) -> tuple[I
     is_review = kind.task == ""
     review = Review(
         user, asin, fields.body(entry.get(kind.written)), fields.rating(entry.get("overall")) if is_review else None,
-        fields.words(entry.get("summary"), "summary") if is_review else "", fields.day(fields.first(entry, _DATES)),
+        fields.words(entry.get("summary"), "summary") if is_review else "",
+        fields.timestamp(str(fields.first(entry, _DATES) or "")),  # a year may be a number here
     )  # fmt: skip
     return Item(asin, title, given, task), review
 

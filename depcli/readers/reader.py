@@ -10,11 +10,10 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from depcli.errors import BadInput
 from depcli.readers import formats
 from depcli.readers.containers import open_container
-from depcli.readers.entries import BadField, BadLine
+from depcli.readers.entries import BadField, BadLine, beginning
 from depcli.records import Item, Review
 
 _TRIED = 100  # entries that are looked at to find out the format
-_EXCERPT = 80
 _SHOWN = 40  # names of columns or keys in a message
 _UTF8 = "text in another encoding is converted by iconv, such as: iconv -f WINDOWS-1252 -t UTF-8 FILE > NEW"
 _Detector = Callable[[Mapping], tuple[str, str] | None]
@@ -42,7 +41,7 @@ class Reader:
             self.close()
 
     def _bad(self, number: int, problem: BadField, held: str | Mapping | None) -> BadLine:
-        return BadLine(number, str(problem), _excerpt(held), self._source.unit)
+        return BadLine(number, str(problem), beginning(held), self._source.unit, problem.hints)
 
     @property
     def position(self) -> tuple[int, int] | None:
@@ -145,7 +144,7 @@ def _look(
 
 
 def _names(record: Iterable[str]) -> str:
-    names = [_excerpt(str(key)) for key in itertools.islice(record, _SHOWN + 1)]
+    names = [beginning(str(key)) for key in itertools.islice(record, _SHOWN + 1)]
     return ", ".join(names[:_SHOWN] + ["..."] * (len(names) > _SHOWN)) or "no keys"
 
 
@@ -166,10 +165,3 @@ def json_object(held: str | Mapping | None, reason: str) -> Mapping:
     if not isinstance(record, dict):
         raise BadField("not a JSON object")
     return record
-
-
-def _excerpt(held: str | Mapping | None) -> str:
-    """The beginning, safe to show on a terminal."""
-    if held is not None and not isinstance(held, str):
-        held = " | ".join(str(value)[:_EXCERPT] for value in itertools.islice(held.values(), 12))
-    return "".join(character if character.isprintable() else "\ufffd" for character in (held or "").strip()[:_EXCERPT])

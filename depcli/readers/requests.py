@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import islice
@@ -15,6 +15,8 @@ from depcli.readers.files import open_source
 from depcli.readers.reader import json_object
 
 _WORDS = ("title", "item_title", "item_description", "item_task")
+FIELDS = ("user_id", "asin", "rating", *_WORDS, "id")
+_TOLD = 20  # names of fields that mean nothing
 
 
 @dataclass(frozen=True)
@@ -31,14 +33,17 @@ class RequestLine:
     problem: str = ""
 
 
-def read_requests(path: str | os.PathLike) -> Generator[RequestLine]:
+def read_requests(
+    path: str | os.PathLike, on_unknown: Callable[[list[str]], None] = lambda names: None
+) -> Generator[RequestLine]:  # fmt: skip
     """The lines of a file (plain or gzipped, JSON lines or an array), or of standard input for '-': user_id, asin and maybe
     rating, title, item_title, item_description, item_task, id. Other fields mean nothing, so that a file of reviews is one of
-    requests. Questions of LaMP and rows of LongLaMP ask for what the store knows as their target.
+    requests; `on_unknown` gets their names, each once. Questions of LaMP and rows of LongLaMP ask for what the store knows as
+    their target.
 
     Raises BadInput for a file that cannot be read, at once, or while iterating when it breaks off: what came before it is good.
     """
-    return _begun(_lines(open_source(path)))
+    return _begun(_lines(open_source(path), on_unknown))
 
 
 def shard_of(
@@ -75,8 +80,8 @@ def _begun(lines: Generator[RequestLine]) -> Generator[RequestLine]:
     return lines
 
 
-def _lines(source) -> Generator[RequestLine]:
-    rows = {"lamp": lamp.questions(), "longlamp": lamp.longlamp()}
+def _lines(source, on_unknown: Callable[[list[str]], None]) -> Generator[RequestLine]:
+    rows, told = {"lamp": lamp.questions(), "longlamp": lamp.longlamp()}, []
     try:
         yield
         for number, text, reason in source.entries():
@@ -87,17 +92,22 @@ def _lines(source) -> Generator[RequestLine]:
             except BadField as problem:
                 yield RequestLine(number, digest, problem=str(problem))
                 continue
+            found = lamp.detect(record)
+            strange = [] if found else [key for key in record if key not in FIELDS and key not in told][: _TOLD - len(told)]
+            if strange:
+                told += strange
+                on_unknown(strange)
             try:
-                yield RequestLine(number, digest, _asked(record, rows), name)
+                yield RequestLine(number, digest, _asked(record, rows[found[0]] if found else None), name)
             except BadField as problem:
                 yield RequestLine(number, digest, id=name, problem=str(problem))
     finally:
         source.close()
 
 
-def _asked(record: Mapping, rows: Mapping[str, lamp.Rows]) -> dict:
-    if found := lamp.detect(record):
-        user = rows[found[0]].user(record)
+def _asked(record: Mapping, rows: lamp.Rows | None) -> dict:
+    if rows:
+        user = rows.user(record)
         return {"user_id": user, "asin": user + lamp.TARGET, "rating": None}
     return {
         "user_id": fields.identifier(record.get("user_id"), "user id"), "asin": fields.identifier(record.get("asin"), "item id"),

@@ -8,17 +8,21 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping
 from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
 
 from depcli.errors import BadInput
+from depcli.readers.entries import beginning
 from depcli.readers.files import Source
 from depcli.words import count
 
 MAX_CELL = 16 * 2**20  # characters: an open quote would take the rest of the file for one cell
 _DELIMITERS = {",": "commas", "\t": "tabs", ";": "semicolons"}
+_SEPARATOR = r'"?sep=([,;\t])"?\s*'
+_HEADER = re.compile(rf"[\r\n]*(?:{_SEPARATOR}(?:[\r\n]+|$))?([^\r\n]*)", re.IGNORECASE)
 _ROWS = 256  # of a parquet file that are in memory as Python objects
 PARQUET = b"PAR1"
 _DATASET, _SPLITS = "state.json", "dataset_dict.json"
@@ -40,11 +44,13 @@ class DelimitedText:
         self.kind = "csv" if quotes else "tsv"
         csv.field_size_limit(MAX_CELL)
         quoting = csv.QUOTE_MINIMAL if quotes else csv.QUOTE_NONE
-        self._rows = csv.reader(source.lines(), delimiter=delimiter, quoting=quoting, strict=True)
-        found = next(row for row in self._parsed() if row[1])  # blank lines may stand before it
-        if isinstance(found[1], str):
-            raise BadInput(f"{self.name}: its header cannot be read: {found[1]}")
-        self.columns = _told_apart(self.name, [name.strip() for name in found[1]])
+        self._held: list[str] = []  # the lines of the row that is read
+        self._rows = csv.reader(self._lines(), delimiter=delimiter, quoting=quoting, strict=True)
+        rows = self._parsed()  # blank lines and the delimiter's name may stand before the header
+        names, problem = next(row[1:] for row in rows if row[1] and not re.fullmatch(_SEPARATOR, self._held[0], re.IGNORECASE))
+        if problem:
+            raise BadInput(f"{self.name}: its header cannot be read: {problem}")
+        self.columns = _told_apart(self.name, [name.strip() for name in names])
         self.description = f"{len(self.columns)} columns between {_DELIMITERS[delimiter]}"
 
     @property
@@ -56,9 +62,9 @@ class DelimitedText:
 
     def entries(self) -> Iterator[Entry]:
         """One per row, numbered by the line that it begins on."""
-        for number, row in self._parsed():
-            if isinstance(row, str):
-                yield number, None, row
+        for number, row, problem in self._parsed():
+            if problem:
+                yield number, row, problem
             elif row and len(row) != len(self.columns):
                 cells = f"{len(row)} cells" if len(row) > 1 else "1 cell"
                 yield number, " | ".join(row), f"{cells} where the header has {len(self.columns)} columns"
@@ -70,33 +76,47 @@ class DelimitedText:
                 else:
                     yield number, " | ".join(row), f"not valid UTF-8 in column {bad!r}"
 
-    def _parsed(self) -> Iterator[tuple[int, list[str] | str]]:
-        """(line, cells or what is wrong). Raises BadInput for a quote that is never closed."""
+    def _lines(self) -> Iterator[str]:
+        for line in self._source.lines():
+            self._held.append(line)
+            yield line
+
+    def _parsed(self) -> Iterator[tuple[int, list[str] | str, str]]:
+        """(line, cells, ""), or for every line that an open quote spoils (line, text, what is wrong). Raises BadInput for a quote
+        that is never closed."""
         while True:
+            self._held.clear()
             line = self._rows.line_num + 1
             try:
-                yield line, next(self._rows)
+                yield line, next(self._rows), ""
             except StopIteration:
                 return
             except csv.Error as error:
                 if str(error) == "unexpected end of data" or str(error).startswith("field larger"):
                     raise self._open_quote(line) from None
-                yield line, f"its quotes are not closed or not doubled: {error}"
+                yield from self._spoiled(line, error)
+
+    def _spoiled(self, first: int, error: csv.Error) -> Iterator[tuple[int, str, str]]:
+        many = f", so that lines {first} to {self._rows.line_num} are one row" if len(self._held) > 1 else ""
+        for line, text in enumerate(self._held, first):
+            if line == first:
+                yield line, text, f"its quotes are not closed or not doubled{many}: {error}"
+            elif text.strip():
+                yield line, text, f"in one row with line {first}, whose quotes are not closed or not doubled"
 
     def _open_quote(self, line: int) -> BadInput:
-        message = f"{self.name}: a cell that begins at line {line} does not end"
+        last = self._rows.line_num
+        many = f" and takes in lines {line} to {last}" if last > line else ""
+        message = f"{self.name}: a cell that begins at line {line} does not end{many}: {beginning(self._held[0])}"
         hint = "what stands before it was read; close its quote, and run the same command again"
         return BadInput(message, hint + ("; or --format tsv, where quotes mean nothing" if self._quotes else ""))
 
 
 def header_of(head: bytes) -> tuple[str, list[str]] | None:
-    """(delimiter, names of the columns) of a table's beginning; None when its first line is no header."""
-    first = head.lstrip(b"\r\n").splitlines()[:1]
-    try:
-        line = first[0].decode("utf-8") if first else ""
-    except UnicodeDecodeError:
-        return None
-    delimiter = max(_DELIMITERS, key=line.count)
+    """(delimiter, names of the columns) of a table's beginning; None when its first line is no header. A line `sep=;`, which
+    Excel puts before it, names the delimiter."""
+    delimiter, line = _HEADER.match(head.decode("utf-8", "surrogateescape")).groups()
+    delimiter = delimiter or max(_DELIMITERS, key=line.count)
     if not line.count(delimiter) or not line.replace("\t", " ").isprintable():
         return None
     return delimiter, [name.strip().strip('"').strip() for name in line.split(delimiter)]

@@ -138,7 +138,7 @@ class _Run:
             self.first_bad.append(line)
         if strict:
             hint = f"mend the {line.unit}, or leave --strict out to skip such {line.unit}s"
-            raise BadInput(f"{self._source}, {line.unit} {line.line_number}: {line.reason}", hint)
+            raise BadInput(f"{self._source}, {line.unit} {line.line_number}: {line.reason}", "; ".join([*line.hints, hint]))
 
     def take(self, group: list[Review | Item]) -> None:
         """Add a group to the batch, with a vector for every text that has none."""

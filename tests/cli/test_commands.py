@@ -140,6 +140,12 @@ def test_write_as_of_a_moment_reads_nothing_later(profiles, folder, capsys):
     assert "dep train --min-peers 2" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("said", "date"), [("1969", "1969-01-01"), ("1969-03", "1969-03-01"), ("19690311", "1969-03-11")])
+def test_a_year_month_or_day_is_its_beginning(profiles, capsys, said, date):
+    assert main(["show", "--user", "bea", "--profiles", profiles, "--as-of", said]) == 3
+    assert f"as of {date} 00:00:00 UTC" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("command", ["write --user bea --item i1", "train", "eval"])
 @pytest.mark.parametrize("moment", ["", " ", "soon", "2009-13-01", "nan", "inf", "-1e11", "1e40", "12:30", "1_000"])
 def test_what_is_no_time_is_a_usage_error(profiles, capsys, command, moment):

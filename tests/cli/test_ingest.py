@@ -108,6 +108,19 @@ def test_a_file_of_which_nothing_can_be_used_is_an_error_after_the_others_were_r
     assert main(ask[:-1]) == 5, "known or not, the other file is none of it"
 
 
+def test_every_kind_of_bad_value_is_told_with_the_forms_that_are_read(tmp_path, capsys):
+    """Once the names of the columns were blamed, and the dates only after the ratings had been mended."""
+    rows = ["who,what,said,rating,date", "u,i,good,4/5,17.05.2025", "v,i,fair,3/5,18.05.2025", "w,i,bad,11,"]
+    (tmp_path / "a.csv").write_text("\n".join(rows))
+    assert main(["ingest", str(tmp_path / "a.csv"), *COLUMNS, "--embedder", "minilm", "--offline"]) == 5
+    error, hint = capsys.readouterr().err.splitlines()[-2:]
+    assert "line 2: the rating '4/5' is not a number; the timestamp '17.05.2025' is neither" in error
+    assert "--column" not in hint
+    assert hint.count("a rating is a number above 0 and at most 10") == hint.count("a time is seconds since 1970, or a date") == 1
+    assert main(["ingest", str(tmp_path / "a.csv"), *COLUMNS, "--strict"]) == 5
+    assert "a date such as 2009-05-31" in capsys.readouterr().err
+
+
 def test_standard_input_is_called_so(tmp_path, monkeypatch, capsys):
     row = b'{"user_id": "u", "asin": "i", "text": "words"}\n'
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BufferedReader(io.BytesIO(row))))

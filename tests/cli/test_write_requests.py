@@ -83,6 +83,17 @@ def test_failed_requests_are_counted_shown_and_in_the_exit_code(ask, profiles, m
     assert "7 lines of an earlier run had an error, which stays" in capsys.readouterr().err
 
 
+def test_fields_that_mean_nothing_are_named_once(ask, profiles, tmp_path, capsys):
+    """A misspelt one is ignored like the text of a review; that it is was not said."""
+    wanted = tmp_path / "wanted.jsonl"
+    first, second, third = map(json.loads, lines_of(profiles, 3))
+    rows = (first, {**second, "item_titel": "A Kettle", "text": "not read"}, {**third, "text": "nor this", "stars": 3, "id": "c"})
+    wanted.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert main([*ask[0], "--requests", str(wanted)]) == 0
+    told = [line.partition(";")[0] for line in capsys.readouterr().err.splitlines() if "nothing is made of" in line]
+    assert told == [f"{wanted}: nothing is made of item_titel, text", f"{wanted}: nothing is made of stars"]
+
+
 def test_files_that_cannot_be_read(ask, tmp_path, capsys):
     command, out = ask
     (tmp_path / "empty.jsonl").write_text("")
@@ -90,6 +101,23 @@ def test_files_that_cannot_be_read(ask, tmp_path, capsys):
         assert main([*command, "--requests", str(tmp_path / name)]) == code
         assert said in capsys.readouterr().err
     assert not out.exists()
+
+
+@pytest.mark.parametrize("engine", ["llamacpp", "transformers"])
+def test_of_a_file_that_breaks_off_what_stands_before_is_written(ask, profiles, tmp_path, capsys, engine):
+    """Once nothing was: the lines could not be counted, and an engine that takes several at once lost those that it had."""
+    command, out = ask
+    wanted, whole = tmp_path / "wanted.json", f"[{','.join(lines_of(profiles, 3))}]"
+    wanted.write_text(whole[:-1])
+    assert main([*command, "--engine", engine, "--requests", str(wanted), "--shard", "1/2"]) == 5
+    assert "is not valid JSON after element 3" in capsys.readouterr().err and not out.exists()
+    assert main([*command, "--engine", engine, "--requests", str(wanted)]) == 5
+    assert f"error: {wanted} is not valid JSON after element 3" in capsys.readouterr().err
+    written = out.read_bytes()
+    assert ["text" in json.loads(line) for line in written.splitlines()] == [True] * 3
+    wanted.write_text(whole)
+    assert main([*command, "--engine", engine, "--requests", str(wanted)]) == 0
+    assert "3 lines already there" in capsys.readouterr().out and out.read_bytes() == written
 
 
 @pytest.mark.parametrize(

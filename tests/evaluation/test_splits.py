@@ -117,6 +117,11 @@ def test_what_is_no_split_says_what_is(asked, words):
     assert error.value.hint
 
 
+@pytest.mark.parametrize(("said", "moment"), [("1971", 31536000), ("1970-03", 5097600), ("19700301", 5097600), ("1000", 1000)])
+def test_a_year_month_or_day_is_its_beginning(said, moment):
+    assert splits.parse(f"time:{said}") == ("time", moment)
+
+
 def test_a_split_without_tests_or_training_is_refused(snapshot):
     with pytest.raises(BadInput, match="no review to learn or validate on"):
         splits.make(snapshot, "time:1960-01-01")

@@ -67,6 +67,12 @@ def test_json_array(tmp_path, space):
     assert [(entry.line_number, entry.reason) for entry in entries if isinstance(entry, BadLine)] == [(3, "no item id")]
 
 
+def test_the_beginning_of_a_bad_element_is_one_line_that_can_be_read(tmp_path):
+    (tmp_path / "a.json").write_text(json.dumps([json.loads(line(0)), {"user_id": "u", "asin": "i"}], indent=2))
+    _, bad = open_reviews(tmp_path / "a.json")
+    assert bad.excerpt == '{ "user_id": "u", "asin": "i" }'
+
+
 def test_array_longer_than_what_is_read_at_once(tmp_path, monkeypatch):
     monkeypatch.setattr(files, "_BLOCK_BYTES", 7)  # every element, and every character of two bytes, is cut somewhere
     rows = [{"user_id": f"ü{number}", "asin": "ä", "text": "schön " * number + "é"} for number in range(9)]
@@ -112,7 +118,10 @@ def test_truncated_gzip_gives_what_it_can_and_then_says_where_it_broke_off(tmp_p
         (gzip.compress(b"", mtime=0), "is empty"),
         (b"[]", "is empty"),
         (b"user,thing,text\na,b,c\n", "cannot tell what .* holds: its first line, .*, has user, thing, text"),
-        (b"PK\x03\x04\x00\xff\xfe", "is neither JSON nor a table: line 1: not valid UTF-8"),
+        (b"PK\x03\x04\x00\xff\xfe", r"is a spreadsheet \(.xlsx, .ods, .xls\) or a zip archive"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", r"is a spreadsheet \("),
+        (b"sep=;", "is neither JSON nor a table"),
+        (b"\x89PNG\xff\xfe", "is neither JSON nor a table: line 1: not valid UTF-8"),
         (b"\x1f\x8b\x08\x00", "broken gzip"),
         (b"\x1f\x8bnonsense", "broken gzip"),
         ("\ufeff".encode("utf-16-le") + line(0).encode("utf-16-le"), "is UTF-16"),
@@ -126,6 +135,17 @@ def test_files_that_are_no_use(tmp_path, content, words):
         list(open_reviews(tmp_path / "file"))
     with pytest.raises(BadInput, match=words):
         list(read_items(tmp_path / "file"))
+
+
+@pytest.mark.parametrize(
+    ("content", "hint"),
+    [(b"PK\x03\x04", "save the spreadsheet as CSV"), (b"\xff\xfea\0", "iconv -f UTF-16 -t UTF-8 {file} > NEW")],
+)  # fmt: skip
+def test_how_to_mend_a_file_of_another_kind(tmp_path, content, hint):
+    (tmp_path / "file").write_bytes(content)
+    with pytest.raises(BadInput) as raised:
+        open_reviews(tmp_path / "file")
+    assert hint.format(file=tmp_path / "file") in raised.value.hint
 
 
 def test_missing_file_folder_and_impossible_name(tmp_path):

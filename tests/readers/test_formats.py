@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
@@ -88,15 +89,15 @@ def test_a_review_that_lacks_user_and_text_is_not_taken_for_an_item(tmp_path):
         ({"text": 5}, "the text is a number, not a string"),
         ({"title": {}}, "the title is an object, not a string"),
         ({"rating": "five"}, "the rating 'five' is not a number"),
-        ({"rating": float("nan")}, "the rating nan is not between 0 and 10"),
-        ({"rating": float("inf")}, "the rating inf is not between"),
-        ({"rating": "NaN"}, "the rating 'NaN' is not between"),
-        ({"rating": 11}, "the rating 11 is not between 0 and 10"),
-        ({"rating": -1}, "the rating -1 is not between"),
+        ({"rating": float("nan")}, "the rating nan is not above 0 and at most 10"),
+        ({"rating": float("inf")}, "the rating inf is not above 0"),
+        ({"rating": "NaN"}, "the rating 'NaN' is not above 0"),
+        ({"rating": 11}, "the rating 11 is not above 0 and at most 10"),
+        ({"rating": -1}, "the rating -1 is not above 0"),
         ({"rating": True}, "the rating True is not a number"),
         ({"rating": "1_0"}, "is not a number"),
         ({"rating": [4]}, "is not a number"),
-        ({"rating": 10**400}, "is not between"),
+        ({"rating": 10**400}, "is not above 0"),
         ({"timestamp": "yesterday"}, "the timestamp 'yesterday' is neither a number nor an ISO date such as 2009-05-31"),
         ({"timestamp": float("nan")}, "the timestamp nan is no point in time"),
         ({"timestamp": 1e300}, "the timestamp 1e\\+300 is no point in time"),
@@ -107,6 +108,11 @@ def test_bad_fields(tmp_path, change, reason):
     first, bad, last = read(tmp_path, GOOD, {**GOOD, **change}, GOOD)
     assert isinstance(first, Review) and isinstance(last, Review)
     assert isinstance(bad, BadLine) and bad.line_number == 2 and re.search(reason, bad.reason)
+
+
+def test_a_rating_of_0_is_none_and_what_is_out_of_range_says_so(tmp_path):
+    unrated, bad = read(tmp_path, {**GOOD, "rating": 0}, {**GOOD, "rating": -1})
+    assert unrated.rating is None and "or 0 where there is none" in bad.hints[0]
 
 
 @pytest.mark.parametrize(
@@ -135,11 +141,42 @@ def test_bad_lines(tmp_path, raw, reason):
         ("1588687728923", 1588687728.923), (1588687728923000, 1588687728.923), (-86400, -86400.0), ("-86400", -86400.0),
         ("1970/01/02", 86400.0),
         ("1969-12-31", -86400.0), ("2020-05-05T14:08:48", 1588687728.0), ("2020-05-05T16:08:48+02:00", 1588687728.0),
-        ("2020-05-05 14:08:48Z", 1588687728.0),
+        ("2020-05-05 14:08:48Z", 1588687728.0), ("1970-1-2", 86400.0), ("1970/1/2 00:00:01", 86401.0), ("1970-02", 2678400.0),
     ],
 )  # fmt: skip
 def test_timestamps(value, seconds):
     assert fields.timestamp(value) == seconds
+
+
+@pytest.mark.parametrize(
+    ("value", "date"),
+    [
+        ("2019", (2019, 1, 1)), ("2019.0", (2019, 1, 1)), ("1900", (1900, 1, 1)), ("20190311", (2019, 3, 11)),
+        (20190311, (2019, 3, 11)), (20190311.0, (2019, 3, 11)), (" 20190311 ", (2019, 3, 11)), ("21001231", (2100, 12, 31)),
+    ],
+)  # fmt: skip
+def test_years_and_days_in_digits_are_no_seconds(value, date):
+    """They once were an hour of 1970, or its August."""
+    assert fields.timestamp(value) == datetime(*date, tzinfo=UTC).timestamp()
+
+
+@pytest.mark.parametrize(
+    "value", [2019, 1003, "1003", "1899", "2101", "2019.5", 20191311, 20190230, 20190311.5, "-2019", 43535, "43535", 1552262400]
+)
+def test_other_numbers_are_seconds(value):
+    assert fields.timestamp(value) == float(value)
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        ("0001-01-01T00:00+01:00", "before the year 1"), (-1e11, "before the year 1"),
+        ("9999-12-31T23:59:59-01:00", "after the year 9999"), ("2019-13", "neither a number"), ("2019-3-x", "neither a number"),
+    ],
+)  # fmt: skip
+def test_what_no_calendar_has_is_no_time(value, reason):
+    with pytest.raises(BadField, match=reason):
+        fields.timestamp(value)
 
 
 @pytest.mark.parametrize(("value", "rating"), [(None, None), ("", None), (0.5, 0.5), ("4.5", 4.5), (10, 10.0), (" 3 ", 3.0)])

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from depcli.errors import BadInput
-from depcli.readers import BadLine, fields, open_reviews, read_requests
+from depcli.readers import BadLine, open_reviews, read_requests
 from depcli.records import Item, Review, stable_order
 from tests.readers.made_lamp import HEADLINE, TITLE, TWEET, headlines, write_lamp
 
@@ -165,15 +165,19 @@ def test_questions_are_requests(tmp_path):
     ]
 
 
-@pytest.mark.parametrize(("value", "date"), [("2014-5-20", (2014, 5, 20)), ("2014-05", (2014, 5, 1)), (2014, (2014, 1, 1))])
-def test_days(value, date):
-    assert fields.day(value) == datetime(*date, tzinfo=UTC).timestamp()
-    assert fields.day(None) is fields.day("") is None
-
-
 def test_times_of_a_profile_around_the_year_1970(tmp_path):
     questions, outputs = headlines(1, 2, dated=True)
     for entry, year in zip(questions[0]["profile"], (1970, 1965), strict=True):
         entry["date"] = str(year)
     reviews = good(open_reviews(write_lamp(tmp_path, "dev", questions, outputs)), Review)
     assert [review.timestamp for review in reviews[:2]] == [0.0, -157766400.0] and reviews[-1].timestamp == 0.0
+
+
+@pytest.mark.parametrize(
+    ("value", "date"), [("2014-5-20", (2014, 5, 20)), ("2014-05", (2014, 5, 1)), ("2014", (2014, 1, 1)), (2014, (2014, 1, 1))]
+)  # fmt: skip
+def test_a_year_is_one_as_a_number_too(tmp_path, value, date):
+    entries = [{"id": "1", "title": "Old", "abstract": "They.", "year": value}, {"id": "2", "title": "No", "abstract": "When."}]
+    row = {"name": "N", "input": 'Generate an abstract for the title "T"', "profile": entries}
+    dated, undated = good(read(tmp_path, row), Review)
+    assert (dated.timestamp, undated.timestamp) == (datetime(*date, tzinfo=UTC).timestamp(), None)

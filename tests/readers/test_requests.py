@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import warnings
 from pathlib import Path
@@ -33,3 +34,16 @@ def test_closing_them_closes_their_file(tmp_path, monkeypatch, sharded, taken):
         lines.close()
         del lines
     assert not is_open(path) and not said, "closed, not left to be collected"
+
+
+def test_names_of_fields_that_mean_nothing_are_told_once_and_not_without_end(tmp_path):
+    path, told = tmp_path / "wanted.jsonl", []
+    path.write_text("".join(json.dumps({"user_id": "u", "asin": "a", "same": 1, f"other{n}": 2}) + "\n" for n in range(40)))
+    assert len(list(read_requests(path, told.extend))) == 40
+    assert told == ["same", *(f"other{n}" for n in range(19))]
+
+
+def test_what_a_question_of_lamp_has_is_known(tmp_path):
+    path, told = tmp_path / "wanted.jsonl", []
+    path.write_text('{"id": "1", "input": "Do: that", "profile": []}\n')
+    assert [line.asked["asin"] for line in read_requests(path, told.extend)] == ["1/target"] and not told

@@ -99,10 +99,29 @@ def test_a_quote_that_is_never_closed_keeps_what_stands_before_it(tmp_path, monk
     monkeypatch.setattr(tables, "MAX_CELL", 10_000)
     (tmp_path / "a.csv").write_text(f'user_id,asin,text\nu1,i,one\nu2,i,"open\n{rest}')
     read = []
-    with pytest.raises(BadInput, match="a cell that begins at line 3 does not end"):
+    with pytest.raises(BadInput, match=r'a cell that begins at line 3 does not end( and takes in lines 3 to \d+)?: u2,i,"open'):
         for entry in open_reviews(tmp_path / "a.csv"):
             read.append(entry)
     assert read == [Review("u1", "i", "one")]
+
+
+def test_all_lines_that_an_open_quote_swallows_are_named_and_counted(tmp_path):
+    """They were one bad line without a beginning."""
+    (tmp_path / "a.csv").write_text('user_id,asin,text\nu1,i,"open\n\nu2,i,two\nu3,i,"three"\nu4,i,four\n')
+    *bad, review = open_reviews(tmp_path / "a.csv")
+    assert review == Review("u4", "i", "four")
+    assert [(line.line_number, line.excerpt) for line in bad] == [(2, 'u1,i,"open'), (4, "u2,i,two"), (5, 'u3,i,"three"')]
+    assert "lines 2 to 5 are one row" in bad[0].reason and all("in one row with line 2" in line.reason for line in bad[1:])
+
+
+@pytest.mark.parametrize("first", ["sep=;", "SEP=;", '"sep=;"', "sep=;\r\n"])
+@pytest.mark.parametrize("form", [None, "csv", "tsv"])
+def test_excel_s_line_that_names_the_delimiter(tmp_path, first, form):
+    (tmp_path / "a.csv").write_text(f"{first}\nuser_id;asin;text,or,not\nu;i;words, words, words\nu;i\n", newline="")
+    reader = open_reviews(tmp_path / "a.csv", form, {"text": "text,or,not"})
+    assert "3 columns between semicolons" in reader.reason
+    review, bad = reader
+    assert review == Review("u", "i", "words, words, words") and bad.line_number == 4 + first.count("\n")
 
 
 def test_quotes_mean_nothing_in_tsv(tmp_path):
