@@ -18,7 +18,7 @@ from depcli.records import Prompt
 from depcli.training import estimate as module
 from depcli.training.estimate import Shape, estimate
 from depcli.training.examples import Example
-from depcli.training.hardware import Hardware, free_memory
+from depcli.training.hardware import Hardware
 
 FACTOR = 2.0
 _NAMES = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads", "vocab_size")
@@ -103,18 +103,18 @@ def test_passes_shrink_until_they_fit_and_a_misfit_is_told(monkeypatch):
     model, adapter = build(SIZES["wide"]), torch.nn.Linear(4, 4)
     whole = estimate(model, adapter, examples(), examples(2), 3, 4096, Hardware())
     assert whole.fits and whole.micro_tokens == 6 * 400  # not more than there is
-    assert "to lower" not in " ".join(whole.notes(Hardware())) and whole.seconds > 0
+    assert "may not fit" not in " ".join(whole.notes(Hardware())) and whole.seconds > 0
     monkeypatch.setattr(module, "free_memory", lambda device: whole.memory // 3)
     less = estimate(model, adapter, examples(), examples(2), 3, 4096, Hardware())
     assert less.fits and 400 <= less.micro_tokens < 6 * 400 and less.memory <= whole.memory // 3
     monkeypatch.setattr(module, "free_memory", lambda device: 1000)
     none = estimate(model, adapter, examples(), examples(2), 3, 4096, Hardware())
-    assert not none.fits and none.micro_tokens == 400
+    assert not none.fits and none.micro_tokens == 400 and "may not fit" in " ".join(none.notes(Hardware()))
     assert "--checkpointing" in none.notes(Hardware())[1] and "int4" in none.notes(Hardware())[1]
 
 
-def test_time_grows_with_epochs_and_is_shared_by_workers():
+def test_time_grows_with_epochs(monkeypatch):
+    monkeypatch.setattr(module, "matmul_rate", lambda *_: 1e9)
     model, adapter = build(SIZES["deep"]), torch.nn.Linear(4, 4)
     one, ten = (estimate(model, adapter, examples(), examples(2), epochs, 4096, Hardware()) for epochs in (1, 10))
-    assert 3 < ten.seconds / one.seconds < 30  # the rate is measured each time
-    assert free_memory(torch.device("cpu")) is None or free_memory(torch.device("cpu")) > 1 << 20
+    assert ten.seconds == pytest.approx(10 * one.seconds) and one.seconds > 0
