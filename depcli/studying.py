@@ -131,8 +131,10 @@ def _adapters(profiles: Path, method: str) -> Iterator[Path]:
 
 def _template(study: str, base: Path | None, backbone: str) -> dict[str, str]:
     """The template that a study needs, where the one of `base` or of the backbone cannot show what is studied."""
+    if study != "guidance":
+        return {}
     own = files.template_of(base, files.read_config(base)) if base else backbones.find(backbone).template
-    return {"template": GUIDED} if study == "guidance" and not Template(own).has_guidance() else {}
+    return {} if Template(own).has_guidance() else {"template": GUIDED}
 
 
 def _concerns(study: Study, method: str) -> bool:

@@ -44,6 +44,9 @@ def as_trained(function: Callable) -> Callable:
     return function
 
 
+_NAMES = ("embeddings", "review_text", "guidance", "retrieval", "peer_weighting")
+
+
 def typed(names: Iterable[str]) -> list[str]:
     """Those of the running command's parameters that were typed, and not set by a preset."""
     context = click.get_current_context()
@@ -58,9 +61,6 @@ def check_concerned(methods: Sequence[str]) -> None:
     for name in typed((*_NAMES, "history")):
         if not any(concerns(name, find(method)) for method in methods):
             raise click.UsageError(f"--{name.replace('_', '-')} means nothing to {' or '.join(methods)}; leave it out.")
-
-
-_NAMES = ("embeddings", "review_text", "guidance", "retrieval", "peer_weighting")
 
 
 def choose_parts(function: Callable) -> Callable:
