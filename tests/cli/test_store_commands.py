@@ -159,7 +159,7 @@ def test_before_any_training_an_evaluation_names_the_methods_that_need_none(prof
 def test_one_review_learned_is_no_plural(capsys):
     show_trained(Sink(), {
         "adapter": "a", "method": "dep", "folder": "f", "parameters": 9, "train_reviews": 1, "validation_reviews": 1,
-        "seconds": 2.0, "validation_losses": {"dep": 3.0}, "config": {"minus": {}},
+        "seconds": 2.0, "validation_losses": {"dep": 3.0}, "config": {"minus": {}, "epochs": 1},
     })  # fmt: skip
     out = capsys.readouterr().out
     assert "1 review learned in 2 s\n" in out and "of 1 validation review, lower" in out
@@ -178,12 +178,16 @@ def test_an_adapter_that_is_not_shown_to_be_better_is_said_to_be_so(capsys, nonp
         name: {"difference": -0.1, "low": None if high is None else high - 0.2, "high": high, "groups": users}
         for name, high in highs.items()
     }
-    show_trained(Sink(), {
+    document = {
         "adapter": "a", "method": "dep", "folder": "f", "parameters": 9, "train_reviews": 4, "validation_reviews": 4,
         "seconds": 2.0, "validation_losses": {"nonperso": 3.0, "rag": 3.0, "dep": 3.0}, "config": {"minus": gains},
-    })  # fmt: skip
-    err = capsys.readouterr().err
-    assert said in err and ("not shown" in err) == bool(said) and (f"few users ({users})" in err) == few
+    }  # fmt: skip
+    for epochs in (1, 2):
+        document["config"]["epochs"] = epochs
+        show_trained(Sink(), document)
+        err = capsys.readouterr().err
+        assert said in err and ("not shown" in err) == bool(said) and (f"few users ({users})" in err) == few
+        assert ("its epoch was chosen on these reviews" in err) == (epochs > 1)
 
 
 def test_one_of_a_thing_is_not_said_in_the_plural(capsys, tmp_path):
