@@ -24,6 +24,7 @@ from depcli.cli.options import (
 )
 from depcli.cli.preset import choose_preset, tell_preset
 from depcli.errors import DONE, FAILURE
+from depcli.words import count
 
 
 class Shard(click.ParamType):
@@ -159,7 +160,7 @@ def command(
             store=store, snapshot=snapshot, method=method, backbone=parts.backbone, engine=loaded, adapter_folder=parts.adapter,
             template=template, min_peers=min_peers, history=history, analyst=asked, embedder=embedder,
             choices=choices,
-            on_profile=lambda reviews: None if requests else sink.note(f"{asked.name} makes a profile from {reviews} reviews"),
+            on_profile=lambda used: None if requests else sink.note(f"{asked.name} makes a profile from {count(used, 'review')}"),
         )  # fmt: skip
         room = max_new_tokens or min(Sampling().max_new_tokens, loaded.context - writer.builder.max_input_tokens)
         sampling = replace(drawing, max_new_tokens=room)
