@@ -19,7 +19,7 @@ from depcli.engines import FORMS
 from depcli.engines.endpoint import find_endpoint, no_soft_tokens
 from depcli.engines.kept_states import FOLDER as STATES
 from depcli.engines.kept_states import KeptStates
-from depcli.errors import DepError, Incompatible, NotFound
+from depcli.errors import BadInput, DepError, Incompatible, NotFound
 from depcli.store import Snapshot, Store, commits, erase
 from depcli.store.schema import COMMITS, DATA_TABLES
 
@@ -98,14 +98,16 @@ def commit_documents(store: Store) -> list[dict]:
 
 
 def commits_in_use(profiles: Path) -> set[str]:
-    """The ids of the commits that finished adapters are evaluated on and unfinished ones go on with."""
+    """The ids of the commits that finished adapters are evaluated on and unfinished ones go on with; one whose checkpoint is
+    damaged goes on with none."""
     adapters = profiles / ADAPTERS
     used = {entry["store_commit"] for entry in _adapters(profiles, {}) if "store_commit" in entry}
     for folder in adapters.glob(f"*/{adapter_files.CHECKPOINTS}"):
         from depcli.training import checkpoints  # brings PyTorch, for the few who have such a folder
 
         if checkpoints.exists(folder.parent):
-            used.add(checkpoints.settings_of(folder.parent)["store_commit"])
+            with suppress(BadInput):
+                used.add(checkpoints.settings_of(folder.parent)["store_commit"])
     return used
 
 

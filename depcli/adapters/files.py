@@ -86,6 +86,9 @@ def _missing(config: dict) -> Iterator[str]:
             yield name
         else:
             yield from (f"{name}.{part}" for part in inside or () if part not in config[name])
+    losses = config.get("validation_losses")
+    if isinstance(losses, dict) and not all(isinstance(loss, (int, float)) for loss in losses.values()):
+        yield "numbers among its validation_losses"
 
 
 def adapter_class(method: str):

@@ -15,6 +15,7 @@ import click
 from depcli.cli.options import Setting, every_command, may_download, no_wait
 from depcli.words import count
 
+_BAD_LINE = ("file", "line", "reason", "beginning")
 FORMATS = ("jsonl", "csv", "tsv", "parquet", "amazon2023", "dpl", "lamp", "longlamp")  # a test compares them with the readers'
 
 
@@ -94,7 +95,7 @@ def command(
     FILE is JSON (lines or an array), CSV or TSV, gzipped or not, parquet, the folder of a data set that was saved with
     save_to_disk(), or - for standard input. Each review needs a user, an item and a text; rating, title and time are
     welcome: a rating is above 0 and at most 10, or 0 where there is none; a time is seconds since 1970 or a date
-    such as 2009-05-31, 20090531, 2009-05 or, in a table, 2009. (Save Excel's dates as dates: their numbers count as seconds.)
+    such as 2009-05-31, 20090531, 2009-05 or, in a CSV, 2009. (Save Excel's dates as dates: their numbers count as seconds.)
     A review that is known already costs nothing. Of what a user wrote about an item the newest stays; without a date, what was
     read last.
     Interrupted, it goes on where it stopped when you run it again.
@@ -123,8 +124,6 @@ def command(
         raise click.UsageError("--filter reads everything twice, which standard input cannot be.")
     if (*files, items).count("-") > 1:
         raise click.UsageError("standard input can be read once only.")
-    if bad_lines and bad_lines.resolve() in {Path(file).resolve() for file in (*files, items) if file}:
-        raise click.UsageError("--bad-lines names a file that is to be read.")
     for option, pairs in (("--column", columns), ("--threshold", limits)):
         if twice := sorted({name for name, _ in pairs if [each for each, _ in pairs].count(name) > 1}):
             raise click.UsageError(f"{option} names {twice[0]} more than once.")
@@ -195,10 +194,22 @@ def _for_bad_lines(path: Path) -> TextIO:
     from depcli.permissions import private
 
     try:
+        if path.is_file() and not _holds_bad_lines(path):
+            raise DepError(f"{path} holds something else than bad lines", "name another file with --bad-lines")
         with private():
             return open(path, "w", encoding="utf-8")
     except OSError as error:
         raise DepError(f"{path} cannot be written: {error.strerror}", "name another file with --bad-lines") from None
+
+
+def _holds_bad_lines(path: Path) -> bool:
+    """Whether a file is empty, or of an earlier --bad-lines: everything else stays."""
+    with path.open(encoding="utf-8", errors="replace") as file:
+        first = file.readline()
+    try:
+        return not first or tuple(json.loads(first)) == _BAD_LINE
+    except (ValueError, TypeError):
+        return False
 
 
 def _noted(out: TextIO | None, file: str, entries: Iterable) -> Iterator:
@@ -207,7 +218,7 @@ def _noted(out: TextIO | None, file: str, entries: Iterable) -> Iterator:
 
     for entry in entries:
         if out and isinstance(entry, BadLine):
-            line = {"file": file, "line": entry.line_number, "reason": entry.reason, "beginning": entry.excerpt}
+            line = dict(zip(_BAD_LINE, (file, entry.line_number, entry.reason, entry.excerpt), strict=True))
             out.write(json.dumps(line, ensure_ascii=False) + "\n")
         yield entry
 

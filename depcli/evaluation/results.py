@@ -114,6 +114,9 @@ def read_results(out: Path) -> dict:
         begun = (out / files.SETTINGS).exists()
         raise NotFound(f"{out} has no finished evaluation", again if begun else "name a folder that `dep eval` wrote to")
     found = resumable.read_json(path, again)
+    if found.get("schema") == 3 and isinstance(found.get("training"), dict):
+        trained = {name: {**one, "options": {}} for name, one in found["training"].items() if isinstance(one, dict)}
+        found |= {"schema": SCHEMA, "dep": "", "training": trained}
     if found.get("schema") != SCHEMA:
         raise Incompatible(f"{path} has the schema {found.get('schema')!r}; this version reads {SCHEMA}", again)
     if wrong := problems(found):

@@ -147,13 +147,16 @@ def _padded(date: re.Match) -> str:
 
 
 def _in_digits(number: float, years: bool) -> float | None:
-    """Unix seconds of the day 20090531, or, where `years` are meant by four digits, of the beginning of 2009."""
+    """Unix seconds of the day 20090531, or, in a text, where `years` are meant by four digits, of the beginning of 2009. Raises
+    BadField for a text such as 20090431."""
     digits = f"{number:.0f}" if number.is_integer() else ""
     if not (len(digits) == 8 or (years and len(digits) == 4)) or not "1900" <= digits[:4] <= "2100":
         return None
     try:
         return datetime(int(digits[:4]), int(digits[4:6] or 1), int(digits[6:] or 1), tzinfo=UTC).timestamp()
     except ValueError:
+        if years:
+            raise BadField(f"the timestamp {digits} is no day of the calendar", _TIMES) from None
         return None
 
 

@@ -6,7 +6,6 @@ import io
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from pickle import UnpicklingError
 
 import torch
 
@@ -73,7 +72,9 @@ def restore(folder: Path, adapter, optimizer) -> tuple[Progress, dict | None]:
 def _load(folder: Path) -> dict:
     try:
         return torch.load(path_of(folder), weights_only=True, map_location="cpu")
-    except (RuntimeError, UnpicklingError, EOFError) as error:
+    except OSError:
+        raise
+    except Exception as error:  # of damaged bytes pickle says anything
         hint = f"begin again with --replace, or delete {folder / CHECKPOINTS}"
         raise BadInput(f"{path_of(folder)} is damaged", hint) from error
 

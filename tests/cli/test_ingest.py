@@ -136,12 +136,16 @@ def test_formats_on_the_command_line_are_those_of_the_readers():
     assert FORMATS == formats.FORMATS
 
 
-def test_bad_lines_do_not_take_the_place_of_what_is_read(table, tmp_path, capsys):
-    before = table.read_bytes()
-    for name in (str(table), f"{tmp_path}/../{tmp_path.name}/{table.name}"):
-        assert main(["ingest", str(table), *COLUMNS, "--bad-lines", name]) == 2
-        assert "--bad-lines names a file that is to be read" in capsys.readouterr().err
-    assert table.read_bytes() == before
+def test_bad_lines_take_the_place_of_bad_lines_alone(table, tmp_path, capsys):
+    other, before = tmp_path / "other.jsonl", table.read_bytes()
+    other.write_text('{"user_id": "u"}\n')
+    for name in (str(table), f"{tmp_path}/../{tmp_path.name}/{table.name}", str(other)):
+        assert main(["ingest", str(table), *COLUMNS, "--bad-lines", name]) == 1
+        assert "holds something else than bad lines" in capsys.readouterr().err
+    assert table.read_bytes() == before and other.read_text() == '{"user_id": "u"}\n'
+    for _ in range(2):
+        told(capsys, table, *COLUMNS, "--bad-lines", tmp_path / "bad.jsonl")
+    assert len((tmp_path / "bad.jsonl").read_text().splitlines()) == 2
 
 
 def test_what_another_version_outdates_is_counted_apart_and_named(tmp_path, capsys):

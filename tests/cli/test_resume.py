@@ -121,3 +121,13 @@ def test_a_template_of_its_own_has_to_be_named_again(tmp_path):
 def test_what_an_earlier_version_did_not_record_is_not_taken_for_granted():
     with pytest.raises(Incompatible, match='reduction: expected none, found "pca"'):
         checkpoints.check_same({"epochs": 5}, {"epochs": 5, "reduction": "pca"})
+
+
+def test_an_unfinished_run_that_is_damaged_is_in_nobodys_way(dep, profiles):
+    assert dep(*QUICK, "--adapter", "torn", steps=1)[0] == 130
+    checkpoints.path_of(profiles / "adapters" / "torn").write_bytes(b"torn")
+    commit = Store.open(profiles).snapshot().commit.id
+    assert main(["compact", "--profiles", str(profiles), "--quiet"]) == 0
+    code, _, err = dep("--adapter", "torn", "--resume")
+    assert code == 5 and "last.pt is damaged" in err and "--replace" in err
+    assert Store.open(profiles).snapshot().commit.id == commit

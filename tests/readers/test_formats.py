@@ -172,6 +172,7 @@ def test_other_numbers_are_seconds(value):
     [
         ("0001-01-01T00:00+01:00", "before the year 1"), (-1e11, "before the year 1"),
         ("9999-12-31T23:59:59-01:00", "after the year 9999"), ("2019-13", "neither a number"), ("2019-3-x", "neither a number"),
+        ("20090431", "20090431 is no day of the calendar"),
     ],
 )  # fmt: skip
 def test_what_no_calendar_has_is_no_time(value, reason):
