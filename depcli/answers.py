@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from itertools import chain, islice
 
-from depcli.errors import BadInput, DepError, Unknown
+from depcli.errors import BadInput, Unbroken, Unknown
 from depcli.readers import RequestLine
 from depcli.records import Request, Sampling
 from depcli.writing import Writer, Written, find_request
@@ -22,7 +22,7 @@ class Answers:
         """The entries of `lines`. Where an engine computes requests together, so that the rounding of one depends on its
         neighbours, `begun` are those of an unfinished company that have their entries: they are computed again with the rest,
         so that a run that was killed ends in the same file."""
-        together, unbroken = self._writer.engine.together, _Unbroken(lines)
+        together, unbroken = self._writer.engine.together, Unbroken(lines)
         if together == 1:
             yield from self._one_after_another(iter(unbroken))
         else:
@@ -93,20 +93,6 @@ class Answers:
             return written
         except BadInput as error:
             return error.message
-
-
-class _Unbroken:
-    """Lines up to where their file breaks off, with what `error`: that is of none of them, and what came before it is written."""
-
-    def __init__(self, lines: Iterator[RequestLine]):
-        self._lines = lines
-        self.error: DepError | None = None
-
-    def __iter__(self) -> Iterator[RequestLine]:
-        try:
-            yield from self._lines
-        except DepError as error:
-            self.error = error
 
 
 def _refused(waiting: deque[tuple[RequestLine, Request | str]]) -> Iterator[dict]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+
 DONE, FAILURE, USAGE, NOT_FOUND, MISSING, BAD_DATA, OFFLINE = range(7)
 BUG, INTERRUPTED = 70, 130
 
@@ -56,3 +58,17 @@ class Incompatible(DepError):
 
 class StoreBusy(DepError):
     """Another process writes to the store."""
+
+
+class Unbroken:
+    """Entries up to where they break off, with what `error`: that is of none of them, and what came before it is to be used."""
+
+    def __init__(self, entries: Iterable):
+        self._entries = entries
+        self.error: DepError | None = None
+
+    def __iter__(self) -> Iterator:
+        try:
+            yield from self._entries
+        except DepError as error:
+            self.error = error

@@ -20,7 +20,7 @@ from depcli.backbones.catalogue import Backbone
 from depcli.chat import Chat
 from depcli.engines.checks import check_room
 from depcli.engines.endpoint import Endpoint, find_endpoint, no_soft_tokens
-from depcli.errors import DepError, NotFound
+from depcli.errors import DepError, NotFound, Unbroken
 from depcli.records import Completion, Sampling, SoftPrompt
 
 AHEAD = 8
@@ -82,10 +82,10 @@ class OpenAIEngine(AbstractContextManager):
         `on_text` gets the text of all completions in that order, piece by piece when there is one request.
         Raises Incompatible for soft tokens, BadInput, NotFound for an unknown model, DepError for other failures.
         """
-        failures: list[DepError] = []
-        requests = _until_failure(requests, failures)
+        unbroken = Unbroken(requests)
+        requests = iter(unbroken)
         first = list(islice(requests, 2))
-        if on_text and len(first) == 1 and not failures:
+        if on_text and len(first) == 1 and not unbroken.error:
             yield self._stream(*first[0], on_text)
             return
         asked: deque[Future[Completion]] = deque()
@@ -104,8 +104,8 @@ class OpenAIEngine(AbstractContextManager):
                     yield earliest()
             while asked:
                 yield earliest()
-            if failures:
-                raise failures[0]
+            if unbroken.error:
+                raise unbroken.error
         finally:
             for completion in asked:
                 completion.cancel()
@@ -229,14 +229,6 @@ class OpenAIEngine(AbstractContextManager):
 
     def __exit__(self, *_):
         self.close()
-
-
-def _until_failure(requests: Iterable, failures: list[DepError]) -> Iterator:
-    """The requests before one that cannot be made; why it cannot goes to `failures`."""
-    try:
-        yield from requests
-    except DepError as error:
-        failures.append(error)
 
 
 def _content(answer, part: str) -> tuple[str, str | None, object]:
