@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,7 @@ from depcli.permissions import private
 from depcli.store.failures import storage_errors
 
 LOCK = "write.lock"  # in the store folder
+_READS, _PAUSE = 25, 0.02  # how often the holder's number is looked for, and the seconds in between
 
 
 class WriteLock:
@@ -51,7 +53,7 @@ def write_lock(path: Path, *, wait: bool = True, on_wait: Callable[[str], None] 
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            holder = os.pread(descriptor, 20, 0).decode("ascii", "replace").strip() or "unknown"
+            holder = _holder(descriptor)
             if not wait:
                 hint = "wait for it to end, or leave --no-wait out"
                 raise StoreBusy(f"another process (pid {holder}) is writing to {path.parent}", hint) from None
@@ -67,6 +69,15 @@ def write_lock(path: Path, *, wait: bool = True, on_wait: Callable[[str], None] 
             yield lock
     finally:
         os.close(descriptor)
+
+
+def _holder(descriptor: int) -> str:
+    """The number in the file; who has just taken the lock has not written it yet."""
+    for _ in range(_READS):
+        if number := os.pread(descriptor, 20, 0).decode("ascii", "replace").strip():
+            return number
+        time.sleep(_PAUSE)
+    return "unknown"
 
 
 def is_held(path: Path) -> bool:
