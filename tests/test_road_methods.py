@@ -20,7 +20,7 @@ from depcli.evaluation.studies import plain
 from depcli.personal.choices import Choices
 from depcli.profiles import choose_adapter, compared_adapters
 from depcli.records import Sampling, Slot, Vectors
-from depcli.training import run as running
+from depcli.training import prepared
 from depcli.training.options import TrainOptions
 from depcli.training.run import train
 from depcli.training.step import review_losses
@@ -198,7 +198,7 @@ def test_a_person_is_learned_on_top_of_what_all_share(store, backbone, tmp_path,
         read_alone.extend([len(examples)] if adapter is None else [])
         return review_losses(model, adapter, examples, *rest)
 
-    monkeypatch.setattr(running, "review_losses", losses)
+    monkeypatch.setattr(prepared, "review_losses", losses)
     options = replace(OPTIONS, epochs=1, reduction="pca", template="compact-vectors")
     report = train(store=store, backbone=backbone, folder=tmp_path / "person", options=options)
     assert read_alone == [report.validation_reviews], "RAG is known to be Non-Perso before it is computed"

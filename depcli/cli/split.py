@@ -6,7 +6,7 @@ import click
 
 from depcli.errors import BadInput
 
-_FORMS = "leave-last-out, time[:DATE], unseen-users[:SHARE], cold-start[:K]"
+_FORMS = "leave-last-out[:N], time[:DATE], unseen-users[:SHARE], cold-start[:K]"
 
 
 class _Split(click.ParamType):

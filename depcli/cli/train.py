@@ -153,7 +153,7 @@ def show_event(sink, update, event: dict) -> None:
 
 
 def _show(sink, document: dict) -> None:
-    from depcli.evaluation.report import few_users
+    from depcli.evaluation.report import cautions
     from depcli.training.card import interval_text
 
     sink.line(f"adapter {document['adapter']}, {document['parameters']:,} parameters: {document['folder']}")
@@ -164,12 +164,11 @@ def _show(sink, document: dict) -> None:
     rows = [(name, f"{losses[name]:.4f}", interval_text(gains[name]) if name in gains else "") for name in losses]
     sink.table(("method", "loss", f"{document['method']} minus it, 95 % interval"), rows)
     if unshown := [name for name, gain in gains.items() if gain["high"] is None or gain["high"] >= 0]:
-        why = "the interval holds 0 or lies above it" if gains[unshown[0]]["groups"] > 1 else "of one user there is no interval"
+        why = "of one review there is none" if gains[unshown[0]]["low"] is None else "the interval holds 0 or lies above it"
         sink.note(f"not shown to be better than {' or '.join(unshown)}: {why}")
     if document["config"]["epochs"] > 1 and gains:
         sink.note("the interval flatters the adapter a little: its epoch was chosen on these reviews")
-    users = max((gain["groups"] for gain in gains.values()), default=1)
-    for caution in few_users(users) if users > 1 else ():
+    for caution in cautions(document["config"]["validation_users"], document["validation_reviews"]) if gains else ():
         sink.note(caution)
     option = "" if document["method"] == "dep" else f" --method {document['method']}"
     sink.note(f"next: dep write --user U --item ITEM{option} --adapter {document['adapter']}, or dep eval")

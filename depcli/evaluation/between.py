@@ -14,6 +14,7 @@ from depcli.errors import BadInput, Incompatible
 from depcli.evaluation import predictions as files
 from depcli.evaluation.comparing import Values, compare, description
 from depcli.evaluation.results import read_results
+from depcli.evaluation.significance import drawn
 
 Key = tuple[str, str]  # user_id, asin
 _NOT_VALUES = ("id", "method", "seed", "user_id", "asin", "real", "nats", "tokens")
@@ -62,7 +63,7 @@ def compare_runs(folders: Sequence[Path]) -> dict:
         for values in systems.values():
             values.pop("nll", None)
     users = [user for user, _ in targets]
-    differences = compare(systems, users, [pair for a, b in combinations(runs, 2) for pair in _pairs(a, b)])
+    differences = compare(systems, drawn(users), [pair for a, b in combinations(runs, 2) for pair in _pairs(a, b)])
     return {
         "runs": [
             {"name": run.name, "folder": str(folder), "created": run.results["created"], "targets": run.results["targets"]}

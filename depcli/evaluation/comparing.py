@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -24,11 +24,12 @@ class Values:
 
 
 def compare(
-    systems: Mapping[str, Mapping[str, Values]], users: Sequence[str], pairs: Sequence[tuple[str, str]]
+    systems: Mapping[str, Mapping[str, Values]], users: Sequence[Hashable], pairs: Sequence[tuple[str, str]]
 ) -> list[dict]:  # fmt: skip
     """Of each (against, method) in `pairs` and each metric that both have, method minus against on the targets where both are
-    defined; `users` (n,) says whose each target is. JSON-ready: the fields of significance.Interval, `p` of the permutation test,
-    `p_holm` corrected over everything in this list, `significant`, and `better`: the method that is, or None.
+    defined; `users` (n,) says whose each target is, as in significance.drawn. JSON-ready: the fields of significance.Interval,
+    `p` of the permutation test, `p_holm` corrected over everything in this list, `significant`, and `better`: the method that
+    is, or None.
 
     Raises ValueError when two methods' weights differ: they would not have been measured on the same tokens.
     """
@@ -62,9 +63,9 @@ def compare(
 def description(tests: Sequence[dict]) -> dict:
     """What `compare` did, for the record."""
     return {
-        "interval": "percentile bootstrap over users, paired",
+        "interval": "percentile bootstrap over users, of one user alone over reviews, paired",
         "resamples": RESAMPLES,
-        "test": "sign flips of the users' differences, two-sided, paired",
+        "test": "sign flips of the differences of what is drawn, two-sided, paired",
         "flips": FLIPS,
         "seed": SEED,
         "correction": "Holm",

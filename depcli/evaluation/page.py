@@ -173,7 +173,7 @@ def _scores(line: dict) -> list[tuple[str, str]]:
 
 
 def _with_errors(results: dict) -> Table:
-    """The table with half the width of each 95 % interval over users below the value; what has none, and is not tested, apart."""
+    """The table with half the width of each 95 % interval below the value; what has none, and is not tested, apart."""
     columns, rows = report.table(results)
     metrics = [metric for title in columns for metric, said in TITLES.items() if said == title]
     for row, found in zip(rows, results["methods"].values(), strict=True):

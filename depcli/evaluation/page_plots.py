@@ -17,7 +17,7 @@ Plot = tuple[str, str, str]
 
 
 def half_width(summary: dict) -> float | None:
-    """Half the width of the 95 % interval over users of one summary."""
+    """Half the width of the 95 % interval over users (or what is drawn) of one summary."""
     error = summary.get("se_users")
     return None if error is None else _NORMAL * error
 
@@ -33,7 +33,8 @@ def methods(results: dict) -> Iterator[Plot]:
                 points.append(Point(name, value, *ends, report.best(results, metric) == name))
         chance = results["real"]["alignment_chance"] if metric == ALIGNMENT else None
         said = _direction(metric) + ("; dashed: chance" if chance is not None else "")
-        svg = intervals(points, title=f"{_title(metric)} of each method, with 95 % intervals over users", line=chance)
+        title = f"{_title(metric)} of each method, with 95 % intervals over {report.drawn_from(results['users'])}"
+        svg = intervals(points, title=title, line=chance)
         yield _title(metric), said, svg
 
 
@@ -79,7 +80,7 @@ def over_history(results: dict) -> Iterator[Plot]:
                     points.append((k, value, *((None, None) if half is None else (value - half, value + half))))
             found.append(Curve(method, points, number))
         svg = curves(found, title=f"K curve: {_title(metric)} over the past reviews shown", across="past reviews shown (K)")
-        yield _title(metric), f"{_direction(metric)}; bars: 95 % over users", svg
+        yield _title(metric), f"{_direction(metric)}; bars: 95 % over {report.drawn_from(results['users'])}", svg
 
 
 def groups(results: dict) -> Iterator[Plot]:

@@ -36,13 +36,13 @@ def table(results: dict) -> Table:
 
 
 def standard_errors(results: dict) -> Table:
-    """Two rows per method where there are several seeds: over users and over seeds."""
+    """Two rows per method where there are several seeds: over users (or what is drawn) and over seeds."""
     metrics = _metrics(results)
     columns = ["standard error", "over", *(TITLES[metric] for metric in metrics)]
-    kinds = ("se_users", "se_seeds") if len(results["seeds"]) > 1 else ("se_users",)
+    kinds = {"se_users": drawn_from(results["users"]), **({"se_seeds": "seeds"} if len(results["seeds"]) > 1 else {})}
     rows = [
-        [name, kind.removeprefix("se_"), *(number(summary_of(found, metric).get(kind), metric) for metric in metrics)]
-        for name, found in results["methods"].items() for kind in kinds
+        [name, kind, *(number(summary_of(found, metric).get(key), metric) for metric in metrics)]
+        for name, found in results["methods"].items() for key, kind in kinds.items()
     ]  # fmt: skip
     return columns, rows
 
@@ -107,11 +107,12 @@ def notes(results: dict) -> list[str]:
         f"{real['mean_words']:.1f} words on average; all together distinct-1 {real['distinct1']:.3f}, "
         f"distinct-2 {real['distinct2']:.3f}"
     ]
-    lines += [*few_users(results["users"]), *report_study.notes(results)]
+    over = drawn_from(results["users"])
+    lines += [*cautions(results["users"], results["targets"]), *report_study.notes(results)]
     if len(seeds) > 1:
         lines.append(
-            "standard errors: over users, how far other users would move a mean; over seeds, how far other sampling seeds would, "
-            "for these same reviews"
+            f"standard errors: over {over}, how far other {over} would move a mean; over seeds, how far other sampling seeds "
+            "would, for these same reviews"
         )
     if results["differences"]:
         lines += _tests(results)
@@ -180,24 +181,39 @@ def told(results: dict) -> list[dict]:
     return [one for one in found if main in (one["method"], one["against"])]
 
 
-def tests_done(done: dict) -> str:
-    """What the tests were: `tests` of the results."""
+def tests_done(done: dict, users: int) -> str:
+    """What the tests were: `tests` of the results, which are about so many users."""
+    over = drawn_from(users)
     return (
-        f"intervals: paired bootstrap over users, {done['resamples']:,} resamples; p: paired permutation test, at most "
-        f"{done['flips']:,} sign flips of the users' differences; Holm-corrected for {count(done['corrected_for'], 'comparison')}"
+        f"intervals: paired bootstrap over {over}, {done['resamples']:,} resamples; p: paired permutation test, at most "
+        f"{done['flips']:,} sign flips of the {over}' differences; "
+        f"Holm-corrected for {count(done['corrected_for'], 'comparison')}"
     )
+
+
+def drawn_from(users: int) -> str:
+    """What intervals and tests draw, see significance.drawn."""
+    return "reviews" if users == 1 else "users"
+
+
+def cautions(users: int, reviews: int) -> list[str]:
+    """What to know of tests over so many reviews of so many users, where there are few."""
+    if reviews == 1:
+        return ["one review: no interval, and nothing here can be significant; more of each user: --split leave-last-out:N"]
+    if users == 1:
+        rough = ", and rough" if reviews < FEW_USERS else ""
+        return [f"one user: intervals and tests are over the {reviews:,} reviews, of this user alone{rough}"]
+    return few_users(users)
 
 
 def few_users(users: int) -> list[str]:
     """A caution where it belongs."""
-    if users == 1:
-        return ["one user: no interval, and nothing here can be significant"]
     return [f"few users ({users}): intervals are rough"] if users < FEW_USERS else []
 
 
 def _tests(results: dict) -> Iterator[str]:
     done = results["tests"]
-    yield tests_done(done)
+    yield tests_done(done, results["users"])
     alone = len(results["methods"]) == 1 or report_study.tests_reference(results)
     starred = "" if alone else " (*: better than every other method)"
     yield f"better: significant at {done['alpha']:.0%} after that correction{starred}; BLEU, length and distinct-n are not tested"
@@ -216,7 +232,7 @@ def _time(seconds: dict) -> Iterator[str]:
 
 
 def _about_swaps(results: dict) -> Iterator[str]:
-    found = {name: found["swap"] for name, found in results["methods"].items()}
+    found, over = {name: found["swap"] for name, found in results["methods"].items()}, drawn_from(results["users"])
     if not any(found.values()):
         return
     if not (done := [one for swap in found.values() for one in swap.values() if one]):
@@ -224,7 +240,7 @@ def _about_swaps(results: dict) -> Iterator[str]:
         return
     yield (
         "swap test: likelihood of the real review with a stranger's history in the place of the own one, the item unchanged; "
-        "below 0: the method knows something of the person (bootstrap over users, not corrected)"
+        f"below 0: the method knows something of the person (bootstrap over {over}, not corrected)"
     )
     if left := results["targets"] - done[0]["requests"]:
         yield f"swap test: {count(left, 'review')} left out, since no stranger wrote as much and not about the same item"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
-from depcli.evaluation.report import difference_rows, few_users, tests_done
+from depcli.evaluation.report import cautions, difference_rows, tests_done
 from depcli.evaluation.titles import TITLES, Table, number
 from depcli.words import count
 
@@ -26,8 +26,8 @@ def notes(found: dict) -> list[str]:
     lines = [
         f"in all runs: {count(found['targets'], 'held-out review')} of {count(found['users'], 'user')}; "
         f"averaged over the seed{'s'[: len(found['seeds']) != 1]} {seeds}",
-        *few_users(found["users"]),
-        tests_done(found["tests"]),
+        *cautions(found["users"], found["targets"]),
+        tests_done(found["tests"], found["users"]),
     ]
     for name, values in found["other_settings"].items():
         said = "; ".join(f"{run['name']}: {json.dumps(value)}" for run, value in zip(found["runs"], values, strict=True))

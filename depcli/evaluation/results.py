@@ -19,7 +19,7 @@ _INTERVAL = {
     "difference": _NUMBER, "low": _OPTIONAL, "high": _OPTIONAL,  # the mean, and the ends of its interval, if there is one
     "confidence": _NUMBER, "resamples": int, "seed": int,  # of the bootstrap
     "requests": int,  # pairs of values: one for each target, averaged over the seeds
-    "groups": int,  # users
+    "groups": int,  # users, or where there is one alone, reviews
     "clear": bool,  # the interval leaves 0 out
 }  # fmt: skip
 # Field -> type, a description of the object there, or [that] for a list, or {"*": that} for an object with names as fields.
@@ -35,7 +35,7 @@ FIELDS = {
             "value": _OPTIONAL,  # mean over the seeds
             "per_seed": [_OPTIONAL],  # in the order of `seeds`
             "se_seeds": _OPTIONAL,  # of the mean over seeds, the targets given
-            "se_users": _OPTIONAL,  # of the mean over users, each averaged over the seeds
+            "se_users": _OPTIONAL,  # of the mean over users (one alone: over reviews), each averaged over the seeds
             "undefined": int,  # targets without a value
             "signature": str,
         }},

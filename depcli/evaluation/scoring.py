@@ -17,6 +17,7 @@ from depcli.evaluation.clock import Clock
 from depcli.evaluation.comparing import Values, compare, description
 from depcli.evaluation.groups import compare_groups
 from depcli.evaluation.metrics import METRICS, Score
+from depcli.evaluation.significance import drawn
 from depcli.evaluation.studies import Comparison
 from depcli.evaluation.summary import likelihood_summary, metric_summary, real_summary, swap_summary, text_summary
 
@@ -46,6 +47,7 @@ def score_files(
     weighed, swaps = _by_key(out / files.NLL), _by_key(out / files.SWAP, "variant")
     targets = next(iter(ids.values()))
     users = [written[methods[0], key]["user_id"] for key in targets]
+    units = drawn(users)
     references = [written[methods[0], key]["reference"] for key in targets]
     summaries, systems, lines, notes = {}, {}, [], {}
     every = {(name, seed): [written[name, key] for key in keys] for name in methods for seed, keys in ids.items()}
@@ -64,12 +66,12 @@ def score_files(
         own = [weighed[name, key] for key in targets] if all((name, key) in weighed for key in targets) else None
         summaries[name] = {
             "metrics": {
-                metric: metric_summary([one[metric] for one in scores.values()], users)
+                metric: metric_summary([one[metric] for one in scores.values()], units)
                 for metric in next(iter(scores.values()))
             },
-            "nll": likelihood_summary(own, users) if own else None,
+            "nll": likelihood_summary(own, units) if own else None,
             "swap": {
-                variant: swap_summary(own, [swaps.get((name, variant, key)) for key in targets], users)
+                variant: swap_summary(own, [swaps.get((name, variant, key)) for key in targets], units)
                 for variant in (variants or {}).get(name, ())
             } if own else {},
             **text_summary([entry for entries in runs.values() for entry in entries]),
@@ -81,7 +83,7 @@ def score_files(
     resumable.write_lines(out / files.SCORES, lines)
     pairs = list(combinations(methods, 2)) if comparison.pairs is None else comparison.pairs
     with clock.part("tests"):
-        differences = compare(systems, users, pairs)
+        differences = compare(systems, units, pairs)
         groups = compare_groups(systems, users, pairs, comparison.groups) if comparison.groups else None
     peers = [aligned[methods[0], key]["peers"] for key in targets] if alignment else []
     peers = [count for count in peers if count is not None]

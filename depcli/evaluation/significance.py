@@ -1,7 +1,8 @@
 """Is one method better than another, or was it the draw of the users? Paired bootstrap intervals, paired permutation tests, and
 Holm's correction of several of these.
 
-Everywhere users are what is drawn: several requests of one user resemble each other and are no independent evidence.
+Everywhere users are what is drawn: several requests of one user resemble each other and are no independent evidence. Only where
+there is one user alone are these drawn (`drawn`).
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ _SAME = 1e-9  # relative: sums that differ by less are equal, but for the order 
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean difference and the percentile interval of its bootstrap distribution over `groups` of requests; of one group there
-    is nothing to draw, and so no interval."""
+    """A mean difference and the percentile interval of its bootstrap distribution over `groups` of requests (see `drawn`); of one
+    group there is nothing to draw, and so no interval."""
 
     difference: float
     low: float | None
@@ -70,6 +71,12 @@ def paired_bootstrap(
         means[start : start + step] = differences[drawn].sum(axis=1) / weights[drawn].sum(axis=1)
     low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
     return Interval(mean, float(low), float(high), confidence, len(a), n, resamples, seed)
+
+
+def drawn(users: Sequence[str]) -> Sequence[Hashable]:
+    """What is drawn (n,), of `users` (n,), who say whose each request is: users, or where all are one user's, each request, and
+    then what comes out is about this user alone."""
+    return users if len(set(users)) > 1 else range(len(users))
 
 
 def sums_by(groups: Sequence[Hashable], values) -> np.ndarray:

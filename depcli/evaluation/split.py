@@ -13,6 +13,7 @@ from depcli.errors import BadInput, NotFound
 from depcli.records import Item, Request, Stored, stable_order
 
 ROLES = ("train", "validation", "test")
+LEAVE_LAST_OUT = "leave-last-out"
 TARGETS_PER_USER = 8  # to be learned, unless somebody says otherwise
 MIN_REVIEWS = 4  # one to test, one to validate, one to learn, and one before it as history
 _WINDOW = 256  # users whose reviews are looked up together
@@ -55,20 +56,21 @@ class Split:
     since: float | None = None
 
 
-def leave_last_out(snapshot, *, targets_per_user: int = TARGETS_PER_USER) -> Split:
-    """Per user, in records.stable_order: the last review is to be tested, the one before it to be validated, and the
-    `targets_per_user` before that to be learned; the very first is never a target. Takes users with four reviews or more."""
+def leave_last_out(snapshot, *, last: int = 1, targets_per_user: int = TARGETS_PER_USER) -> Split:
+    """Per user, in records.stable_order: the `last` reviews are to be tested, as many before them to be validated, and the
+    `targets_per_user` before those to be learned; the very first is never a target. Takes users who have enough for that, four
+    reviews or more where one is tested. Each target is written from all that came before it, other targets included."""
     if targets_per_user < 1:
         raise BadInput(f"{targets_per_user} targets per user are too few", "ask for 1 or more")
     roles: dict[str, list[Target]] = {role: [] for role in ROLES}
     for _, reviews in _histories(snapshot, snapshot.user_ids()):
-        if len(reviews) < MIN_REVIEWS:
+        if len(reviews) < MIN_REVIEWS + 2 * (last - 1):
             continue
         targets = [Target(s.review.user_id, s.review.asin, s.review.timestamp) for s in reviews[1:]]
-        roles["test"].append(targets[-1])
-        roles["validation"].append(targets[-2])
-        roles["train"] += targets[:-2][-targets_per_user:]
-    return make_split("leave-last-out", **roles)
+        roles["test"] += targets[-last:]
+        roles["validation"] += targets[-2 * last : -last]
+        roles["train"] += targets[: -2 * last][-targets_per_user:]
+    return make_split(LEAVE_LAST_OUT if last == 1 else f"{LEAVE_LAST_OUT}:{last}", **roles)
 
 
 def make_split(

@@ -1,6 +1,6 @@
 """The splits by their names: which one is asked for, as one text such as "unseen-users:0.2", and what it makes of a store.
 
-leave-last-out       each user's last review is tested, the one before validates, and what comes before is learned
+leave-last-out[:N]   each user's last N reviews are tested, the N before validate, and what comes before is learned
 time[:MOMENT]        what was written from a moment on is tested, what was written shortly before validates
 unseen-users[:SHARE] the last reviews of users who are never trained on; as many other such users validate
 cold-start[:K]       the same users when only their first K reviews are known: the one after them is tested
@@ -13,9 +13,17 @@ from datetime import UTC, datetime
 from math import floor
 
 from depcli.errors import BadInput
-from depcli.evaluation.split import MIN_REVIEWS, TARGETS_PER_USER, Split, Target, leave_last_out, make_split, user_by_hash
+from depcli.evaluation.split import (
+    LEAVE_LAST_OUT,
+    MIN_REVIEWS,
+    TARGETS_PER_USER,
+    Split,
+    Target,
+    leave_last_out,
+    make_split,
+    user_by_hash,
+)
 
-LEAVE_LAST_OUT = "leave-last-out"
 SHARE, KNOWN = 0.2, 2
 _LATEST = 0.1  # share of the reviews that are tested when no moment is named; of those before, the same share validates
 _Users = dict[str, list[Target]]  # each user's reviews in records.stable_order
@@ -28,8 +36,9 @@ def make(snapshot, asked: str = LEAVE_LAST_OUT, *, targets_per_user: int = TARGE
     """
     kind, value = parse(asked)
     if kind == LEAVE_LAST_OUT:
-        return leave_last_out(snapshot, targets_per_user=targets_per_user)
-    split = _MAKE[kind](_users(snapshot), value, targets_per_user)
+        split = leave_last_out(snapshot, last=value or 1, targets_per_user=targets_per_user)
+    else:
+        split = _MAKE[kind](_users(snapshot), value, targets_per_user)
     if empty := [role for role in ("train", "validation", "test") if not getattr(split, role)]:
         raise BadInput(f"the split {split.name} leaves no review to {' or '.join(_VERBS[role] for role in empty)}", _MORE[kind])
     return split
@@ -38,7 +47,7 @@ def make(snapshot, asked: str = LEAVE_LAST_OUT, *, targets_per_user: int = TARGE
 def parse(asked: str) -> tuple[str, float | int | None]:
     """(kind, its number, None where none is given) of a split's name. Raises BadInput."""
     kind, colon, said = asked.partition(":")
-    if kind not in _READ or (colon and kind == LEAVE_LAST_OUT):
+    if kind not in _READ:
         raise BadInput(f"no split {asked!r}", f"known: {', '.join(_READ)}; such as unseen-users:0.2 or time:2009-05-31")
     try:
         return kind, _READ[kind](said) if colon else None
@@ -137,6 +146,13 @@ def _share(said: str) -> float:
     return share
 
 
+def _last(said: str) -> int:
+    last = int(said)
+    if last < 1:
+        raise ValueError("without a review to test there is nothing to evaluate")
+    return last
+
+
 def _known(said: str) -> int:
     known = int(said)
     if known < 1:
@@ -144,8 +160,9 @@ def _known(said: str) -> int:
     return known
 
 
-_READ: Mapping[str, Callable] = {LEAVE_LAST_OUT: str, "time": _moment, "unseen-users": _share, "cold-start": _known}
+_READ: Mapping[str, Callable] = {LEAVE_LAST_OUT: _last, "time": _moment, "unseen-users": _share, "cold-start": _known}
 _FORMS = {
+    LEAVE_LAST_OUT: "such as leave-last-out:10, the last ten reviews of each user; the ten before validate",
     "time": "such as time:2009, time:2009-05-31 or time:2009-05-31T18:00, from when on reviews are tested",
     "unseen-users": "such as unseen-users:0.2, a fifth of the users; as many others validate",
     "cold-start": "such as cold-start:2, the first two reviews of a user",
@@ -153,6 +170,7 @@ _FORMS = {
 _MAKE = {"time": _by_time, "unseen-users": _by_user, "cold-start": _by_start}
 _VERBS = {"train": "learn", "validation": "validate on", "test": "test"}
 _MORE = {
+    LEAVE_LAST_OUT: "ingest users with four reviews or more, with leave-last-out:N two more for each beyond the first",
     "time": "name another moment, such as time:2009-05-31, or ingest more reviews",
     "unseen-users": "name another share, or ingest more users with four reviews or more",
     "cold-start": "name a smaller K, or ingest more users with four reviews or more",

@@ -1,9 +1,9 @@
-"""What results.json says of one method, from its values per request."""
+"""What results.json says of one method, from its values per request. `users` say whose each is, as in significance.drawn."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import asdict
 from math import sqrt
 from statistics import fmean, stdev
@@ -18,7 +18,7 @@ _COSTS = ("calls", "prompt_tokens", "generated_tokens")
 _OF_TEXTS = ("distinct1", "distinct2")
 
 
-def metric_summary(scores: Sequence[Score], users: Sequence[str]) -> dict:
+def metric_summary(scores: Sequence[Score], users: Sequence[Hashable]) -> dict:
     """One metric over the seeds (`scores`, one each): its mean, and two standard errors of different things. `se_seeds` is how
     far other sampling seeds would move the mean for the same targets (None for one seed); `se_users` how far other users would,
     their requests averaged over the seeds (None for a metric of the corpus)."""
@@ -36,7 +36,7 @@ def metric_summary(scores: Sequence[Score], users: Sequence[str]) -> dict:
     }
 
 
-def likelihood_summary(likelihoods: Sequence[dict], users: Sequence[str]) -> dict:
+def likelihood_summary(likelihoods: Sequence[dict], users: Sequence[Hashable]) -> dict:
     """In nats: `per_token` weighs every token alike, `per_request` every review. `se_users` is that of `per_token`; seeds have
     no part in it."""
     tokens = np.array([entry["tokens"] for entry in likelihoods], np.float64)
@@ -50,7 +50,7 @@ def likelihood_summary(likelihoods: Sequence[dict], users: Sequence[str]) -> dic
     }
 
 
-def swap_summary(own: Sequence[dict], swapped: Sequence[dict | None], users: Sequence[str]) -> dict | None:
+def swap_summary(own: Sequence[dict], swapped: Sequence[dict | None], users: Sequence[Hashable]) -> dict | None:
     """NLL per token with what is the user's own minus that with a stranger's in its place, over the targets that have a stranger
     (None in `swapped` otherwise): below 0 where the method knows the person. None when no target has one."""
     pairs = [(a, b, user) for a, b, user in zip(own, swapped, users, strict=True) if b is not None]

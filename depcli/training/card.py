@@ -27,7 +27,7 @@ Trained by `dep train --method {method}`: {summary}. Its soft tokens are for the
 | training time | {seconds:.0f} s |
 
 Validation loss per token of {validation} real reviews (nats, lower is better), and how far {name} is from each (paired bootstrap
-over users, 95 %{flattered}):
+over {over}, 95 %{flattered}):
 
 | method | loss | {name} minus it |
 |---|---|---|
@@ -64,6 +64,7 @@ def write_card(folder: Path, config: dict) -> None:
         flattered="; the same reviews chose the best epoch, which flatters it a little" if len(config["validations"]) > 1 else "",
         seconds=config["seconds"],
         validation=config["validation_reviews"],
+        over="users" if config["validation_users"] > 1 else "reviews of one user",
         commit=config["store_commit"],
         text_alone="\n".join(
             f"| {NAMES[name]} | {losses[name]:.4f} | {interval_text(found)} |" for name, found in config["minus"].items()
@@ -77,6 +78,6 @@ def write_card(folder: Path, config: dict) -> None:
 
 
 def interval_text(found: dict) -> str:
-    """A difference and its interval, as one reads them; of one user there is no interval."""
+    """A difference and its interval, as one reads them; of one review there is no interval."""
     ends = "" if found["low"] is None else f" [{found['low']:+.4f}, {found['high']:+.4f}]"
     return f"{found['difference']:+.4f}{ends}"

@@ -117,6 +117,14 @@ def test_few_users_are_said_to_be_few(users, said):
     assert any("intervals are rough" in line for line in report.notes(made(users, rag=0.0, dep=0.5))) is said
 
 
+@pytest.mark.parametrize(("reviews", "said"), [(1, "one review: no interval"), (12, "12 reviews, of this user alone, and rough")])
+def test_tests_of_one_user_say_whom_they_are_about(reviews, said):
+    results = made(rag=0.0, dep=0.5) | {"users": 1, "targets": reviews}
+    notes = " ".join(report.notes(results))
+    assert said in notes and "bootstrap over reviews" in notes and "other users" not in notes
+    assert {row[1] for row in report.standard_errors(results)[1]} == {"reviews", "seeds"}
+
+
 def test_notes_say_what_was_done():
     notes = report.notes(made(rag=0.0, dep=0.5))
     assert notes[0].startswith("40 held-out reviews of 40 users, each written 2 times (seeds 0 to 1)")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -131,6 +132,25 @@ def test_intervals_are_over_users(tmp_path):
     slow = paired_bootstrap(b, a, [4 + i for i in range(6)], ["u", "v", "u", "u", "v", "w"])
     assert (found["metric"], found["requests"], found["groups"]) == ("nll", 6, 3)
     assert (found["low"], found["high"]) == (slow.low, slow.high)
+
+
+def test_of_one_user_alone_the_intervals_are_over_reviews(tmp_path):
+    references = [f"A film that {word}s on you." for word in ("grow", "fall", "turn", "dawn", "call", "count")]
+    likelihoods = [
+        {"id": f"{i:016x}", "method": name, "nats": 9.0 + (i % 4) * (name == "b"), "tokens": 4 + i, "cut": False}
+        for name in "ab" for i in range(6)
+    ]  # fmt: skip
+    resumable.write_lines(tmp_path / files.NLL, likelihoods)
+    ids = plant(tmp_path, {"a": references, "b": references}, references, ["u"] * 6)
+    scored = score_files(tmp_path, ["a", "b"], {0: ids})
+    found, tokens = scored["differences"][0], np.arange(4.0, 10.0)
+    gaps = np.arange(6) % 4 / tokens
+    signs = np.array(list(product((-1, 1), repeat=6)))
+    chance = (np.abs(signs @ (tokens * gaps)) >= (tokens * gaps).sum() - 1e-9).mean()
+    assert (found["metric"], found["requests"], found["groups"]) == ("nll", 6, 6)
+    assert found["difference"] == pytest.approx((tokens * gaps).sum() / tokens.sum()) and found["p"] == pytest.approx(chance)
+    assert found["low"] < found["difference"] < found["high"]
+    assert scored["methods"]["a"]["nll"]["se_users"] > 0
 
 
 def test_damaged_predictions_are_named(tmp_path):

@@ -31,6 +31,22 @@ def test_the_last_reviews_of_each_user_become_targets(snapshot, per_user):
     check_leakage(split)
 
 
+@pytest.mark.parametrize("last", [2, 3])
+def test_more_than_the_last_review_of_each_user_may_be_tested(tmp_path, last):
+    """Of users who have enough: as many to validate, one to learn and one before it."""
+    days = {"many": 9, "enough": 2 * last + 2, "few": 2 * last + 1}
+    written = [Review(user, f"film{i}", f"{user} {i}", 3.0, "", float(i)) for user, n in days.items() for i in range(n)]
+    split = leave_last_out(make_store(tmp_path, written).snapshot(), last=last)
+    assert {t.user_id for t in (*split.test, *split.validation, *split.train)} == {"many", "enough"}
+    for user in ("many", "enough"):
+        asins = [f"film{i}" for i in range(days[user])]
+        assert [t.asin for t in split.test if t.user_id == user] == asins[-last:]
+        assert [t.asin for t in split.validation if t.user_id == user] == asins[-2 * last : -last]
+        assert [t.asin for t in split.train if t.user_id == user] == asins[1 : -2 * last]
+    assert split.name == f"leave-last-out:{last}" and split.held_out == {t.key for t in split.validation + split.test}
+    check_leakage(split)
+
+
 def test_no_targets_per_user_is_refused(snapshot):
     with pytest.raises(BadInput):
         leave_last_out(snapshot, targets_per_user=0)

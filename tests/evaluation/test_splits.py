@@ -35,7 +35,8 @@ def histories() -> dict[str, list[Review]]:
 
 
 @pytest.mark.parametrize(
-    "asked", ["leave-last-out", "time", "time:1970-03-01", "unseen-users", "unseen-users:0.3", "cold-start", "cold-start:5"]
+    "asked",
+    ["leave-last-out", "leave-last-out:2", "time", "time:1970-03-01", "unseen-users", "unseen-users:0.3", "cold-start:5"],
 )
 def test_every_split_is_clean_and_found_again_by_its_name(snapshot, asked):
     split = splits.make(snapshot, asked, targets_per_user=2)
@@ -51,6 +52,7 @@ def test_every_split_is_clean_and_found_again_by_its_name(snapshot, asked):
 
 def test_the_default_is_what_it_always_was(snapshot):
     assert splits.make(snapshot, targets_per_user=2) == leave_last_out(snapshot, targets_per_user=2)
+    assert splits.make(snapshot, "leave-last-out:1") == leave_last_out(snapshot)
 
 
 def test_after_the_moment_nothing_is_learned_and_nobody_is_a_peer(snapshot):
@@ -106,9 +108,9 @@ def test_cold_start_knows_the_first_reviews_alone(snapshot):
 @pytest.mark.parametrize(
     ("asked", "words"),
     [
-        ("last", "no split 'last'"), ("leave-last-out:1", "no split"), ("unseen-users:0.5", "below one half"),
-        ("unseen-users:x", "could not convert"), ("cold-start:0", "nothing personal"), ("time:yesterday", "no time"),
-        ("unseen-users:nan", "below one half"), ("time:", "no time"), ("", "no split"),
+        ("last", "no split 'last'"), ("leave-last-out:0", "nothing to evaluate"), ("leave-last-out:x", "invalid literal"),
+        ("unseen-users:0.5", "below one half"), ("unseen-users:x", "could not convert"), ("cold-start:0", "nothing personal"),
+        ("time:yesterday", "no time"), ("unseen-users:nan", "below one half"), ("time:", "no time"), ("", "no split"),
     ],
 )  # fmt: skip
 def test_what_is_no_split_says_what_is(asked, words):
