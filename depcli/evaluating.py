@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -114,9 +114,11 @@ def evaluate_store(
                 )
                 for variant in variants
             }  # fmt: skip
-            # What every prompt leaves: all methods are scored on the same tokens of a long review.
-            room = min(2048, engine.context - max(writer.builder.max_input_tokens for writer in writers.values()))
-            scorer = _scorer(engine, backbone, room, offline)
+            room, most = min(writer.room for writer in writers.values()), engine.context
+            if sampling.max_new_tokens > room:
+                on_event({"note": f"texts have {room:,} tokens at most: {backbone.name} holds {most:,}, with the prompt"})
+                sampling = replace(sampling, max_new_tokens=room)
+            scorer = _scorer(engine, backbone, min(2048, room), offline)  # of a long review the same tokens for all methods
             groups, about = _groups(snapshot, split, plan)
             comparison = Comparison(plan.pairs, groups, _study(plan, variants))
             notes += about

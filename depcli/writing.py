@@ -44,6 +44,11 @@ class Writer:
     def method(self) -> str:
         return self.builder.method.name
 
+    @property
+    def room(self) -> int:
+        """Tokens of a review that the longest prompt leaves in the context."""
+        return self.engine.context - self.builder.max_input_tokens
+
     def soft(self, prompt: Prompt) -> SoftPrompt:
         """What the engine reads for a prompt."""
         if self.adapter is None:

@@ -334,6 +334,17 @@ def test_text_alone_is_compared_with_as_many_peers_as_an_adapter_so_that_one_may
     assert done["settings"]["min_peers"] == TrainOptions().min_peers
 
 
+def test_texts_are_as_long_as_the_context_of_the_backbone_allows(store, backbone, tmp_path):
+    events, plan = [], Plan(limit=1)
+    done = evaluate_store(
+        store=store, backbone=backbone, variants=plain(["rag"], {}), out=tmp_path, sampling=Sampling(), plan=plan,
+        on_event=events.append,
+    )  # fmt: skip
+    room = 2048 - backbone.prompt_budget(2048)
+    assert done["settings"]["sampling"]["max_new_tokens"] == room < Sampling().max_new_tokens
+    assert {"note": f"texts have {room:,} tokens at most: {backbone.name} holds 2,048, with the prompt"} in events
+
+
 def test_the_request_of_a_user_without_reviews_before_it_is_text_only(store, backbone, trained):
     snapshot = store.snapshot()
     with engines.load("transformers", backbone) as engine:

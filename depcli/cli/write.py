@@ -162,8 +162,7 @@ def command(
             choices=choices,
             on_profile=lambda used: None if requests else sink.note(f"{asked.name} makes a profile from {count(used, 'review')}"),
         )  # fmt: skip
-        room = max_new_tokens or min(Sampling().max_new_tokens, loaded.context - writer.builder.max_input_tokens)
-        sampling = replace(drawing, max_new_tokens=room)
+        sampling = replace(drawing, max_new_tokens=max_new_tokens or min(drawing.max_new_tokens, writer.room))
         if requests is not None:
             with sink.progress("writing", "reviews") as update:
                 settings = batch.settings_of(writer, snapshot, parts.backbone, sampling, asked, tuning)
