@@ -170,7 +170,7 @@ _FORMS = {
 _MAKE = {"time": _by_time, "unseen-users": _by_user, "cold-start": _by_start}
 _VERBS = {"train": "learn", "validation": "validate on", "test": "test"}
 _MORE = {
-    LEAVE_LAST_OUT: "ingest users with four reviews or more, with leave-last-out:N two more for each beyond the first",
+    LEAVE_LAST_OUT: "leave-last-out:N takes users with 2 N + 2 reviews or more: name a smaller N, or ingest more of theirs",
     "time": "name another moment, such as time:2009-05-31, or ingest more reviews",
     "unseen-users": "name another share, or ingest more users with four reviews or more",
     "cold-start": "name a smaller K, or ingest more users with four reviews or more",
