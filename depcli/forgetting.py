@@ -71,7 +71,7 @@ def forget(
         except NotFound:
             if not planned.unfinished or planned.reviews:
                 raise
-            erased = Erased(0, 0)
+            erased = Erased(0, 0, 0)
         return erased, _beyond(profiles, store, people, planned.items)  # at the end: who begins now finds nothing of them
 
 

@@ -18,6 +18,7 @@ from depcli.words import count
 @every_command
 def command(setting: Setting, users: tuple[str, ...], items: tuple[str, ...], no_wait: bool) -> None:
     """Erase users or items: their reviews, what these added to the item sums, and every trace in the files of the store.
+    Of items that only these users reviewed the title and description go too: read a catalogue in again where they are wanted.
 
     Earlier commits would still show them, so these go too: --at reaches only what comes after, and `dep eval` needs adapters
     that were trained after it. What this command cannot reach is named: input files, adapters that were trained on these
@@ -41,6 +42,7 @@ def command(setting: Setting, users: tuple[str, ...], items: tuple[str, ...], no
         sink.note("an earlier erasing was interrupted: it is finished first")
     what = f"{count(plan.reviews, 'review')} by {count(plan.people, 'user')}"
     what += f", {count(len(plan.items), 'item')}" if plan.items else ""
+    what += " with the items that nobody else reviewed" if plan.users else ""
     nothing_left = plan.unfinished and not plan.reviews
     if not nothing_left and not sink.ask(f"Erase {what} from {setting.profiles}, and every earlier commit, for good?"):
         raise DepError("nothing was erased", "say yes to the question (--yes where nobody is asked)")
@@ -50,7 +52,8 @@ def command(setting: Setting, users: tuple[str, ...], items: tuple[str, ...], no
     )  # fmt: skip
     document = {
         "profiles": str(setting.profiles), "users": plan.users, "items": plan.items, "reviews_removed": erased.reviews,
-        "commits_dropped": erased.commits, "finished_earlier": plan.unfinished, "beyond_reach": asdict(beyond),
+        "items_removed": erased.items, "commits_dropped": erased.commits, "finished_earlier": plan.unfinished,
+        "beyond_reach": asdict(beyond),
     }  # fmt: skip
     sink.result(document, lambda: _show(sink, document))
 
@@ -67,8 +70,9 @@ _BEYOND = {
 
 
 def _show(sink, document: dict) -> None:
-    gone = count(document["reviews_removed"], "review"), count(document["commits_dropped"], "earlier commit")
-    sink.line(f"erased: {gone[0]}, and {gone[1]}")
+    what = {"reviews_removed": "review", "items_removed": "item", "commits_dropped": "earlier commit"}
+    gone = [count(document[kind], noun) for kind, noun in what.items() if document[kind] or noun != "item"]
+    sink.line(f"erased: {', '.join(gone[:-1])} and {gone[-1]}")
     rows = [(what, name, why) for kind, (what, why) in _BEYOND.items() for name in document["beyond_reach"][kind]]
     if rows:
         sink.line("beyond reach:")

@@ -18,6 +18,7 @@ from depcli.errors import DepError, StoreBusy
 from depcli.permissions import make_private, private
 from depcli.store import commits, erase
 from depcli.store.commits import Commit
+from depcli.store.durable import is_temporary
 from depcli.store.schema import COMMITS, DATA_TABLES
 from depcli.store.store import Store
 from depcli.store.whole import version_of
@@ -136,4 +137,4 @@ class _Copier:
 def _files_under(folder: Path) -> Iterator[Path]:
     """Every file but LanceDB's temporary ones; a linked adapter counts as if it were here."""
     for place, _, names in os.walk(folder, followlinks=True):
-        yield from (Path(place, name) for name in names if not name.startswith(".tmp"))
+        yield from (Path(place, name) for name in names if not is_temporary(name))

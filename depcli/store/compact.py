@@ -40,7 +40,8 @@ def compact(tables: Tables, keep_days: float = KEEP_DAYS, needed: Collection[str
     with storage_errors(tables.folder), uninterrupted():
         before = _size(tables.folder)
         tables.roll_back()
-        tables.settle()
+        with tables.nothing_left():
+            tables.settle()
         dropped = _outdated(commits.readable(tables.log), keep_days, needed)
         if not tables.changed and dropped == [tables.head]:
             dropped = []

@@ -6,12 +6,14 @@ LanceDB leaves that to the system, which writes in its own order, within half a 
 from __future__ import annotations
 
 import os
-from collections.abc import Collection
+import re
+from collections.abc import Collection, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
 _TOGETHER = 16
+_TEMPORARY = re.compile(r"\.tmp|.*#\d+$")  # of LanceDB: what becomes a whole file only by its last step
 HINT = "latest_version_hint.json"  # of a table: LanceDB does without, but not with one of a version that was removed
 
 
@@ -20,14 +22,14 @@ class Disk:
 
     def __init__(self, folder: Path):
         self._folder = folder
-        self._seen = _files(folder)
+        self._seen = files_of(folder)
         self._folders = {Path(place) for place in map(os.path.dirname, self._seen)}
         self._thread = ThreadPoolExecutor(1)
         self._under_way: list[Future] = []
 
     def begin(self) -> None:
         """Begin with what was written since the last call. Nobody may be writing at this moment; afterwards they may."""
-        files = _files(self._folder)
+        files = files_of(self._folder)
         changed, self._seen = files ^ self._seen, files
         if changed:
             changed.update(str(hint) for hint in self._folder.glob(f"*.lance/_versions/{HINT}"))  # written again and again
@@ -58,7 +60,7 @@ def flush(files: Collection[str | Path], folder: Path, known: set[Path] | None =
 
 def flush_new(folder: Path) -> None:
     """The same for all tables of a new store, and for the names of the folders around it."""
-    flush(_files(folder), folder)
+    flush(files_of(folder), folder)
     for place in (folder.parent, folder.resolve().parent.parent):
         _flush(place)
 
@@ -72,12 +74,20 @@ def _flush(path: str | Path) -> None:
             os.close(descriptor)
 
 
-def _files(folder: Path) -> set[str]:
+def files_of(folder: Path) -> set[str]:
     """Every file of the tables in this folder but temporary ones."""
-    return {
-        os.path.join(place, name)
-        for table in folder.glob("*.lance")
-        for place, _, names in os.walk(table)
-        for name in names
-        if not name.startswith(".tmp")
-    }
+    return {path for path in _all_files(folder) if not is_temporary(os.path.basename(path))}
+
+
+def temporary_files(folder: Path) -> list[str]:
+    """What a writer is about to finish in the tables of this folder, or was when it was killed: LanceDB never removes it."""
+    return [path for path in _all_files(folder) if is_temporary(os.path.basename(path))]
+
+
+def is_temporary(name: str) -> bool:
+    """Whether a file of a table with this name is not to stay."""
+    return _TEMPORARY.match(name) is not None
+
+
+def _all_files(folder: Path) -> Iterator[str]:
+    return (os.path.join(place, name) for table in folder.glob("*.lance") for place, _, names in os.walk(table) for name in names)

@@ -28,28 +28,32 @@ _MARKER = "erasing"  # in the store folder: the number of the commit after which
 
 @dataclass(frozen=True)
 class Erased:
-    """How many reviews are gone, and how many earlier commits with them, since they would show what was forgotten."""
+    """How many reviews are gone, how many items, and how many earlier commits, since they would show what was forgotten."""
 
     reviews: int
+    items: int
     commits: int
 
 
 def forget(tables: Tables, users: Collection[str], asins: Collection[str]) -> Erased:
-    """Erase every review of these users and of these items, and what is known of the items. Exactly these: raises NotFound,
-    and changes nothing, when one of them is not in the store."""
+    """Erase every review of these users and of these items, and what is known of the items; so too what is known of items that
+    only these users reviewed, since it may tell of them: a diary's entries, say. Raises NotFound, and changes nothing, when one
+    of them is not in the store."""
     with storage_errors(tables.folder), uninterrupted():
         tables.roll_back()
         theirs = lance.rows(tables[REVIEWS], "user_id", users, ("user_id", "asin", "vector"))
         refuse_unknown("user", users, theirs.column("user_id").to_pylist())
         refuse_unknown("item", asins, [asin for name in (ITEMS, SUMS) for asin in _known(tables[name], asins)])
-        before = tables[REVIEWS].count_rows()
-        rewrite(tables, REVIEWS, _without(scan(tables, REVIEWS), user_id=users, asin=asins))
-        rewrite(tables, SUMS, _without(_less(scan(tables, SUMS), theirs), asin=asins))
-        if asins:
-            rewrite(tables, ITEMS, _without(scan(tables, ITEMS), asin=asins))
-        erased = Erased(before - tables[REVIEWS].count_rows(), len(commits.readable(tables.log)))
-        tables.settle()  # cleaning shall find nothing to join: it would remove the version that was committed
-        _mark(tables.folder, tables.head.number + 1)
+        before, described = tables[REVIEWS].count_rows(), tables[ITEMS].count_rows()
+        with tables.nothing_left():
+            rewrite(tables, REVIEWS, _without(scan(tables, REVIEWS), user_id=users, asin=asins))
+            rewrite(tables, SUMS, _without(_less(scan(tables, SUMS), theirs), asin=asins))
+            if leaving := {*asins, *_own_items(tables, users, theirs.column("asin").to_pylist())}:
+                rewrite(tables, ITEMS, _without(scan(tables, ITEMS), asin=leaving))
+            reviews, items = before - tables[REVIEWS].count_rows(), described - tables[ITEMS].count_rows()
+            erased = Erased(reviews, items, len(commits.readable(tables.log)))
+            tables.settle()  # cleaning shall find nothing to join: it would remove the version that was committed
+            _mark(tables.folder, tables.head.number + 1)
         tables.commit("forget", "", {"reviews_removed": erased.reviews, commits.DROPPED: erased.commits})
         finish(tables)
     return erased
@@ -92,6 +96,15 @@ def _mark(folder: Path, number: int) -> None:
     marker = folder / _MARKER
     marker.write_text(str(number), "ascii")
     durable.flush([marker], folder)
+
+
+def _own_items(tables: Tables, users: Collection[str], reviewed: Collection[str]) -> set[str]:
+    """Of the items that are described, those that nobody reviews any more once the sums are written anew: of the `reviewed` ones,
+    and of those that a reader named after one of the users, as LaMP's are."""
+    named = tuple(f"{user}/" for user in users)
+    described = (asin for rows in lance.scan(tables[ITEMS], ("asin",)) for asin in rows.column("asin").to_pylist())
+    found = {asin for asin in described if asin.startswith(named)}.union(_known(tables[ITEMS], set(reviewed)))
+    return found.difference(_known(tables[SUMS], found))
 
 
 def _known(table, asins: Collection[str]) -> list[str]:

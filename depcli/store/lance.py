@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from depcli.errors import BadInput
-from depcli.store.durable import flush
+from depcli.store.durable import flush, temporary_files
 from depcli.store.placeholders import without
 from depcli.store.whole import version_of, whole_files
 
@@ -42,6 +42,7 @@ _ROWS_PER_BATCH = 4096
 _INDEXES_AT_ONCE = 2
 _ROW_BITS = 32  # of a row id, that number the row within its piece
 _SURROGATE = re.compile("[\ud800-\udfff]")
+_DATED = ("_transactions", "_deletions")  # folders of a table with files that LanceDB removes by their age
 _KEEP = timedelta(days=36500)  # optimize() drops versions after 7 days unless told otherwise: the newest commit may be older
 
 
@@ -235,6 +236,8 @@ def prune(table, oldest: int) -> None:
     for path in removed:
         path.unlink()
     flush(removed, folder)
+    for path in (path for part in _DATED for path in (Path(table.uri) / part).glob("*")):
+        os.utime(path, (0, 0))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # that readers of those versions will fail: they are told, see snapshot.py
         table.optimize(cleanup_older_than=_KEEP, delete_unverified=True)
@@ -247,5 +250,5 @@ def version_times(table) -> dict[int, float]:
 
 def remove_temporary_files(folder: Path) -> None:
     """What killed writers left in the tables of this folder, and LanceDB never removes."""
-    for leftover in folder.glob("*.lance/**/.tmp*"):
-        leftover.unlink(missing_ok=True)
+    for leftover in temporary_files(folder):
+        os.unlink(leftover)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from depcli.store import erase, lance
 from depcli.store.commits import Commit, of, readable
+from depcli.store.durable import temporary_files
 from depcli.store.finding import BACKUP, Finding
 from depcli.store.lock import LOCK, is_held
 from depcli.store.schema import COMMITS, DATA_TABLES
@@ -84,7 +85,7 @@ def _leftovers(folder: Path, head: Commit, there: Mapping[str, Sequence[int]]) -
     if any(newer.values()):
         names = ", ".join(name for name, count in newer.items() if count)
         notes.append(f"{names}: written to after the newest commit by a writer that was killed; the next one undoes it")
-    if files := sum(1 for _ in folder.glob("*.lance/**/.tmp*")):
+    if files := len(temporary_files(folder)):
         notes.append(f"temporary files of a writer that was killed ({files:,}): dep compact removes them")
     return notes
 

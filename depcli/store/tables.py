@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
 
 from depcli.records import EmbedderIdentity
 from depcli.store import commits, lance
 from depcli.store.commits import Commit
-from depcli.store.durable import Disk
+from depcli.store.durable import Disk, files_of
 from depcli.store.failures import storage_errors
 from depcli.store.lock import WriteLock
 from depcli.store.schema import COMMITS, DATA_TABLES
-from depcli.store.whole import undo_cut
+from depcli.store.whole import remove_versions, undo_cut
 
 
 class Tables:
@@ -66,6 +68,22 @@ class Tables:
         if stray:
             lance.remove_temporary_files(self.folder)
             self.commit("recover", "", {})
+
+    @contextmanager
+    def nothing_left(self) -> Iterator[None]:
+        """What the block writes is gone again, files and all, where it fails: a disk that is full gets its room back."""
+        before = files_of(self.folder)
+        try:
+            yield
+        except BaseException:
+            written = sorted(Path(path) for path in files_of(self.folder) - before)
+            remove_versions([path for path in written if path.suffix == ".manifest"])
+            for path in written:
+                path.unlink(missing_ok=True)
+            lance.remove_temporary_files(self.folder)
+            for table in self.all:
+                table.checkout_latest()
+            raise
 
     def settle(self) -> None:
         """Join pieces and bring indexes up to date until another pass would change nothing. Not committed."""

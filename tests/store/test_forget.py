@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import signal
 import subprocess
 import sys
+import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -73,6 +76,7 @@ def test_nothing_of_a_user_is_left_on_the_disk(store, tmp_path, reviews, theirs)
         "data/stray.lance",
         "_transactions/7-left.txn",
         "_transactions/999-left.txn",
+        "_versions/18446744073709551000.manifest#1",
         "_deletions/3-4-5.arrow",
     ):
         path = store.folder / "reviews.lance" / left
@@ -108,11 +112,30 @@ def test_nothing_of_an_item_is_left_on_the_disk(store, tmp_path):
     assert contents(store.snapshot()) == contents(plain.snapshot())
 
 
+def test_items_that_nobody_else_reviewed_go_with_their_reviewer(store):
+    own = {name: unlike_any("own", name) for name in ("diary", "mine/00001", "mine/target", "minette/1", "catalogue", "shared")}
+    upsert(
+        store,
+        [Review("mine", asin, "words") for asin in ("diary", "mine/00001", "shared")] + [Review("other", "shared", "as well")],
+        [Item(asin, f"about {asin}", text) for asin, text in own.items()],
+    )
+    gone = {asin: text.encode() for asin, text in own.items() if asin in ("diary", "mine/00001", "mine/target")}
+    assert found(store.folder, gone).keys() == gone.keys()
+    with store.writer() as writer:
+        erased = erase.forget(writer.tables, ["mine"], [])
+    assert found(store.folder, gone) == {} and (erased.reviews, erased.items) == (3, 3)
+    assert set(store.snapshot().items(list(own))) == {"minette/1", "catalogue", "shared"}
+
+
 def test_a_clock_that_was_ahead_leaves_nothing(store):
     entries = crowd(200, 20)
     upsert(store, entries)
     needles = traces(entries[:20], sums_of(store, entries[:20]))
+    upsert(store, [replace(review, text=unlike_any(review.text), timestamp=8.0) for review in entries[:20]])
+    assert found(store.folder, {"item": unlike_any("alone").encode()})
     make_older(store, -1)  # as if written tomorrow: the clock was put back since
+    for path in store.folder.rglob("*"):
+        os.utime(path, (time.time() + 86400,) * 2)
     with store.writer() as writer:
         erase.forget(writer.tables, [USER], [])
     assert found(store.folder, needles) == {}
