@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+import os
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,18 +89,25 @@ def _authors(snapshot: Snapshot, users: Collection[str], items: Collection[str])
 def _beyond(profiles: Path, store: Store, people: Collection[str], items: Collection[str]) -> Beyond:
     # Who is at work comes first: whoever ends meanwhile has left what is looked at after.
     training = [folder.name for folder in _held((profiles / ADAPTERS).glob(f"*/{files.LOCK}"))]
-    writing = [str(folder.relative_to(profiles)) for folder in _held((profiles / EVALUATIONS).rglob(predictions.LOCK))]
+    writing = [str(folder.relative_to(profiles)) for folder in _held(_below(profiles / EVALUATIONS, predictions.LOCK))]
     inputs = dict.fromkeys(commit.source for commit in store.log() if commit.source)
     adapters = {name: _was_trained_on(files.folder_of(profiles, name), people) for name in files.names(profiles)}
     adapters |= {f"{folder.parent.name} (unfinished)": None for folder in (profiles / ADAPTERS).glob(f"*/{files.CHECKPOINTS}")}
     evaluations = {
         str(file.parent.relative_to(profiles)): _mentions(file, people, items)
-        for file in (profiles / EVALUATIONS).rglob(predictions.PREDICTIONS)
+        for file in _below(profiles / EVALUATIONS, predictions.PREDICTIONS)
     }
     return Beyond(
         tuple(inputs), _names(adapters, True), _names(adapters, None), tuple(sorted(training)),
         _names(evaluations, True), _names(evaluations, None), tuple(sorted(writing)),
     )  # fmt: skip
+
+
+def _below(folder: Path, name: str) -> Iterator[Path]:
+    """The files of this name, also where a link leads."""
+    for place, _, names in os.walk(folder, followlinks=True):
+        if name in names:
+            yield Path(place, name)
 
 
 def _held(locks: Iterable[Path]) -> list[Path]:

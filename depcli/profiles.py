@@ -262,7 +262,8 @@ def writing_parts(
         )
     if engine == "openai":
         model = backbones.served(_model_of_endpoint([method], backbone))
-        return WritingParts(method, None, model, engine, (f"prompts and reviews go to {find_endpoint()}",))
+        where = f"prompts, with reviews of the users and of their peers, go to {find_endpoint()}"
+        return WritingParts(method, None, model, engine, (where,))
     folder, reasons = None, []
     if methods.find(method).needs_adapter:
         wanted = backbones.find(backbone).name if backbone else None

@@ -72,6 +72,12 @@ def test_it_names_what_it_cannot_reach(place, capsys):
     assert document["beyond_reach"]["evaluations"] == ["evaluations/about"]
 
 
+def test_evaluations_that_a_link_leads_to_are_named(place, capsys, tmp_path):
+    shutil.move(Path(place, "evaluations", "about"), tmp_path / "elsewhere")
+    Path(place, "evaluations", "linked").symlink_to(tmp_path / "elsewhere")
+    assert forget(capsys, place, "--user", "user2")["beyond_reach"]["evaluations"] == ["evaluations/linked"]
+
+
 def test_it_names_who_may_have_them_in_memory(place, capsys):
     settings = {"settings": "of an evaluation that has written nothing yet"}
 

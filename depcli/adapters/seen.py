@@ -25,4 +25,4 @@ def has_seen(config: dict, user_ids: Iterable[str]) -> bool | None:
 
 
 def _hashed(salt: str, user_id: str) -> str:
-    return hashlib.sha256((salt + user_id).encode()).hexdigest()[:_HASH_CHARACTERS]
+    return hashlib.sha256((salt + user_id).encode("utf-8", "surrogatepass")).hexdigest()[:_HASH_CHARACTERS]

@@ -7,6 +7,7 @@ import sys
 import traceback
 
 from depcli.errors import BUG, DONE, FAILURE, INTERRUPTED, DepError
+from depcli.permissions import private
 
 # The state of the machine, not a mistake of ours: reported like a DepError. Every other OSError is a bug.
 _MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG}
@@ -24,7 +25,8 @@ def main(arguments: list[str] | None = None) -> int:
         return INTERRUPTED
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
-        code = dep.main(arguments, prog_name="dep", standalone_mode=False)
+        with private():
+            code = dep.main(arguments, prog_name="dep", standalone_mode=False)
         sys.stdout.flush()
         return code if isinstance(code, int) else DONE
     except DepError as error:

@@ -39,19 +39,23 @@ def prepare_analyst(setting: Setting, asked: str | None, methods: Collection[str
 
     if asked is not None and not any(find(method).profile for method in methods):
         raise click.UsageError(f"--analyst is for {', '.join(PROFILED)}")
-    prepare_model(setting, asked)
+    prepare_model(setting, asked, "reviews of the users, and of the peers they are compared with,")
 
 
-def prepare_model(setting: Setting, asked: str | None) -> None:
-    """Agree to the download of ENGINE:MODEL, where one is asked for. Raises NotFound, NeedsNetwork."""
+def prepare_model(setting: Setting, asked: str | None, what: str) -> None:
+    """Agree to the download of ENGINE:MODEL, where one is asked for, and tell where `what` goes if it runs elsewhere. Raises
+    NotFound, NeedsNetwork, and BadInput or DepError for an endpoint that cannot be asked."""
     from depcli import engines
     from depcli.analysts.choose import named
+    from depcli.engines.endpoint import find_endpoint
 
     if asked is None:
         return
     engine, backbone = named(asked)
     if form := engines.FORMS[engine]:
         agree_to_download(setting, backbone, form)
+    else:
+        setting.sink.note(f"{what} go to {find_endpoint(offline=setting.offline)}")
 
 
 def cost(analysis: dict) -> str:

@@ -163,7 +163,7 @@ def command(
     else:
         sink.note("an endpoint gives no likelihood of a real review: that column stays empty")
     prepare_analyst(setting, analyst, methods)
-    prepare_model(setting, judge)
+    prepare_model(setting, judge, "real reviews, and texts to be judged,")
     retrieval = {**places.trained_choices(folders), **plan.choices}.get("retrieval")
     if any(variant.settings.get("retrieval") == "dense" for variant in variants):
         retrieval = "dense"

@@ -191,13 +191,15 @@ def _outdated(file: str, report) -> str:
 
 def _for_bad_lines(path: Path) -> TextIO:
     from depcli.errors import DepError
-    from depcli.permissions import private
+    from depcli.permissions import make_private, private
 
     try:
         if path.is_file() and not _holds_bad_lines(path):
             raise DepError(f"{path} holds something else than bad lines", "name another file with --bad-lines")
         with private():
-            return open(path, "w", encoding="utf-8")
+            file = open(path, "w", encoding="utf-8")
+        make_private(path)
+        return file
     except OSError as error:
         raise DepError(f"{path} cannot be written: {error.strerror}", "name another file with --bad-lines") from None
 

@@ -42,6 +42,8 @@ class Endpoint:
         if status in (401, 403):
             what = "refused the key in OPENAI_API_KEY" if self.key else "asks for a key, and OPENAI_API_KEY is not set"
             return DepError(f"the endpoint {self} {what} {told}", "set OPENAI_API_KEY to a key of this endpoint")
+        if 300 <= status < 400:
+            return DepError(f"the endpoint {self} sends requests elsewhere ({status})", "name that place itself: OPENAI_BASE_URL")
         if status == 429:
             hint = "try again later, or see what your account there may do"
             return DepError(f"the endpoint {self} turned the request away as one too many {told}", hint)

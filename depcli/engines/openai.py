@@ -14,7 +14,7 @@ from queue import SimpleQueue
 
 import anyio
 from anyio.from_thread import start_blocking_portal
-from openai import APIConnectionError, APIError, APIStatusError, AsyncOpenAI, Timeout
+from openai import APIConnectionError, APIError, APIStatusError, AsyncOpenAI, DefaultAsyncHttpxClient, Timeout
 
 from depcli.backbones.catalogue import Backbone
 from depcli.chat import Chat
@@ -58,6 +58,7 @@ class OpenAIEngine(AbstractContextManager):
         self._client = AsyncOpenAI(
             base_url=self.endpoint.address, api_key=self.endpoint.key or "none", max_retries=retries,
             timeout=Timeout(None, connect=5.0),  # `seconds` bounds the rest, retries and all
+            http_client=DefaultAsyncHttpxClient(follow_redirects=False),  # texts go to the endpoint that was named
         )  # fmt: skip
         # Requests run in an event loop of another thread: Ctrl-C waits for none of them, and notebooks keep their own loop.
         self._open = ExitStack()

@@ -29,7 +29,9 @@ def told(capsys, *arguments):
 
 
 def test_a_csv_whose_every_bad_line_is_noted(table, tmp_path, capsys):
+    (tmp_path / "bad.jsonl").touch(0o644)
     said = told(capsys, table, *COLUMNS, "--bad-lines", tmp_path / "bad.jsonl", "--json")
+    assert (tmp_path / "bad.jsonl").stat().st_mode & 0o777 == 0o600
     (report,) = json.loads(said.out)["files"]
     assert (report["reviews"], report["bad_lines"]) == (13, 2)
     noted = [json.loads(line) for line in (tmp_path / "bad.jsonl").read_text().splitlines()]

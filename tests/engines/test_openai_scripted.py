@@ -221,6 +221,15 @@ def test_an_endpoint_that_stays_busy_or_broken(endpoint, status, said):
     assert len(scripted.asked) == 3 and error.hint
 
 
+@pytest.mark.parametrize("status", [301, 307])
+def test_nothing_is_sent_where_an_endpoint_points_to(endpoint, status):
+    _, elsewhere = endpoint(lambda _: completion("hello"))
+    engine, scripted = endpoint(lambda _: Answer({}, status, {"location": f"{elsewhere.url}/chat/completions"}))
+    error = failure_of(engine)
+    assert f"sends requests elsewhere ({status})" in error.message and "OPENAI_BASE_URL" in error.hint
+    assert len(scripted.asked) == 1 and not elsewhere.asked
+
+
 @pytest.mark.parametrize("status", [401, 403])
 def test_a_key_that_is_refused_is_not_tried_again(endpoint, status):
     engine, scripted = endpoint(lambda _: failing(status, f"Incorrect key\n\x1b[31m{KEY} provided"))
