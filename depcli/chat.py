@@ -6,11 +6,14 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 
+from jinja2 import TemplateError
+from jinja2.ext import Extension
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from depcli.errors import BadInput
 
 # What must not reach a tokenizer from user text: controls (but tab and newline), surrogates, noncharacters.
+_ANSWER = "an answer"
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef]")
 
 
@@ -27,11 +30,31 @@ class Chat:
     specials: tuple[str, ...] = ()
 
     def render(self, system: str, user: str) -> str:
-        """The prompt string up to and including the header of the answer."""
-        return _chat_template(self.template).render(
-            messages=[{"role": "system", "content": system}, {"role": "user", "content": user}],
-            add_generation_prompt=True, bos_token=self.bos, eos_token=self.end,
-        )  # fmt: skip
+        """The prompt string up to and including the header of the answer. Where a format has no system message, its text stands
+        before the user's; a model that can think before it answers is told not to. Raises BadInput."""
+        try:
+            return self._filled(system=system, user=user)
+        except BadInput:
+            return self._filled(user=f"{system}\n\n{user}")
+
+    def end_of_answer(self) -> str | None:
+        """The one of `specials` that follows an answer; None where the template does not tell. (A tokenizer's `eos_token` may be
+        the end of a document: Gemma, Phi-3.)"""
+        try:
+            filled = self._filled(user="a question", assistant=_ANSWER)
+        except BadInput:
+            return None
+        rest = filled.rpartition(_ANSWER)[2].lstrip()
+        return max((special for special in self.specials if rest.startswith(special)), key=len, default=None)
+
+    def _filled(self, **messages: str) -> str:
+        try:
+            return _chat_template(self.template).render(
+                messages=[{"role": role, "content": text} for role, text in messages.items()],
+                add_generation_prompt="assistant" not in messages, bos_token=self.bos, eos_token=self.end, enable_thinking=False,
+            )  # fmt: skip
+        except TemplateError as error:
+            raise BadInput(f"the backbone's chat template cannot be used: {error}", "use another backbone") from error
 
     def clean(self, text: str | None) -> str:
         """User text made harmless: no controls, no slot marks, no control-token strings (a space breaks those)."""
@@ -41,16 +64,28 @@ class Chat:
         return text.strip()
 
 
+class _Generation(Extension):
+    """The tag {% generation %}, by which training libraries mark answers: what is in it stands there."""
+
+    tags = {"generation"}  # noqa: RUF012 (jinja2's own way)
+
+    def parse(self, parser):
+        next(parser.stream)
+        return parser.parse_statements(("name:endgeneration",), drop_needle=True)
+
+
 @lru_cache(maxsize=8)
 def _chat_template(source: str):
-    environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"])
+    environment = ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols", _Generation]
+    )
     environment.globals["raise_exception"] = _refuse
     environment.globals["strftime_now"] = lambda form: ""  # a date in the prompt would break repeatability
     return environment.from_string(source)
 
 
 def _refuse(message: str):
-    raise BadInput(f"the backbone's chat template refused the prompt: {message}")
+    raise BadInput(f"the backbone's chat template refused the prompt: {message}", "use another backbone")
 
 
 def clip(text: str, limit: int) -> str:

@@ -192,8 +192,10 @@ def check_fit(folder: Path, config: dict, *, embedder: EmbedderIdentity, backbon
             "train an adapter on this store: dep train",
         )
     wanted = config["backbone"]
-    # The same weights may come by another name (a copy, a GGUF of one's own); under one name the revision counts too.
-    for key in ("hidden_size", "revision") if backbone["name"] == wanted["name"] else ("hidden_size",):
+    # The same weights may come by another name: as a copy of a folder, as a GGUF of one's own, from the hub. Then their revisions
+    # are of another kind, but never their shape.
+    alike = backbone["name"] == wanted["name"] or len(str(backbone.get("revision"))) == len(str(wanted["revision"]))
+    for key in ("hidden_size", "layers", "vocabulary", "architecture", *(["revision"] if alike else [])):
         if backbone.get(key, wanted[key]) != wanted[key]:
             raise Incompatible(
                 f"adapter {folder.name!r} was trained for {wanted['name']} with {key} {wanted[key]!r}, "

@@ -40,8 +40,8 @@ class Backbone:
         return isinstance(self.weights, Path)
 
     def prompt_budget(self, context: int) -> int:
-        """Tokens that a prompt may have by default: half of a `context` (positions) that would have no room for a review left."""
-        return self.max_input_tokens if self.max_input_tokens < context else context // 2
+        """Tokens that a prompt may have by default: half of a `context` (positions) where it would leave less than a quarter."""
+        return self.max_input_tokens if self.max_input_tokens <= context * 3 // 4 else context // 2
 
 
 def _qwen(size: str, gguf_file: str, weights_size: float, gguf_size: float) -> Backbone:

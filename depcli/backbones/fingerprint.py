@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from depcli.backbones.catalogue import Backbone, gguf_parts
 from depcli.backbones.fetch import gguf_file, weights_folder
 from depcli.errors import DepError
 
+_SHAPE = {"model_type": "architecture", "num_hidden_layers": "layers", "vocab_size": "vocabulary"}  # of a config.json
 _BLOCK, _BLOCKS = 1 << 20, 64
 
 
@@ -31,12 +33,15 @@ def fingerprint(backbone: Backbone, model_or_config) -> dict:
 
 
 def recognise(backbone: Backbone, hidden_size: int) -> dict:
-    """As much of the fingerprint as is known of a backbone that an engine has loaded: all but the shape is missing when only
+    """As much of the fingerprint as is known of a backbone that an engine has loaded: all but the width is missing when only
     its GGUF is on this machine."""
+    known = {"name": backbone.name, "hidden_size": hidden_size}
     try:
-        return {"name": backbone.name, "revision": weights_revision(backbone), "hidden_size": hidden_size}
-    except DepError:
-        return {"name": backbone.name, "hidden_size": hidden_size}
+        config = json.loads((weights_folder(backbone, offline=True) / "config.json").read_bytes())
+        shape = {ours: config[key] for key, ours in _SHAPE.items() if key in config}
+        return {**known, **shape, "revision": weights_revision(backbone)}
+    except (DepError, OSError, ValueError):
+        return known
 
 
 def weights_revision(backbone: Backbone) -> str:

@@ -43,6 +43,8 @@ def _write(model, tokenizer, path: Path, dtype: str, name: str) -> None:
     config = model.config
     if config.model_type != "qwen2":
         raise Incompatible(f"only Qwen2 models can be written as GGUF here, not {config.model_type}", _ELSE)
+    if other := _unlike_llamacpps(config):
+        raise Incompatible(f"the Qwen2 model cannot be written as GGUF here: its {other}", _ELSE)
     tokens, types, merges = _vocabulary(tokenizer, config.vocab_size)
     writer = gguf.GGUFWriter(path, "qwen2")
     writer.add_name(name)
@@ -75,6 +77,21 @@ def _write(model, tokenizer, path: Path, dtype: str, name: str) -> None:
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
+
+
+def _unlike_llamacpps(config) -> str | None:
+    """What of this model llama.cpp would compute otherwise, knowing only what is written here; None for nothing."""
+    if (rotation := config.rope_parameters.get("rope_type", "default")) != "default":
+        return f"positions are scaled ({rotation})"
+    if set(config.layer_types or ()) - {"full_attention"}:
+        return "attention slides over a window"
+    if config.hidden_act != "silu":
+        return f"activation is {config.hidden_act}"
+    if (getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads) * config.num_attention_heads != (
+        config.hidden_size
+    ):
+        return f"heads are {config.head_dim} wide"
+    return None
 
 
 def _array(key: str, tensor, dtype: str):

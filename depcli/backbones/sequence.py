@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from depcli.errors import Incompatible
 from depcli.records import Slot, Text, Vectors
 
 if TYPE_CHECKING:
@@ -82,6 +83,9 @@ def embed(model, batch: Sequence[Encoded], rows: torch.Tensor | None, grain: int
     ids = np.zeros((len(batch), width), np.int64)
     for b, entry in enumerate(batch):
         ids[b, : len(entry.ids)] = entry.ids
+    if (largest := int(ids.max(initial=0))) >= table.weight.shape[0]:
+        message = f"the tokenizer has the token {largest:,}, the model's table only {table.weight.shape[0]:,}"
+        raise Incompatible(message, "tokenizer and weights are of different models: fetch or save them together")
     with torch.no_grad():
         embeds = table(torch.from_numpy(ids).to(table.weight.device))
     if rows is None or not len(rows):

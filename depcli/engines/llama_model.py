@@ -124,7 +124,7 @@ class LlamaModel:
         return lib.llama_vocab_get_text(self._vocabulary, token).decode("utf-8", "replace")
 
     def end_token(self) -> int:
-        """The end-of-turn token, -1 when there is none."""
+        """The token that ends a text, -1 when there is none."""
         return lib.llama_vocab_eos(self._vocabulary)
 
     def ends(self, token: int) -> bool:
@@ -177,6 +177,13 @@ class LlamaModel:
             if count < room:
                 return buffer.value.decode("utf-8", "replace") if count >= 0 else None
             room = count + 1
+
+    @cached_property
+    def scale_of_rows(self) -> np.float32:
+        """What the library multiplies the rows with that it is given, and transformers does not. (It does so with tokens' rows in
+        some more architectures, which is nobody's business here.)"""
+        scaled = self.metadata("general.architecture") in ("gemma", "gemma2")
+        return np.float32(np.sqrt(self.width) if scaled else 1)
 
     def close(self) -> None:
         """Free the weights. Twice is fine."""

@@ -8,7 +8,7 @@ import unicodedata
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -60,13 +60,17 @@ class LlamaCppEngine(AbstractContextManager):
 
     def _chat(self) -> Chat:
         model = self._model
-        template, end = model.chat_template(), model.end_token()
-        if template is None or end < 0:
+        template, self._end = model.chat_template(), model.end_token()
+        if template is None or self._end < 0:
             absent = "chat template" if template is None else "end-of-turn token"
             raise Incompatible(f"{model.path} carries no {absent}", "use the GGUF of an instruct model")
         # Asked of the file: the library makes one up for files without.
         bos = model.metadata("tokenizer.ggml.bos_token_id")
-        return Chat(template, model.token_text(end), model.token_text(int(bos)) if bos else "", model.special_texts())
+        bos = model.token_text(int(bos)) if bos else ""
+        chat = Chat(template, model.token_text(self._end), bos, model.special_texts())
+        if (end := chat.end_of_answer()) and len(ids := model.tokenize(end)) == 1:
+            (self._end,), chat = ids, replace(chat, end=end)
+        return chat
 
     def count(self, text: str) -> int:
         """Tokens in a piece of prompt text."""
@@ -170,7 +174,8 @@ class LlamaCppEngine(AbstractContextManager):
     def _parts(self, prompt: SoftPrompt) -> list[list[int] | np.ndarray]:
         """Token ids and soft tokens of a prompt, in reading order."""
         check_width(prompt, self.width, self.backbone.name)
-        parts = (self._tokenize(part.text) if isinstance(part, Text) else part.rows for part in prompt.parts)
+        scale = self._model.scale_of_rows
+        parts = (self._tokenize(part.text) if isinstance(part, Text) else part.rows / scale for part in prompt.parts)
         return [part for part in parts if len(part)]
 
     def _sampler(self, prompt: SoftPrompt, sampling: Sampling) -> Sampler:
@@ -197,7 +202,7 @@ class LlamaCppEngine(AbstractContextManager):
 
         Raises Incompatible when both are longer than the context or the soft tokens have another width than the backbone.
         """
-        whole = [*self._tokenize(text, control=False), self._model.end_token()]
+        whole = [*self._tokenize(text, control=False), self._end]
         wanted = np.array(whole[:max_tokens], np.int32)
         parts = self._parts(prompt)
         length = sum(map(len, parts))

@@ -11,6 +11,7 @@ from itertools import islice
 
 import numpy as np
 import torch
+from transformers.cache_utils import DynamicLayer
 
 from depcli.backbones import Backbone, chat_of, load_model, load_tokenizer
 from depcli.backbones.sequence import Encoded, embed, encode
@@ -66,6 +67,8 @@ class TransformersEngine(AbstractContextManager):
     @torch.inference_mode()
     def _write(self, window: Sequence[tuple[SoftPrompt, Sampling]], on_text: Callable[[str], None] | None) -> list[Completion]:
         started = time.perf_counter()
+        if len(window) > 1 and not self._side_by_side:
+            return [completion for one in window for completion in self._write([one], None)]
         drafts = [self._draft(prompt, sampling) for prompt, sampling in window]
         stream = TextStream(self.tokenizer, on_text) if on_text else None
         rows = [part.rows for prompt, _ in window for part in prompt.parts if isinstance(part, Vectors)]
@@ -98,6 +101,14 @@ class TransformersEngine(AbstractContextManager):
         from llguidance.hf import from_tokenizer
 
         return from_tokenizer(self.tokenizer, eos_token=sorted(self._ends))
+
+    @cached_property
+    def _side_by_side(self) -> bool:
+        """Whether every layer keeps all positions. One that slides over a window, or keeps a state, would keep the padding of
+        shorter prompts in the place of their words."""
+        one = embed(self.model, [Encoded(np.zeros(1, np.int32), np.zeros(0, np.int32))], None)
+        layers = getattr(self.model(inputs_embeds=one, use_cache=True).past_key_values, "layers", [None])
+        return all(type(layer) is DynamicLayer for layer in layers)
 
     def _steps(self, drafts: Sequence[_Draft], rows: list[np.ndarray]) -> Iterator[np.ndarray]:
         """Logits (drafts not finished, vocabulary) of the next token, again and again until all are finished."""

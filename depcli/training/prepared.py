@@ -35,6 +35,7 @@ from depcli.training.shards import Shards
 from depcli.training.step import review_losses
 from depcli.training.workers import Workers
 
+_LOOKED_AT = 256  # token embeddings
 # options whose chosen value is recorded instead
 _RESOLVED = {"learning_rate", "max_input_tokens", "max_target_tokens", "micro_tokens", "split", "template"}
 
@@ -177,8 +178,11 @@ def _describe(split: Split) -> dict:
 
 @torch.no_grad()
 def _token_norm(model) -> float:
-    """Mean L2 norm of the backbone's token embeddings."""
-    return model.get_input_embeddings().weight.float().norm(dim=1).mean().item()
+    """Mean L2 norm of the backbone's token embeddings as its layers get them: some tables scale what they hold (Gemma)."""
+    table = model.get_input_embeddings()
+    some = torch.arange(min(_LOOKED_AT, table.weight.shape[0]), device=table.weight.device)
+    scale = table(some).float().norm() / table.weight[some].float().norm()
+    return (table.weight.float().norm(dim=1).mean() * scale).item()
 
 
 def per_token(nats: np.ndarray, tokens: np.ndarray) -> float:

@@ -43,6 +43,22 @@ def test_values_exact_in_bfloat16_survive_half_precision(model, tokenizer, tmp_p
     assert np.abs(up.astype(np.float32) - model.state_dict()["model.layers.0.mlp.up_proj.weight"].float().numpy()).max() < 2**-24
 
 
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"rope_parameters": {"rope_type": "linear", "rope_theta": 10000.0, "factor": 2.0}}, "positions are scaled"),
+        ({"hidden_act": "gelu"}, "activation is gelu"), ({"layer_types": ["full_attention", "sliding_attention"]}, "slides"),
+        ({"head_dim": 32}, "heads are 32 wide"),
+    ],
+)  # fmt: skip
+def test_what_llama_cpp_would_compute_otherwise_is_refused(model, tokenizer, tmp_path, change, said):
+    for name, value in change.items():
+        setattr(model.config, name, value)
+    with pytest.raises(Incompatible, match=said) as error:
+        write_gguf(model, tokenizer, tmp_path / "m.gguf")
+    assert "convert_hf_to_gguf.py" in error.value.hint and not list(tmp_path.iterdir())
+
+
 def test_an_untied_head_is_written(tokenizer, tmp_path, model):
     from transformers import Qwen2ForCausalLM
 

@@ -36,7 +36,7 @@ def _more_keys(architecture: str, shapes: dict[str, tuple]) -> dict[str, int | f
         return {"expert_count": 2, "expert_used_count": 1, "expert_feed_forward_length": shapes["blk.0.ffn_up.weight"][0]}
     if architecture == "phi3":
         return {"rope.dimension_count": 16, "rope.scaling.original_context_length": 2048}
-    return {"attention.sliding_window": 1024} if architecture == "gemma3" else {}
+    return {"attention.sliding_window": 1024} if architecture in ("gemma2", "gemma3") else {}
 
 
 def _tensors(architecture: str, tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -49,7 +49,7 @@ def _tensors(architecture: str, tensors: dict[str, np.ndarray]) -> dict[str, np.
         ways = {way: tensors[f"{layer}.ffn_{way}.weight"] for way in ("gate", "up", "down")}
         if architecture in ("qwen3", "qwen3moe", "gemma3"):
             tensors |= {f"{layer}.attn_{x}_norm.weight": 1 + 0.1 * random.standard_normal(16) for x in "qk"}
-        if architecture == "gemma3":
+        if architecture in ("gemma2", "gemma3"):
             tensors |= {f"{layer}.post_{x}_norm.weight": tensors[f"{layer}.ffn_norm.weight"] for x in ("attention", "ffw")}
         if architecture == "qwen3moe":
             tensors |= {f"{layer}.ffn_{way}_exps.weight": np.stack([data, -data]) for way, data in ways.items()}

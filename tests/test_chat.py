@@ -1,0 +1,56 @@
+"""Chat formats as models bring them."""
+
+from __future__ import annotations
+
+import pytest
+
+from depcli.chat import Chat
+from depcli.errors import BadInput
+
+LINES = (
+    "{% for m in messages %}<{{ m.role }}>{{ m.content }}</turn>\n{% endfor %}{% if add_generation_prompt %}<answer>{% endif %}"
+)
+NO_SYSTEM = "{% if messages[0].role == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}" + LINES
+
+
+def test_a_format_without_system_messages_gets_the_text_before_the_users():
+    assert Chat(LINES, "</turn>").render("Be brief.", "Hello.") == "<system>Be brief.</turn>\n<user>Hello.</turn>\n<answer>"
+    assert Chat(NO_SYSTEM, "</turn>").render("Be brief.", "Hello.") == "<user>Be brief.\n\nHello.</turn>\n<answer>"
+
+
+def test_a_format_that_takes_no_prompt_at_all_is_refused():
+    with pytest.raises(BadInput, match="refused the prompt: never") as error:
+        Chat("{{ raise_exception('never') }}", "").render("a", "b")
+    assert error.value.hint
+
+
+@pytest.mark.parametrize("template", ["{% if %}", "{{ nothing.at.all }}", "{{ messages | no_such_filter }}"])
+def test_a_template_that_jinja_cannot_use_is_bad_input(template):
+    with pytest.raises(BadInput, match="cannot be used"):
+        Chat(template, "").render("a", "b")
+
+
+def test_what_a_template_marks_as_the_answer_stands_there():
+    template = "{% for m in messages %}{% generation %}{{ m.content }}{% endgeneration %};{% endfor %}"
+    assert Chat(template, "").render("a", "b") == "a;b;"
+
+
+def test_a_model_that_thinks_is_told_not_to():
+    thinking = LINES + "{% if enable_thinking is defined and not enable_thinking %}<think></think>{% endif %}"
+    assert Chat(thinking, "").render("a", "b").endswith("<answer><think></think>")
+
+
+@pytest.mark.parametrize(
+    ("after", "end"),
+    [
+        ("</turn>\n", "</turn>"),
+        (" </turn></s>", "</turn>"),
+        ("\n</s>", "</s>"),
+        ("", None),
+        ("...", None),
+        ("</turn>>x", "</turn>>"),
+    ],
+)  # fmt: skip
+def test_the_end_of_an_answer_is_the_longest_control_token_that_follows_it(after, end):
+    template = "{% for m in messages %}<{{ m.role }}>{{ m.content | trim }}" + after + "{% endfor %}"
+    assert Chat(template, "</s>", specials=("</s>", "</turn>", "</turn>>", "<user>")).end_of_answer() == end
