@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import gguf
@@ -16,7 +17,7 @@ from depcli.engines import llama_table, load
 from depcli.engines.llama_context import LlamaContext
 from depcli.engines.llama_model import LlamaModel
 from depcli.engines.tuning import USUAL
-from depcli.records import Sampling
+from depcli.records import Sampling, SoftPrompt, Text, Vectors
 from tests.engines.ggufs import told_as, with_table
 from tests.tiny import build_tiny_backbone
 
@@ -65,6 +66,19 @@ def test_one_that_scales_tokens_and_not_rows_has_no_table(as_both, tiny_backbone
     monkeypatch.setattr(llama_table, "PLAIN", {"gemma3"})
     tokens, rows = as_both(path)
     assert not np.allclose(tokens, rows, atol=0.01)
+
+
+@pytest.mark.parametrize("architecture", ["gemma", "gemma2", "gemma3", "qwen2"])
+def test_soft_tokens_are_what_layers_get_as_with_transformers(architecture, tiny_backbone, tmp_path):
+    """Gemma's tables hold embeddings that their layers get sqrt(width) times as long."""
+    path = told_as(architecture, tiny_backbone / "tiny.gguf", tmp_path / "told.gguf")
+    (table,) = (tensor.data for tensor in gguf.GGUFReader(path).tensors if tensor.name == "token_embd.weight")
+    with load("llamacpp", replace(find(str(tiny_backbone)), gguf=path), exact=True) as engine:
+        words = "We've seen this before"
+        ids, scale = engine._tokenize(words), 1 if architecture == "qwen2" else engine.width**0.5
+        soft = SoftPrompt((Text("And now: "), Vectors(np.float32(scale) * table[ids]), Text(", again")), engine.width)
+        as_text = engine.next_logits(SoftPrompt((Text("And now: "), Text(words), Text(", again"))))
+        np.testing.assert_allclose(engine.next_logits(soft), as_text, rtol=1e-3, atol=2e-3)
 
 
 def test_the_table_is_found_in_whichever_part_of_a_file_it_is(as_both, tiny_backbone, tmp_path):
