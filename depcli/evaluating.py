@@ -74,8 +74,8 @@ def evaluate_store(
     (HTML) is to be written about it.
 
     Adapters are evaluated on the store commit, the moment and the split that they were trained on, so that nothing they learned
-    is tested; a store that has grown since is noted, another `as_of`, `min_peers`, `history` or `split` raises Incompatible: also
-    that of another commit, and that of another adapter. Text-only methods show as many past reviews as the first adapter does and
+    is tested; a store that has changed since is noted, another `as_of`, `min_peers`, `history` or `split` raises Incompatible:
+    also that of another commit, and that of another adapter. Text-only methods show as many past reviews as the first adapter does and
     retrieve as it does, unless told otherwise. Likelihoods are those of the weights that write; an endpoint gives none. `analyst`
     (ENGINE:MODEL) makes the profiles where the writer itself shall not; `embedder` is the store's, loaded if need be, and for
     difference alignment where it is on this machine.
@@ -89,7 +89,7 @@ def evaluate_store(
             snapshot = _snapshot(store, plan.at, [folder for folder, _ in trained.values()], config, as_of)
             if config and plan.at is None and snapshot.commit.id != store.snapshot().commit.id:
                 commit = f"commit {snapshot.commit.id}, which the adapter was trained on"
-                on_event({"note": f"evaluating {commit}; the store has grown since"})
+                on_event({"note": f"evaluating {commit}; the store has changed since"})
             split = _split(snapshot, trained, plan.split)
             targets = choose(split, plan.role, plan.limit, sampling.seed)
             engine = held.enter_context(engines.load(engine_name, backbone, offline=offline, tuning=tuning))

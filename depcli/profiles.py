@@ -21,6 +21,7 @@ from depcli.engines.kept_states import FOLDER as STATES
 from depcli.engines.kept_states import KeptStates
 from depcli.errors import BadInput, DepError, Incompatible, NotFound
 from depcli.store import Snapshot, Store, commits, erase
+from depcli.store.lock import is_held
 from depcli.store.schema import COMMITS, DATA_TABLES
 
 ADAPTERS, EVALUATIONS = adapter_files.FOLDER, "evaluations"
@@ -75,6 +76,9 @@ def overview(profiles: Path, at: str | None = None) -> dict:
         "adapters": _adapters(profiles, asdict(store.embedder)),
         "unfinished_adapters": sorted(
             folder.parent.name for folder in (profiles / ADAPTERS).glob(f"*/{adapter_files.CHECKPOINTS}")
+        ),
+        "adapters_under_way": sorted(
+            lock.parent.name for lock in (profiles / ADAPTERS).glob(f"*/{adapter_files.LOCK}") if is_held(lock)
         ),
         "evaluations": [
             {"name": folder.name, "bytes": _bytes_under(folder)} for folder in sorted((profiles / EVALUATIONS).glob("*/"))

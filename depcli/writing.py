@@ -101,8 +101,8 @@ def make_writer(
     Methods with soft tokens before the prompt need the `embedder` of the store, and so does dense retrieval. `choices` are fields
     of personal.choices.Choices that are asked for; an adapter brings its own.
 
-    Raises NotFound for an unknown method or adapter, Incompatible when adapter, store and backbone do not belong together or
-    another `template`, `history` or `min_peers` is given than the adapter was trained with.
+    Raises NotFound for an unknown method or adapter, Incompatible when adapter, store and backbone do not belong together,
+    another `template`, `history` or `min_peers` is given than the adapter was trained with, or an analyst is missing.
     """
     chosen = methods.find(method)
     adapter = config = None
@@ -127,6 +127,8 @@ def make_writer(
         )
     profiler = None
     if chosen.profile:
+        if analyst is None:
+            raise Incompatible(f"method {method!r} needs an analyst, who makes its profiles", "see analysts.choose.analyst")
         cache = ProfileCache(Path(store.path))
         profiler = Profiler(
             chosen, snapshot, analyst, cache, held_out=held_out, min_peers=min_peers or 1, on_make=on_profile

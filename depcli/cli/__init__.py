@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import sys
 import traceback
 
@@ -24,6 +25,7 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stderr.write("interrupted\n")
         return INTERRUPTED
     arguments = sys.argv[1:] if arguments is None else arguments
+    _stand_in_for_closed_streams()
     try:
         with private():
             code = dep.main(arguments, prog_name="dep", standalone_mode=False)
@@ -66,6 +68,13 @@ def _bug(error: BaseException) -> int:
 
     complain(f"{type(error).__name__} (a bug in dep)", "please report it with the lines above, without your data")
     return BUG
+
+
+def _stand_in_for_closed_streams() -> None:
+    """Daemons start programs without standard streams. Nothing else may get their numbers, into which native code prints."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))
 
 
 def _let_go_of_stdout() -> None:

@@ -160,9 +160,10 @@ def command(
             if report.first_outdated:
                 sink.note(_outdated(file, report))
             reports.append({"file": file, **asdict(report)})
+    snapshot = store.snapshot()
     document = {
-        "profiles": str(setting.profiles), "embedder": asdict(store.embedder), "store": store.snapshot().counts(),
-        "files": reports, **({"filter": filtering.document()} if filtering else {}),
+        "profiles": str(setting.profiles), "embedder": asdict(store.embedder), "store": snapshot.counts(),
+        "undescribed_items": snapshot.undescribed(), "files": reports, **({"filter": filtering.document()} if filtering else {}),
     }  # fmt: skip
     sink.result(document, lambda: _show(sink, document))
     for each in reports:
@@ -250,3 +251,6 @@ def _show(sink, document: dict) -> None:
         read = f"{count(report['reviews'], 'review')} " if report["reviews"] or not report["items"] else ""
         sink.line(f"{report['file']}: {read}read in {report['seconds']:.1f} s: {said}")
     sink.line(f"{document['profiles']} now holds {holding(document['store'])}")
+    if nameless := document["undescribed_items"]:
+        some = f"{nameless:,} of {count(document['store']['items'], 'item')} have neither title nor description"
+        sink.note(f"{some}: prompts say nothing of them, and so texts will be about anything; --items FILE describes items")

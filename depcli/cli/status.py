@@ -54,7 +54,10 @@ def _show(sink, document: dict) -> None:
     else:
         sink.line("none yet: dep train makes one")
     for name in document["unfinished_adapters"]:
-        sink.line(f"unfinished: {name} (dep train --adapter {name} --resume goes on)")
+        if name not in document["adapters_under_way"]:
+            sink.line(f"unfinished: {name} (dep train --adapter {name} --resume goes on, or --replace begins again)")
+    for name in document["adapters_under_way"]:
+        sink.line(f"under way: {name}")
 
 
 def _sizes(document: dict) -> str:

@@ -41,8 +41,8 @@ _AT_LEAST_1 = click.IntRange(min=1)
 @click.option("--targets-per-user", type=_AT_LEAST_1, metavar="N", help="Reviews to learn from each user. [default: 8]")
 @click.option("--select-by", type=click.Choice(["loss", "meteor"]), help="What decides the best epoch. [default: loss]")
 @click.option("--batch-size", type=_AT_LEAST_1, metavar="N", help="Reviews per step. [default: 16]")
-@click.option("--learning-rate", type=Finite(min=0, min_open=True), help="[default: by what is trained and the backbone]")
-@click.option("--history", type=click.IntRange(min=0), metavar="K", help="Past reviews in a prompt at most. [default: 8]")
+@click.option("--learning-rate", type=Finite(0, 1, min_open=True), help="[default: by what is trained and the backbone]")
+@click.option("--history", type=_AT_LEAST_1, metavar="K", help="Past reviews in a prompt at most. [default: 8]")
 @click.option("--max-input-tokens", type=_AT_LEAST_1, metavar="N", help="Longest prompt. [default: the backbone's]")
 @click.option(
     "--template", metavar="NAME", help="full, compact[-user-first|-vectors], or a .jinja file. [default: the backbone's]"

@@ -131,6 +131,8 @@ def command(
             snapshot, user, item, rating=rating, title=title, item_title=item_title, item_description=item_description,
             item_task=item_task,
         )  # fmt: skip
+        if not (request.item.title or request.item.description):
+            sink.note(f"nothing is known of {item}: the text may be about anything (--item-title, --item-description)")
     else:
         from depcli import batch, readers
 

@@ -12,6 +12,7 @@ from depcli.embedders import bge_m3, minilm, minilm_style
 from depcli.errors import Incompatible, MissingDependency, NeedsNetwork, NotFound
 from depcli.records import EmbedderIdentity
 
+_ELSEWHERE = "run once without --offline, say where a copy is (DEP_BGE_M3=FOLDER), or make another store with --embedder minilm"
 NAMES = ("bge-m3", "minilm", minilm_style.NAME)
 
 
@@ -39,9 +40,7 @@ def load(name: str, *, offline: bool, ask: Callable[[str], bool] | None = None):
     if name == "bge-m3":
         if not bge_m3.cached():
             if offline:
-                raise NeedsNetwork(
-                    f"{bge_m3.REPOSITORY} is not in the local cache", "run once without --offline, or take --embedder minilm"
-                )
+                raise NeedsNetwork(f"{bge_m3.REPOSITORY} is not in the local cache", _ELSEWHERE)
             if ask is None or not ask(f"Download {bge_m3.DOWNLOAD}?"):
                 raise NeedsNetwork(
                     f"the download of {bge_m3.DOWNLOAD} was not agreed to",
@@ -59,6 +58,8 @@ def for_store(identity: EmbedderIdentity, *, offline: bool, name: str | None = N
     remedy = "leave --embedder out, or take another folder with --profiles"
     if name in NAMES and name != identity.name:  # before anything is downloaded
         raise Incompatible(f"the store was made with {identity}, not with {name}", remedy)
+    if name is None and identity.revision.startswith(bge_m3.LOCAL) and not bge_m3.cached():
+        raise NotFound(f"the store was made with {identity} from a folder, and it is not said where that is", "DEP_BGE_M3=FOLDER")
     embedder = load(name or identity.name, offline=offline, ask=ask)
     if embedder.identity != identity:
         raise Incompatible(f"the store was made with {identity}, not with {embedder.identity}", remedy)

@@ -6,6 +6,7 @@ FlagEmbedding loads it. The encoder is called directly: FlagEmbedding's own `enc
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,10 +20,13 @@ REPOSITORY = "BAAI/bge-m3"
 DOWNLOAD = f"{REPOSITORY} from the Hugging Face hub, about 2.3 GB"
 _FILES = ["*.json", "*.bin", "*.pt", "sentencepiece*"]  # not the ONNX copy, another 2.3 GB
 _MAX_TOKENS = 8192
+LOCAL = "local-"  # how the revision of a folder begins
 
 
 def cached() -> str | None:
-    """The folder of the cached weights, or None. Touches no network."""
+    """The folder of the weights on this machine, or None: what DEP_BGE_M3 names, else the hub's cache. Touches no network."""
+    if named := os.environ.get("DEP_BGE_M3"):
+        return named if is_folder(named) else None
     from huggingface_hub import try_to_load_from_cache
 
     config = try_to_load_from_cache(REPOSITORY, "config.json")
@@ -60,7 +64,7 @@ class BgeM3:
                 for path in sorted(root.glob("*model*"))
                 if path.suffix in (".bin", ".safetensors")
             ]
-            revision = "local-" + hashlib.sha256(config + "|".join(sizes).encode()).hexdigest()[:16]
+            revision = LOCAL + hashlib.sha256(config + "|".join(sizes).encode()).hexdigest()[:16]
         import json
 
         self.identity = EmbedderIdentity("bge-m3", revision, json.loads(config)["hidden_size"])

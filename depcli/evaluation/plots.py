@@ -104,6 +104,8 @@ def curves(found: Sequence[Curve], *, title: str, across: str) -> str:
         parts.append(f'<g class="{kind}"><line x1="{left}" x2="{left + 22}" y1="{at}" y2="{at}"/>')
         parts.append(f'<text x="{left + 30}" y="{at + 4}">{escape(_clipped(curve.label, 2 * _CHARACTERS))}</text>')
         line = " ".join(f"{x(place)},{y(value)}" for place, value, _, _ in curve.points)
+        if curve.dashed and len(curve.points) == 1:  # a level, which one point would not show
+            line = " ".join(f"{side},{y(curve.points[0][1])}" for side in (left, _WIDTH - _RIGHT))
         parts.append(f'<polyline points="{line}"/>')
         for place, value, lower, upper in curve.points:
             if lower is not None and upper is not None:

@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
@@ -16,6 +17,7 @@ from depcli.errors import DepError
 from depcli.records import Item, Review
 from depcli.store.snapshot import Snapshot
 
+_DAYS, _MILLISECONDS = (19_000_101, 21_001_232), 1e11  # as numbers: see readers/fields.py
 _EVERY = 1000  # lines between two calls of on_progress
 
 
@@ -77,9 +79,16 @@ def _item(item: Item) -> dict:
     return {"asin": item.asin, "title": item.title, "description": item.description, **task}
 
 
+def _time(seconds: float | None) -> float | str | None:
+    """Unix seconds, or where `dep ingest` would take such a number for a day in digits or for milliseconds, an ISO time."""
+    if seconds is not None and (_DAYS[0] <= seconds < _DAYS[1] or seconds > _MILLISECONDS):
+        return datetime.fromtimestamp(seconds, UTC).isoformat()
+    return seconds
+
+
 def _review(review: Review) -> dict:
     """The fields that say something: a rating, title or time that is not there is left out."""
-    optional = {"rating": review.rating, "title": review.title or None, "timestamp": review.timestamp}
+    optional = {"rating": review.rating, "title": review.title or None, "timestamp": _time(review.timestamp)}
     superseded = {"superseded": [version.hex() for version in review.superseded]} if review.superseded else {}
     given = {name: value for name, value in optional.items() if value is not None}
     return {"user_id": review.user_id, "asin": review.asin, **given, "text": review.text, **superseded}

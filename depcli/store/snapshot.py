@@ -39,6 +39,15 @@ class Snapshot:
         """How many reviews, users, and items (reviewed or described) there are."""
         return {"reviews": self._reviews, "users": len(self._users), "items": len(self._asins)}
 
+    def undescribed(self) -> int:
+        """How many of the items have neither title nor description: a prompt says nothing of them."""
+        described = 0
+        with reading(self._folder, self.commit):
+            for rows in lance.scan(self._table(ITEMS), ("title", "description")):
+                title, description = (pc.not_equal(pc.fill_null(rows.column(name), ""), "") for name in rows.column_names)
+                described += pc.sum(pc.or_(title, description)).as_py() or 0
+        return len(self._asins) - described
+
     def user_ids(self) -> list[str]:
         """Every user with a review, sorted."""
         return list(self._users)

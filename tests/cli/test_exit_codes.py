@@ -125,6 +125,15 @@ def test_whoever_closes_the_pipe_costs_no_open_file(monkeypatch):
     assert after == free, "the lowest number that is free is still the same"
 
 
+@pytest.mark.parametrize(("closed", "code"), [(">&-", 0), ("2>&-", 0), ("<&- >&- 2>&-", 0)])
+def test_daemons_have_no_standard_streams(tmp_path, closed, code):
+    (tmp_path / "a.jsonl").write_text('{"user_id": "u", "asin": "a", "text": "t"}\n')
+    call = f"{sys.executable} -m depcli ingest a.jsonl --embedder minilm --offline --profiles p {closed}"
+    found = subprocess.run(["sh", "-c", call], cwd=tmp_path, capture_output=True, env={**os.environ, "PYTHONPATH": os.getcwd()})
+    assert found.returncode == code, found.stderr
+    assert main(["show", "--user", "u", "--profiles", str(tmp_path / "p")]) == 0
+
+
 def test_control_c_ends_a_waiting_ingest_and_says_how_to_go_on(tmp_path):
     # Started in the background of a shell, a process inherits SIGINT as ignored, and Python leaves it so.
     heard = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "

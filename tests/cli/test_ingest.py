@@ -41,6 +41,20 @@ def test_a_csv_whose_every_bad_line_is_noted(table, tmp_path, capsys):
     assert (tmp_path / "bad.jsonl").stat().st_mode & 0o077 == 0, "it holds what people wrote"
 
 
+def test_items_without_words_are_counted_where_they_are_read_and_written_about(tmp_path, capsys):
+    rows = [{"user_id": "u", "asin": f"i{n}", "text": f"words {n}"} for n in range(4)]
+    (tmp_path / "r.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (tmp_path / "items.jsonl").write_text("".join(json.dumps({"asin": f"i{n}", "title": "T" * (n < 2)}) + "\n" for n in range(5)))
+    said = told(capsys, tmp_path / "r.jsonl")
+    assert "4 of 4 items have neither title nor description" in said.err and "--items" in said.err
+    said = told(capsys, tmp_path / "r.jsonl", "--items", tmp_path / "items.jsonl", "--json")
+    assert json.loads(said.out)["undescribed_items"] == 3 and json.loads(said.out)["store"]["items"] == 5
+    ask = ["write", "--user", "u", "--method", "nonperso", "--max-new-tokens", "2"]
+    for item, words in (("i3", True), ("i0", False)):
+        assert main([*ask, "--item", item]) == 0
+        assert (f"nothing is known of {item}" in capsys.readouterr().err) == words
+
+
 def test_what_cannot_be_used_is_called_what_it_is(tmp_path, capsys):
     """A parquet file has rows, a JSON array elements, and only the others lines."""
     rows = [{"user_id": "u", "asin": asin, "text": text} for asin, text in (("i", "good"), ("j", " "), *[("k", "")] * 7)]

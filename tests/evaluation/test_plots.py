@@ -65,3 +65,8 @@ def test_curves_have_their_points_where_the_axes_say():
     assert "dashed" in second.get("class") and "".join(second.find(f"{name}text").itertext()) == "<b>flat"
     assert curves([], title="t", across="x") == "" == curves([Curve("a", [])], title="t", across="x")
     assert "<svg" in curves([Curve("a", [(1, 2.0, None, None)])], title="one point", across="x")
+    level = curves(
+        [Curve("a", [(1, 2.0, None, None)]), Curve("b", [(1, 3.0, None, None)], 1, dashed=True)], title="t", across="x"
+    )
+    (left, y), (right, same) = (map(float, point.split(",")) for point in re.findall('points="([^"]*)"', level)[1].split())
+    assert right - left > 300 and y == same, "one point of a dashed curve is a level"

@@ -59,6 +59,15 @@ def test_an_export_ingests_into_an_equal_store(store, tmp_path, name):
     assert len(lines) == sum(1 for line in lines if "user_id" in line) + len(whole(store)["items"])
 
 
+def test_times_that_a_number_would_not_tell_come_back(store, tmp_path):
+    """20090531 s is August 1970, 1e12 s is beyond the year 5138: as bare numbers a day in digits, and milliseconds."""
+    times = [20090531.0, 19_000_101.0, 21001231.0, 21_010_000.0, 1e11, 100_000_000_001.5, 253_402_214_400.0, -20090531.0, 2009.0]
+    ingest(store, [Review("u", f"i{n}", f"t{n}", timestamp=time) for n, time in enumerate(times)], MadeEmbedder(), source="x")
+    path, _ = exported(store, tmp_path)
+    again = restored(path, tmp_path / "again")
+    assert {r.asin: r.timestamp for r in again.snapshot().all_reviews()} == {f"i{n}": time for n, time in enumerate(times)}
+
+
 def test_an_export_into_its_own_store_changes_nothing(store, tmp_path):
     ingest(store, [*ITEMS, *STRANGE, *some_reviews()], MadeEmbedder(), source="first")
     path, _ = exported(store, tmp_path)
