@@ -75,10 +75,10 @@ def evaluate_store(
 
     Adapters are evaluated on the store commit, the moment and the split that they were trained on, so that nothing they learned
     is tested; a store that has changed since is noted, another `as_of`, `min_peers`, `history` or `split` raises Incompatible:
-    also that of another commit, and that of another adapter. Text-only methods show as many past reviews as the first adapter does and
-    retrieve as it does, unless told otherwise. Likelihoods are those of the weights that write; an endpoint gives none. `analyst`
-    (ENGINE:MODEL) makes the profiles where the writer itself shall not; `embedder` is the store's, loaded if need be, and for
-    difference alignment where it is on this machine.
+    also that of another commit, and that of another adapter. Text-only methods show as many past reviews as the first adapter
+    does and retrieve as it does, unless told otherwise. Likelihoods are those of the weights that write; an endpoint gives none.
+    `analyst` (ENGINE:MODEL) makes the profiles where the writer itself shall not; `embedder` is the store's, loaded if need be,
+    and for difference alignment where it is on this machine.
     """
     plan, clock = plan or Plan(), Clock()
     with ExitStack() as held:

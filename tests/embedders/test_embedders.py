@@ -90,6 +90,15 @@ def test_nothing_to_encode_is_no_error(minilm):
     assert minilm.encode([]).shape == (0, 384)
 
 
+def test_a_store_of_a_folder_finds_it_where_it_is_said_to_be(bge_folder, monkeypatch):
+    identity = embedders.load(str(bge_folder), offline=True).identity
+    with pytest.raises(NotFound, match="from a folder") as error:
+        embedders.for_store(identity, offline=True)
+    assert error.value.hint == "DEP_BGE_M3=FOLDER"
+    monkeypatch.setenv("DEP_BGE_M3", str(bge_folder))
+    assert embedders.for_store(identity, offline=True).identity == identity
+
+
 def test_bge_m3_is_the_normalised_cls_vector(bge_folder):
     import torch
     from transformers import AutoModel, AutoTokenizer
