@@ -252,5 +252,5 @@ def _show(sink, document: dict) -> None:
         sink.line(f"{report['file']}: {read}read in {report['seconds']:.1f} s: {said}")
     sink.line(f"{document['profiles']} now holds {holding(document['store'])}")
     if nameless := document["undescribed_items"]:
-        some = f"{nameless:,} of {count(document['store']['items'], 'item')} have neither title nor description"
-        sink.note(f"{some}: prompts say nothing of them, and so texts will be about anything; --items FILE describes items")
+        some = f"{nameless:,} of {count(document['store']['items'], 'item')}"
+        sink.note(f"without title and description: {some}; a text about one is about anything (--items FILE describes items)")

@@ -46,7 +46,7 @@ def test_items_without_words_are_counted_where_they_are_read_and_written_about(t
     (tmp_path / "r.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     (tmp_path / "items.jsonl").write_text("".join(json.dumps({"asin": f"i{n}", "title": "T" * (n < 2)}) + "\n" for n in range(5)))
     said = told(capsys, tmp_path / "r.jsonl")
-    assert "4 of 4 items have neither title nor description" in said.err and "--items" in said.err
+    assert "without title and description: 4 of 4 items" in said.err and "--items" in said.err
     said = told(capsys, tmp_path / "r.jsonl", "--items", tmp_path / "items.jsonl", "--json")
     assert json.loads(said.out)["undescribed_items"] == 3 and json.loads(said.out)["store"]["items"] == 5
     ask = ["write", "--user", "u", "--method", "nonperso", "--max-new-tokens", "2"]
