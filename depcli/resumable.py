@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -97,12 +97,12 @@ def _short(settings: dict, name: str) -> str:
 
 class JsonLines:
     """A file of JSON objects, one a line, that only grows. `entries` are those that were there; a torn last line is cut off.
-    `check` may raise before an entry is written."""
+    `check` may raise before an entry is written; each of those that were there has the fields `needed`, see read_lines."""
 
-    def __init__(self, path: Path, check: Callable[[], None] = lambda: None):
+    def __init__(self, path: Path, check: Callable[[], None] = lambda: None, needed: Collection[str] = ()):
         self.path, self._check = path, check
         cut_torn_line(path)
-        self.entries = list(read_lines(path))
+        self.entries = list(read_lines(path, needed=needed))
 
     def append(self, entries: Iterable[dict]) -> Iterator[dict]:
         """Write each entry and flush it to the disk before it is passed on."""
@@ -145,20 +145,28 @@ def cut_torn_line(path: Path) -> None:
             file.truncate(stop)
 
 
-def read_lines(path: Path, remedy: str = "restore the file, or name another place with --out") -> Iterator[dict]:
+def read_lines(
+    path: Path, remedy: str = "restore the file, or name another place with --out", needed: Collection[str] = ()
+) -> Iterator[dict]:  # fmt: skip
     """The objects of a file of JSON lines, none when there is no file. Raises BadInput, with `remedy` as its hint and the number
-    of a line that is none."""
+    of a line that is none, or lacks one of the fields `needed`."""
     if not path.exists():
         return
     with path.open("rb") as file:
         for number, line in enumerate(file, 1):
             try:
-                entry = json.loads(line)
+                entry = json.loads(line, parse_constant=_no_number)
                 if not isinstance(entry, dict):
                     raise ValueError("not an object")
+                if absent := [field for field in needed if field not in entry]:
+                    raise ValueError(f"no {absent[0]}")
             except ValueError as error:
                 raise BadInput(f"{path}, line {number}: {error}", remedy) from error
             yield entry
+
+
+def _no_number(said: str):
+    raise ValueError(f"{said} is no number")
 
 
 def read_json(path: Path, remedy: str) -> dict:

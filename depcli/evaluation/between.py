@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 
-from depcli import resumable
 from depcli.errors import BadInput, Incompatible
 from depcli.evaluation import predictions as files
 from depcli.evaluation.comparing import Values, compare, description
@@ -77,12 +76,9 @@ def compare_runs(folders: Sequence[Path]) -> dict:
 
 def _read(folder: Path, name: str) -> Run:
     results = read_results(folder)
-    lines = resumable.read_lines(folder / files.SCORES, "run its `dep eval` again: the scores are made anew")
-    try:
-        scores = {(line["method"], (line["user_id"], line["asin"]), line["seed"]): line for line in lines}
-        expected = results["requests"] * len(results["methods"])
-    except KeyError as error:
-        raise BadInput(f"{folder / files.SCORES} lacks {error}", "run its `dep eval` again: the scores are made anew") from error
+    lines = files.read(folder / files.SCORES, remedy="run its `dep eval` again: the scores are made anew")
+    scores = {(line["method"], (line["user_id"], line["asin"]), line["seed"]): line for line in lines}
+    expected = results["requests"] * len(results["methods"])
     if len(scores) != expected:
         raise BadInput(
             f"{folder / files.SCORES} has {len(scores):,} lines, not {expected:,}", "run its `dep eval` again: they are made anew"

@@ -36,7 +36,7 @@ def predictions(run: Path, task: str, *, method: str | None = None, seed: int | 
 
 def _of_evaluation(run: Path, method: str | None, seed: int | None) -> list[tuple[str, str]]:
     again = "run its `dep eval` again: it takes off what was left half-written, and goes on"
-    lines = list(resumable.read_lines(run / files.PREDICTIONS, again))
+    lines = list(files.read(run / files.PREDICTIONS, remedy=again))
     methods = list(dict.fromkeys(line["method"] for line in lines))
     if not methods:
         raise NotFound(f"{run} holds no predictions", "name the folder of a dep eval")

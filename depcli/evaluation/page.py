@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 
-from depcli import resumable
 from depcli.atomic import write_atomically
 from depcli.evaluation import page_plots, report, report_study
 from depcli.evaluation import predictions as files
@@ -99,12 +98,12 @@ def requests(results: dict, out: Path, snapshot) -> list[dict]:
     """The first requests of the first seed, in the order of chance in which targets are taken, as the template needs them."""
     methods, seed = list(results["methods"]), results["seeds"][0]
     scores: dict[str, dict[str, dict]] = {}
-    for line in resumable.read_lines(out / files.SCORES):
+    for line in files.read(out / files.SCORES):
         if line["seed"] == seed and (line["id"] in scores or len(scores) < REQUESTS):
             scores.setdefault(line["id"], {})[line["method"]] = line
     written = {
         (line["id"], line["method"]): line
-        for line in resumable.read_lines(out / files.PREDICTIONS)
+        for line in files.read(out / files.PREDICTIONS)
         if line["id"] in scores and line["method"] in methods
     }
     lines = [written[key, methods[0]] for key in scores]

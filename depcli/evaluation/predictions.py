@@ -12,6 +12,14 @@ from depcli.errors import Incompatible
 
 SETTINGS, PREDICTIONS, NLL, SCORES, RESULTS = "settings.json", "predictions.jsonl", "nll.jsonl", "scores.jsonl", "results.json"
 ALIGNMENT, SWAP, JUDGE = "alignment.jsonl", "swap.jsonl", "judge.jsonl"
+FIELDS = {  # of the lines that others read again
+    PREDICTIONS: (
+        "id", "method", "user_id", "asin", "prediction", "reference", "prompt_tokens", "generated_tokens", "finish", "shown",
+    ),
+    NLL: ("id", "method", "nats", "tokens", "cut"), SWAP: ("id", "method", "variant", "nats", "tokens"),
+    ALIGNMENT: ("id", "method", "cosine", "peers"), JUDGE: ("id", "method", "judge", "score"),
+    SCORES: ("id", "method", "seed", "user_id", "asin", "real", "nats", "tokens"),
+}  # fmt: skip
 PER_METHOD = ("choices", "adapters")  # settings with an entry for each method: more methods may be added to a folder
 LOCK = ".lock"
 
@@ -27,6 +35,12 @@ def claimed(out: Path, settings: dict, advice: Callable[[dict], str] = lambda be
         out / PREDICTIONS, settings, beside=out / SETTINGS, lock=out / LOCK, growing=PER_METHOD, advice=advice
     ):  # fmt: skip
         yield
+
+
+def read(path: Path, **remedy: str) -> Iterator[dict]:
+    """The lines of one of the files, each with its FIELDS, none when it is not there. See resumable.read_lines, also of what it
+    raises and the `remedy` in it."""
+    return resumable.read_lines(path, needed=FIELDS[path.name], **remedy)
 
 
 def digest(text: str) -> str:

@@ -60,7 +60,7 @@ def evaluate(
     }  # fmt: skip
 
     def logs(name: str) -> resumable.JsonLines:
-        return resumable.JsonLines(out / name, snapshot.check_nobody_forgotten)
+        return resumable.JsonLines(out / name, snapshot.check_nobody_forgotten, files.FIELDS[name])
 
     with files.claimed(out, settings, snapshot.advice):
         with clock.part("checks"):

@@ -42,7 +42,7 @@ def score_files(
     """
     comparison, clock = comparison or Comparison(), clock or Clock()
     written = _by_key(out / files.PREDICTIONS)
-    aligned = files.about(written.values(), resumable.read_lines(out / files.ALIGNMENT))
+    aligned = files.about(written.values(), files.read(out / files.ALIGNMENT))
     verdicts = files.about(written.values(), _verdicts(out / files.JUDGE, judged[0])) if judged else {}
     weighed, swaps = _by_key(out / files.NLL), _by_key(out / files.SWAP, "variant")
     targets = next(iter(ids.values()))
@@ -111,12 +111,12 @@ def values_of(scores: Mapping[int, Scores], likelihoods: Sequence[dict] | None) 
 
 def _by_key(path: Path, *more: str) -> dict[tuple, dict]:
     """The lines of a file by method, `more` fields and id."""
-    return {(entry["method"], *(entry[field] for field in more), entry["id"]): entry for entry in resumable.read_lines(path)}
+    return {(entry["method"], *(entry[field] for field in more), entry["id"]): entry for entry in files.read(path)}
 
 
 def _verdicts(path: Path, by: str) -> Iterator[dict]:
     """What one judge said; another judge's verdicts stay in the file."""
-    return (line for line in resumable.read_lines(path) if line["judge"] == by)
+    return (line for line in files.read(path) if line["judge"] == by)
 
 
 def _scores(entries: list[dict], known: Scores) -> Scores:

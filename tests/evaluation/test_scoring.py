@@ -153,9 +153,17 @@ def test_of_one_user_alone_the_intervals_are_over_reviews(tmp_path):
     assert scored["methods"]["a"]["nll"]["se_users"] > 0
 
 
-def test_damaged_predictions_are_named(tmp_path):
+@pytest.mark.parametrize(
+    ("file", "line", "said"),
+    [
+        (files.PREDICTIONS, "nonsense", "line 2: Expecting value"), (files.PREDICTIONS, '{"id": "1"}', "line 2: no method"),
+        (files.NLL, '{"id": "1", "method": "m", "nats": NaN, "tokens": 3, "cut": false}', "line 1: NaN is no number"),
+        (files.SWAP, '{"id": "1", "method": "m", "nats": 1.0, "tokens": 3}', "line 1: no variant"),
+    ],
+)  # fmt: skip
+def test_damaged_lines_are_named(tmp_path, file, line, said):
     ids = plant(tmp_path, {"m": ["A film."]}, ["A film."])
-    with (tmp_path / files.PREDICTIONS).open("a") as file:
-        file.write("nonsense\n")
-    with pytest.raises(BadInput, match="line 2"):
+    with (tmp_path / file).open("a") as opened:
+        opened.write(line + "\n")
+    with pytest.raises(BadInput, match=f"{file}, {said}"):
         score_files(tmp_path, ["m"], {0: ids})
