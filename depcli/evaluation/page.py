@@ -50,6 +50,7 @@ def render(results: dict, shown: Sequence[dict]) -> str:
         results=results, tables=tables, plots=plots, requests=shown, notes=report.notes(results),
         all_differences=report.difference_rows(results["differences"], results["targets"]), signatures=report.signatures(results),
         backbone=_backbone(results["settings"]), settings=settings_rows(results["settings"]), made=_day(results["created"]),
+        over=report.drawn_from(results["users"]),
     )  # fmt: skip
 
 
