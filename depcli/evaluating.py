@@ -29,6 +29,7 @@ from depcli.personal.choices import HISTORY
 from depcli.personal.history import moment_text
 from depcli.personal.unusual import distances_to_mean
 from depcli.records import Sampling
+from depcli.retraining import commit_gone
 from depcli.writing import make_writer
 
 _TOLD = ("store_commit", "split", "seed", "history", "best_epoch", "validation_losses")  # of an adapter
@@ -260,7 +261,8 @@ def _split(snapshot, trained: Mapping[str, tuple[Path, dict]], asked: str | None
             raise Incompatible(
                 f"adapter {name!r} was trained on the split {known['name']}, not on {split.name}: it may have learned what "
                 "would be tested",
-                f"evaluate it with --split {known['name']}, or train another: dep train --split {split.name} --adapter NAME",
+                f"evaluate it with --split {known['name']}, name an --adapter of that split, or train one: "
+                f"dep train --split {split.name} --adapter NAME",
             )
         if known["digest"] != split.digest:
             raise Incompatible(
@@ -282,4 +284,4 @@ def _snapshot(store, at: str | None, adapters: Sequence[Path], config: dict | No
     except NotFound as error:
         if at is not None:
             raise
-        raise files.commit_gone(adapters, error) from error
+        raise commit_gone(adapters, error) from error

@@ -4,28 +4,20 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from depcli import backbones, methods
 from depcli.adapters import files
-from depcli.backbones.catalogue import MINI, Backbone
 from depcli.errors import Incompatible, NotFound
-from depcli.evaluation.splits import LEAVE_LAST_OUT
 from depcli.evaluation.studies import STUDIES, Study, Variant, plain
-from depcli.personal.choices import Choices
 from depcli.personal.template import GUIDED, Template
 from depcli.presets import PRESETS
 from depcli.profiles import ADAPTERS, WritingParts, choose_adapter, compared_parts, usable_adapters
+from depcli.retraining import commit_gone, named_backbone, of_backbone, option, own, said
 from depcli.store import Store
 
-_CHOICES = tuple(asdict(Choices()))
-_SHARED = ("backbone", "embedder", "template", "store_commit", "split", "max_input_tokens", "max_target_tokens")
 _PAPERS = {name: PRESETS["dep-paper"].learned[name] for name in ("epochs", "targets_per_user", "reduction")}
-_TRAINED = (
-    "epochs", "batch_size", "min_peers", "as_of", "targets_per_user", "select_by", "seed", "history", "reduction",
-    "learning_rate",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -56,14 +48,11 @@ def prepare(
         }  # fmt: skip
         reasons = [next((ours for its, ours in others.items() if why.startswith(its)), why) for why in reasons]
         parts, folders = replace(parts, adapter=like.get(parts.method)), like
-        return parts, folders, reasons, find(profiles, name, method_names, folders, _named(parts.backbone))
-    missing = {method: _command(profiles, method, None, _named(parts.backbone), {}) for method in needing if method in lacking}
+        return parts, folders, reasons, find(profiles, name, method_names, folders, named_backbone(parts.backbone))
+    missing = {
+        method: _command(profiles, method, None, named_backbone(parts.backbone), {}) for method in needing if method in lacking
+    }
     return parts, folders, reasons, Found(tuple(plain(there, folders)), None, missing)
-
-
-def _named(backbone: Backbone) -> str:
-    """What --backbone is given for it."""
-    return str(backbone.weights) if backbone.is_local and backbone.weights != MINI else backbone.name
 
 
 def _any_adapter(profiles: Path, method: str, backbone: str | None) -> bool:
@@ -120,7 +109,7 @@ def _base(profiles: Path, name: str, method: str, newest: Path, backbone: str, n
         config = files.read_config(folder)
         if config["backbone"]["name"] == backbone:
             there = sum(_adapter(profiles, method, folder, settings) is not None for _, settings in STUDIES[name].levels)
-            found.append(((there, -len(_own(_said(config))), (folder / files.CONFIG).stat().st_mtime), folder))
+            found.append(((there, -len(own(said(config))), (folder / files.CONFIG).stat().st_mtime), folder))
     return max(found, default=(None, newest), key=lambda pair: pair[0])[1]
 
 
@@ -148,28 +137,9 @@ def _adapter(profiles: Path, method: str, base: Path | None, settings: Mapping[s
     """The newest adapter with these settings that is otherwise like `base`."""
     if base is None:
         return None
-    wanted = {**_said(files.read_config(base)), **settings}
-    fitting = [folder for folder in _adapters(profiles, method) if _said(files.read_config(folder)) == wanted]
+    wanted = {**said(files.read_config(base)), **settings}
+    fitting = [folder for folder in _adapters(profiles, method) if said(files.read_config(folder)) == wanted]
     return max(fitting, key=lambda folder: (folder == base, (folder / files.CONFIG).stat().st_mtime), default=None)
-
-
-def _said(config: dict) -> dict:
-    """What an adapter was trained with, flat; what an older version did not record is as it was then. The learning rate is None
-    where it is the one that `dep train` takes by itself, which is not the same for all reductions."""
-    from depcli.training.options import TrainOptions
-
-    flat = {**{key: config.get(key) for key in (*_SHARED, *_TRAINED)}, **asdict(Choices(**config.get("choices", {})))}
-    flat |= {"reduction": flat["reduction"] or "sae", "min_peers": flat["min_peers"] or 1}
-    usual, _ = TrainOptions(method=config["type"], reduction=flat["reduction"]).rate_for(config["backbone"]["hidden_size"])
-    return {**flat, "learning_rate": None if flat["learning_rate"] == usual else flat["learning_rate"]}
-
-
-def _own(trained: dict) -> dict:
-    """What an adapter was trained with that `dep train` does not do unless told to."""
-    from depcli.training.options import TrainOptions
-
-    usual = {**asdict(TrainOptions()), **asdict(Choices())}
-    return {key: trained[key] for key in (*_TRAINED, *_CHOICES) if trained[key] not in (None, usual[key])}
 
 
 def _command(profiles: Path, method: str, base: Path | None, backbone: str, settings: Mapping[str, object]) -> str:
@@ -182,23 +152,15 @@ def _command(profiles: Path, method: str, base: Path | None, backbone: str, sett
         try:
             Store.open(profiles).snapshot(config["store_commit"])
         except NotFound as error:
-            raise files.commit_gone([base], error) from error
-    others = _own(_said(config)) if config else _PAPERS if method == "dep" else {}
-    said = ["dep train", *([] if method == "dep" else [f"--method {method}"]), f"--backbone {backbone}"]
-    said += [_option(key, value) for key, value in {**others, **settings}.items()]
+            raise commit_gone([base], error) from error
+    others = own(said(config)) if config else _PAPERS if method == "dep" else {}
+    words = ["dep train", *([] if method == "dep" else [f"--method {method}"]), f"--backbone {backbone}"]
+    words += [option(key, value) for key, value in {**others, **settings}.items()]
     if config:
-        split, found = config["split"]["name"], backbones.find(backbone)
-        alike = {"template": files.template_of(base, config), "max_input_tokens": config["max_input_tokens"]}
-        said += [_option(key, value) for key, value in alike.items() if value != getattr(found, key) and key not in settings]
-        said += [f"--at {config['store_commit']}"] + ([] if split == LEAVE_LAST_OUT else [f"--split {split}"])
+        like = of_backbone(base, config, backbones.find(backbone))
+        words += [option(key, value) for key, value in like.items() if key not in settings]
+        words.append(f"--at {config['store_commit']}")
     short = "-".join(str(value).lower().replace("true", "with").replace("false", "without") for value in settings.values())
     stem = base.name if base else "-".join([backbone.rpartition("/")[2], *([] if method == "dep" else [method])])
     name = "-".join([stem, *([next(iter(settings)).replace("_", "-"), short] if settings else [])])
-    return " ".join([*said, f"--adapter {name}", f"--profiles {shlex.quote(str(profiles))}"])
-
-
-def _option(name: str, value: object) -> str:
-    option = name.replace("_", "-")
-    if isinstance(value, bool):
-        return f"--{'' if value else 'no-'}{option}"
-    return f"--{option} {value}"
+    return " ".join([*words, f"--adapter {name}", f"--profiles {shlex.quote(str(profiles))}"])

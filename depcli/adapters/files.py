@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from depcli import methods
 from depcli.atomic import write_atomically
-from depcli.errors import BadInput, DepError, Incompatible, NotFound
+from depcli.errors import BadInput, Incompatible, NotFound
 from depcli.records import EmbedderIdentity
 
 if TYPE_CHECKING:
@@ -136,16 +136,6 @@ def check_method(folder: Path, config: dict, method: str) -> None:
             f"adapter {folder.name!r} was trained for the method {config['type']}, not for {method}",
             f"--method {config['type']}, or train one: dep train --method {method}",
         )
-
-
-def commit_gone(folders: Collection[Path], why: DepError) -> NotFound:
-    """What to raise when the commit that these adapters were trained on cannot be read any more."""
-    names = " and ".join(sorted(folder.name for folder in folders))
-    again = ", ".join(f"dep train --replace --adapter {folder.name}" for folder in sorted(folders))
-    return NotFound(
-        f"{names} was trained on a state of the store that is gone: {why.message}",
-        f"train it again on what the store holds now, with the options in its {CONFIG}: {again}",
-    )
 
 
 def template_of(folder: Path, config: dict) -> str:

@@ -33,6 +33,7 @@ def command(setting: Setting, users: tuple[str, ...], items: tuple[str, ...], no
     """
     from depcli import forgetting
     from depcli.errors import DepError
+    from depcli.profiles import untestable
 
     if not users and not items:
         raise click.UsageError("say whom or what: --user USER, --item ITEM")
@@ -46,6 +47,7 @@ def command(setting: Setting, users: tuple[str, ...], items: tuple[str, ...], no
     nothing_left = plan.unfinished and not plan.reviews
     if not nothing_left and not sink.ask(f"Erase {what} from {setting.profiles}, and every earlier commit, for good?"):
         raise DepError("nothing was erased", "say yes to the question (--yes where nobody is asked)")
+    before = untestable(setting.profiles)
     erased, beyond = forgetting.forget(
         setting.profiles, plan, wait=not no_wait,
         on_wait=setting.on_wait,
@@ -53,7 +55,7 @@ def command(setting: Setting, users: tuple[str, ...], items: tuple[str, ...], no
     document = {
         "profiles": str(setting.profiles), "users": plan.users, "items": plan.items, "reviews_removed": erased.reviews,
         "items_removed": erased.items, "commits_dropped": erased.commits, "finished_earlier": plan.unfinished,
-        "beyond_reach": asdict(beyond),
+        "untestable_adapters": sorted(untestable(setting.profiles) - before), "beyond_reach": asdict(beyond),
     }  # fmt: skip
     sink.result(document, lambda: _show(sink, document))
 
@@ -73,6 +75,8 @@ def _show(sink, document: dict) -> None:
     what = {"reviews_removed": "review", "items_removed": "item", "commits_dropped": "earlier commit"}
     gone = [count(document[kind], noun) for kind, noun in what.items() if document[kind] or noun != "item"]
     sink.line(f"erased: {', '.join(gone[:-1])} and {gone[-1]}")
+    if document["untestable_adapters"]:
+        sink.line(f"dep eval needs these adapters trained again: {', '.join(document['untestable_adapters'])}")
     rows = [(what, name, why) for kind, (what, why) in _BEYOND.items() for name in document["beyond_reach"][kind]]
     if rows:
         sink.line("beyond reach:")

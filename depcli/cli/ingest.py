@@ -132,7 +132,7 @@ def command(
 
         def opened() -> list:
             found = [(items, readers.read_items(items, dict(columns)))] if items else []
-            found += [(file, readers.open_reviews(file, form, dict(columns), user)) for file in files]
+            found += [(file, readers.open_reviews(file, form, dict(columns), user, items_beside=bool(items))) for file in files]
             return [("standard input" if file == "-" else file, stack.enter_context(reader)) for file, reader in found]
 
         # Every file is opened before the store is touched: a typo in the last name shall not cost the work on the first.
@@ -163,7 +163,7 @@ def command(
     snapshot = store.snapshot()
     document = {
         "profiles": str(setting.profiles), "embedder": asdict(store.embedder), "store": snapshot.counts(),
-        "undescribed_items": snapshot.undescribed(), "files": reports, **({"filter": filtering.document()} if filtering else {}),
+        "undescribed_items": snapshot.undescribed(), "untimed_reviews": snapshot.untimed(), "files": reports, **({"filter": filtering.document()} if filtering else {}),
     }  # fmt: skip
     sink.result(document, lambda: _show(sink, document))
     for each in reports:
@@ -254,3 +254,8 @@ def _show(sink, document: dict) -> None:
     if nameless := document["undescribed_items"]:
         some = f"{nameless:,} of {count(document['store']['items'], 'item')}"
         sink.note(f"without title and description: {some}; a text about one is about anything (--items FILE describes items)")
+    if untimed := document["untimed_reviews"]:
+        some = f"{untimed:,} of {count(document['store']['reviews'], 'review')}"
+        sink.note(
+            f"without a time: {some}; of somebody's reviews they count as the first, in the order of the items' ids as text"
+        )

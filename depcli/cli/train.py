@@ -163,8 +163,10 @@ def _show(sink, document: dict) -> None:
     losses = document["validation_losses"]
     rows = [(name, f"{losses[name]:.4f}", interval_text(gains[name]) if name in gains else "") for name in losses]
     sink.table(("method", "loss", f"{document['method']} minus it, 95 % interval"), rows)
-    if unshown := [name for name, gain in gains.items() if gain["high"] is None or gain["high"] >= 0]:
-        why = "of one review there is none" if gains[unshown[0]]["low"] is None else "the interval holds 0 or lies above it"
+    if worse := [name for name, gain in gains.items() if gain["low"] is not None and gain["low"] > 0]:
+        sink.note(f"worse than {' and '.join(worse)}: the interval lies above 0")
+    if unshown := [name for name, gain in gains.items() if name not in worse and (gain["high"] is None or gain["high"] >= 0)]:
+        why = "of one review there is none" if gains[unshown[0]]["low"] is None else "the interval holds 0"
         sink.note(f"not shown to be better than {' or '.join(unshown)}: {why}")
     if document["config"]["epochs"] > 1 and gains:
         sink.note("the interval flatters the adapter a little: its epoch was chosen on these reviews")

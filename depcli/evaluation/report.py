@@ -10,7 +10,7 @@ from depcli.evaluation.swap import HISTORY, TEXT, VECTORS
 from depcli.evaluation.titles import TITLES, Table, chance, number, signed
 from depcli.words import count
 
-FEW_USERS = 30
+FEW_USERS, FEWEST = 30, 6  # of fewer than 6 no pattern of signs has a chance below 5 %
 _SWAPPED = {HISTORY: "text and soft tokens", TEXT: "text", VECTORS: "soft tokens"}
 _MOST_PAIRS = 3  # all shown up to here, else those of one method
 
@@ -201,13 +201,16 @@ def cautions(users: int, reviews: int) -> list[str]:
     if reviews == 1:
         return ["one review: no interval, and nothing here can be significant; more of each user: --split leave-last-out:N"]
     if users == 1:
-        rough = ", and rough" if reviews < FEW_USERS else ""
-        return [f"one user: intervals and tests are over the {reviews:,} reviews, of this user alone{rough}"]
+        few = "; so few that intervals are too narrow, and nothing can be significant" if reviews < FEWEST else ""
+        few = few or ("; so few that intervals are rough" if reviews < FEW_USERS else "")
+        return [f"one user: intervals and tests are over the {reviews:,} reviews, of this user alone{few}"]
     return few_users(users)
 
 
 def few_users(users: int) -> list[str]:
     """A caution where it belongs."""
+    if users < FEWEST:
+        return [f"few users ({users}): intervals are too narrow, and nothing here can be significant"]
     return [f"few users ({users}): intervals are rough"] if users < FEW_USERS else []
 
 

@@ -37,6 +37,8 @@ def make(snapshot, asked: str = LEAVE_LAST_OUT, *, targets_per_user: int = TARGE
     kind, value = parse(asked)
     if kind == LEAVE_LAST_OUT:
         split = leave_last_out(snapshot, last=value or 1, targets_per_user=targets_per_user)
+        if not split.test:
+            raise BadInput(f"no user has the {2 * (value or 1) + 2:,} reviews that {split.name} takes", _MORE[kind])
     else:
         split = _MAKE[kind](_users(snapshot), value, targets_per_user)
     if empty := [role for role in ("train", "validation", "test") if not getattr(split, role)]:
@@ -146,15 +148,22 @@ def _share(said: str) -> float:
     return share
 
 
+def _whole(said: str) -> int:
+    try:
+        return int(said)
+    except ValueError as error:
+        raise ValueError(f"{said!r} is no whole number") from error
+
+
 def _last(said: str) -> int:
-    last = int(said)
+    last = _whole(said)
     if last < 1:
         raise ValueError("without a review to test there is nothing to evaluate")
     return last
 
 
 def _known(said: str) -> int:
-    known = int(said)
+    known = _whole(said)
     if known < 1:
         raise ValueError("with no review known there is nothing personal")
     return known
@@ -170,7 +179,7 @@ _FORMS = {
 _MAKE = {"time": _by_time, "unseen-users": _by_user, "cold-start": _by_start}
 _VERBS = {"train": "learn", "validation": "validate on", "test": "test"}
 _MORE = {
-    LEAVE_LAST_OUT: "leave-last-out:N takes users with 2 N + 2 reviews or more: name a smaller N, or ingest more of theirs",
+    LEAVE_LAST_OUT: "ingest more of somebody, or where there is an N in it, name a smaller one: it takes 2 N + 2 reviews",
     "time": "name another moment, such as time:2009-05-31, or ingest more reviews",
     "unseen-users": "name another share, or ingest more users with four reviews or more",
     "cold-start": "name a smaller K, or ingest more users with four reviews or more",

@@ -91,6 +91,11 @@ def parser(format: str, path: str | os.PathLike) -> tuple[Parser, str]:
     return {"amazon2023": amazon2023, "dpl": dpl}.get(format, plain), ""
 
 
+def is_of_items(name: str) -> bool:
+    """Whether a field of COLUMNS is of an item, not of a review."""
+    return name in _OF_ITEM.values()
+
+
 def of_items(columns: Mapping[str, str]) -> dict[str, str]:
     """The same names for a file of items, where the title is the item's."""
     own = {column: name for name, column in _OF_ITEM.items()}

@@ -60,18 +60,21 @@ class Reader:
 
 
 def open_reviews(
-    path: str | os.PathLike, format: str | None = None, columns: Mapping[str, str] | None = None, user: str | None = None
+    path: str | os.PathLike, format: str | None = None, columns: Mapping[str, str] | None = None, user: str | None = None, *,
+    items_beside: bool = False,
 ) -> Reader:  # fmt: skip
     """A reader of reviews (items among them are understood). `path` is a file, the folder of a saved data set, or '-'; the format
-    is found out unless it is named. `columns` says what fields of formats.COLUMNS are called in the file, and `user` who wrote
-    the reviews where it does not say. Raises BadInput."""
+    is found out unless it is named. `columns` says what fields of formats.COLUMNS are called in the file (what items are called
+    and described by may be missing where there are `items_beside`, in a file of their own), and `user` who wrote the reviews
+    where it does not say. Raises BadInput."""
     columns = columns or {}
     if format is not None and format not in formats.FORMATS:
         raise BadInput(f"no format {format!r}", f"known: {', '.join(formats.FORMATS)}")
     if unknown := [name for name in columns if name not in formats.COLUMNS]:
         raise BadInput(f"no field {unknown[0]!r}", f"known: {', '.join(formats.COLUMNS)}")
     detect = formats.detect if format is None else lambda record: (format, "as named")
-    return _open(path, format, detect, formats.parser, columns, must_have=columns.values(), user=user)
+    must_have = [column for name, column in columns.items() if not (items_beside and formats.is_of_items(name))]
+    return _open(path, format, detect, formats.parser, columns, must_have=must_have, user=user)
 
 
 def read_items(path: str | os.PathLike, columns: Mapping[str, str] | None = None) -> Reader:

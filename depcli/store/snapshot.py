@@ -48,6 +48,10 @@ class Snapshot:
                 described += pc.sum(pc.or_(title, description)).as_py() or 0
         return len(self._asins) - described
 
+    def untimed(self) -> int:
+        """How many reviews have no time: in a history they stand before all others, in the order of their items' ids."""
+        return sum(rows.column("timestamp").null_count for rows in self.review_rows(("timestamp",)))
+
     def user_ids(self) -> list[str]:
         """Every user with a review, sorted."""
         return list(self._users)

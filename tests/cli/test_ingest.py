@@ -46,6 +46,7 @@ def test_items_without_words_are_counted_where_they_are_read_and_written_about(t
     (tmp_path / "r.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     (tmp_path / "items.jsonl").write_text("".join(json.dumps({"asin": f"i{n}", "title": "T" * (n < 2)}) + "\n" for n in range(5)))
     said = told(capsys, tmp_path / "r.jsonl")
+    assert "without a time: 4 of 4 reviews" in said.err
     assert "without title and description: 4 of 4 items" in said.err and "--items" in said.err
     said = told(capsys, tmp_path / "r.jsonl", "--items", tmp_path / "items.jsonl", "--json")
     assert json.loads(said.out)["undescribed_items"] == 3 and json.loads(said.out)["store"]["items"] == 5
@@ -53,6 +54,16 @@ def test_items_without_words_are_counted_where_they_are_read_and_written_about(t
     for item, words in (("i3", True), ("i0", False)):
         assert main([*ask, "--item", item]) == 0
         assert (f"nothing is known of {item}" in capsys.readouterr().err) == words
+
+
+def test_names_of_columns_are_those_of_both_files(tmp_path, capsys):
+    (tmp_path / "r.csv").write_text("Title,Review\nOne,Good.\nTwo,Bad.\n")
+    (tmp_path / "i.csv").write_text("Title,Blurb\nOne,A film.\nTwo,Another.\n")
+    columns = ["--user", "me", "--column", "asin=Title", "--column", "text=Review", "--column", "item_description=Blurb"]
+    said = told(capsys, tmp_path / "r.csv", "--items", tmp_path / "i.csv", *columns, "--json")
+    assert json.loads(said.out)["undescribed_items"] == 0 and json.loads(said.out)["store"]["reviews"] == 2
+    assert main(["ingest", str(tmp_path / "r.csv"), *columns]) == 5  # without --items it must be there
+    assert "no column 'Blurb'" in capsys.readouterr().err
 
 
 def test_what_cannot_be_used_is_called_what_it_is(tmp_path, capsys):

@@ -142,7 +142,8 @@ def test_where_the_commit_of_the_adapter_is_gone_no_other_can_be_trained_like_it
     assert main(["compact", "--keep", "0", "--profiles", str(later), "--quiet"]) == 0
     with pytest.raises(NotFound, match="base was trained on a state of the store that is gone: commit") as error:
         found(later, tiny, "refinement", ["dep"], "base")
-    assert error.value.hint.endswith("dep train --replace --adapter base") and "--at" not in error.value.hint
+    again = f"dep train --replace --adapter base --backbone {tiny} "
+    assert again in error.value.hint and "--at" not in error.value.hint
 
 
 def test_without_an_adapter_the_studies_are_of_what_the_paper_trains(place, tiny, tmp_path):

@@ -117,7 +117,13 @@ def test_few_users_are_said_to_be_few(users, said):
     assert any("intervals are rough" in line for line in report.notes(made(users, rag=0.0, dep=0.5))) is said
 
 
-@pytest.mark.parametrize(("reviews", "said"), [(1, "one review: no interval"), (12, "12 reviews, of this user alone, and rough")])
+@pytest.mark.parametrize(
+    ("reviews", "said"),
+    [
+        (1, "one review: no interval"), (5, "nothing can be significant"),
+        (12, "12 reviews, of this user alone; so few that intervals are rough"), (30, "30 reviews, of this user alone"),
+    ],
+)  # fmt: skip
 def test_tests_of_one_user_say_whom_they_are_about(reviews, said):
     results = made(rag=0.0, dep=0.5) | {"users": 1, "targets": reviews}
     notes = " ".join(report.notes(results))

@@ -108,7 +108,7 @@ def test_cold_start_knows_the_first_reviews_alone(snapshot):
 @pytest.mark.parametrize(
     ("asked", "words"),
     [
-        ("last", "no split 'last'"), ("leave-last-out:0", "nothing to evaluate"), ("leave-last-out:x", "invalid literal"),
+        ("last", "no split 'last'"), ("leave-last-out:0", "nothing to evaluate"), ("leave-last-out:x", "no whole number"),
         ("unseen-users:0.5", "below one half"), ("unseen-users:x", "could not convert"), ("cold-start:0", "nothing personal"),
         ("time:yesterday", "no time"), ("unseen-users:nan", "below one half"), ("time:", "no time"), ("", "no split"),
     ],

@@ -40,6 +40,7 @@ def everything(snapshot) -> dict:
         **contents(snapshot),
         "counts": snapshot.counts(),
         "undescribed": snapshot.undescribed(),
+        "untimed": snapshot.untimed(),
         "user_ids": snapshot.user_ids(),
         "has_user": [user for user in users if snapshot.has_user(user)],
         "reviewers": {
@@ -71,7 +72,19 @@ def test_a_moment_shows_what_a_store_of_the_earlier_reviews_shows(whole, tmp_pat
 
 def test_no_reader_of_reviews_was_forgotten():
     """Who gives Snapshot another way to read must say here, and in `everything`, that it respects the moment."""
-    reading = {"counts", "undescribed", "user_ids", "has_user", "histories", "reviewers", "sums", "review_rows", "reviews", "all_reviews"}
+    reading = {
+        "counts",
+        "undescribed",
+        "untimed",
+        "user_ids",
+        "has_user",
+        "histories",
+        "reviewers",
+        "sums",
+        "review_rows",
+        "reviews",
+        "all_reviews",
+    }
     timeless = {"embedder", "items", "all_items", "moment", "check_nobody_forgotten", "advice"}
     assert {name for name in vars(Snapshot) if not name.startswith("_")} == reading | timeless
     assert set(vars(PastSnapshot)) & timeless == set()
