@@ -13,7 +13,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from depcli.errors import BadInput
 
 # What must not reach a tokenizer from user text: controls (but tab and newline), surrogates, noncharacters.
-_ANSWER = "an answer"
+_ANSWER, _SYSTEM = "an answer", "an instruction"
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef]")
 
 
@@ -32,10 +32,7 @@ class Chat:
     def render(self, system: str, user: str) -> str:
         """The prompt string up to and including the header of the answer. Where a format has no system message, its text stands
         before the user's; a model that can think before it answers is told not to. Raises BadInput."""
-        try:
-            return self._filled(system=system, user=user)
-        except BadInput:
-            return self._filled(user=f"{system}\n\n{user}")
+        return self._filled(system=system, user=user) if _takes_system(self) else self._filled(user=f"{system}\n\n{user}")
 
     def end_of_answer(self) -> str | None:
         """The one of `specials` that follows an answer; None where the template does not tell. (A tokenizer's `eos_token` may be
@@ -53,7 +50,7 @@ class Chat:
                 messages=[{"role": role, "content": text} for role, text in messages.items()],
                 add_generation_prompt="assistant" not in messages, bos_token=self.bos, eos_token=self.end, enable_thinking=False,
             )  # fmt: skip
-        except TemplateError as error:
+        except (TemplateError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
             raise BadInput(f"the backbone's chat template cannot be used: {error}", "use another backbone") from error
 
     def clean(self, text: str | None) -> str:
@@ -62,6 +59,15 @@ class Chat:
         for special in self.specials:
             text = text.replace(special, special[0] + " " + special[1:])
         return text.strip()
+
+
+@lru_cache(maxsize=8)
+def _takes_system(chat: Chat) -> bool:
+    """Whether a format shows a system message; some refuse it, and some leave it out without a word."""
+    try:
+        return _SYSTEM in chat._filled(system=_SYSTEM, user="a question")
+    except BadInput:
+        return False
 
 
 class _Generation(Extension):

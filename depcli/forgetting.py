@@ -105,7 +105,13 @@ def _beyond(profiles: Path, store: Store, people: Collection[str], items: Collec
 
 def _below(folder: Path, name: str) -> Iterator[Path]:
     """The files of this name, also where a link leads."""
-    for place, _, names in os.walk(folder, followlinks=True):
+    seen = set()
+    for place, folders, names in os.walk(folder, followlinks=True):
+        status = os.stat(place)
+        if (status.st_dev, status.st_ino) in seen:  # a link leads back
+            folders.clear()
+            continue
+        seen.add((status.st_dev, status.st_ino))
         if name in names:
             yield Path(place, name)
 

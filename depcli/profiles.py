@@ -266,7 +266,7 @@ def writing_parts(
         )
     if engine == "openai":
         model = backbones.served(_model_of_endpoint([method], backbone))
-        where = f"prompts, with reviews of the users and of their peers, go to {find_endpoint()}"
+        where = f"prompts, with all reviews in them, go to {find_endpoint()}"
         return WritingParts(method, None, model, engine, (where,))
     folder, reasons = None, []
     if methods.find(method).needs_adapter:

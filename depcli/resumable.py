@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from depcli.atomic import write_atomically
 from depcli.errors import BadInput, DepError, Incompatible
+from depcli.permissions import private
 
 if TYPE_CHECKING:
     from filelock import FileLock
@@ -50,12 +51,13 @@ def held(lock: Path, busy: DepError) -> FileLock:
     OSError where it cannot be made."""
     from filelock import FileLock, Timeout
 
-    lock.parent.mkdir(parents=True, exist_ok=True)
     holder = FileLock(lock)
-    try:
-        holder.acquire(timeout=0)
-    except Timeout:
-        raise busy from None
+    with private():
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            holder.acquire(timeout=0)
+        except Timeout:
+            raise busy from None
     return holder
 
 

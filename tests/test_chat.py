@@ -18,13 +18,20 @@ def test_a_format_without_system_messages_gets_the_text_before_the_users():
     assert Chat(NO_SYSTEM, "</turn>").render("Be brief.", "Hello.") == "<user>Be brief.\n\nHello.</turn>\n<answer>"
 
 
+def test_a_format_that_leaves_system_messages_out_gets_the_text_too():
+    silent = "{% for m in messages if m.role != 'system' %}<{{ m.role }}>{{ m.content }}\n{% endfor %}<answer>"
+    assert Chat(silent, "</turn>").render("Be brief.", "Hello.") == "<user>Be brief.\n\nHello.\n<answer>"
+
+
 def test_a_format_that_takes_no_prompt_at_all_is_refused():
     with pytest.raises(BadInput, match="refused the prompt: never") as error:
         Chat("{{ raise_exception('never') }}", "").render("a", "b")
     assert error.value.hint
 
 
-@pytest.mark.parametrize("template", ["{% if %}", "{{ nothing.at.all }}", "{{ messages | no_such_filter }}"])
+@pytest.mark.parametrize(
+    "template", ["{% if %}", "{{ nothing.at.all }}", "{{ 1 / 0 }}", "{{ messages + 1 }}", "{{ messages | no_such_filter }}"]
+)
 def test_a_template_that_jinja_cannot_use_is_bad_input(template):
     with pytest.raises(BadInput, match="cannot be used"):
         Chat(template, "").render("a", "b")

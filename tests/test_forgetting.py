@@ -75,6 +75,8 @@ def test_it_names_what_it_cannot_reach(place, capsys):
 def test_evaluations_that_a_link_leads_to_are_named(place, capsys, tmp_path):
     shutil.move(Path(place, "evaluations", "about"), tmp_path / "elsewhere")
     Path(place, "evaluations", "linked").symlink_to(tmp_path / "elsewhere")
+    for name, target in (("up", ".."), ("here", ".")):  # they lead back
+        Path(place, "evaluations", name).symlink_to(target)
     assert forget(capsys, place, "--user", "user2")["beyond_reach"]["evaluations"] == ["evaluations/linked"]
 
 

@@ -16,3 +16,7 @@ def test_the_example_of_the_library_writes_a_review(tmp_path, monkeypatch, capsy
     (example,) = re.findall(r"```python\n(.*?)```", (Path(__file__).parents[1] / "README.md").read_text(), re.DOTALL)
     exec(compile(example, "README.md", "exec"), {})
     assert len(capsys.readouterr().out.split()) > 3
+
+
+def test_nothing_is_left_to_be_filled_in():
+    assert "@@" not in (Path(__file__).parents[1] / "README.md").read_text()

@@ -25,23 +25,29 @@ def load_tokenizer(backbone: Backbone, *, offline: bool = False):
     except Exception as error:  # the Rust tokenizers raise plain Exception for a damaged file
         raise BadInput(f"the tokenizer in {folder} cannot be loaded: {error}", "fetch or save the model again") from error
     tokenizer.model_max_length = sys.maxsize  # texts are measured before they are cut: nobody is to be warned of long ones
-    if tokenizer.chat_template and (end := _format(tokenizer).end_of_answer()):
+    if (chat := _format(tokenizer)) and (end := chat.end_of_answer()):
         tokenizer.eos_token = end
     return tokenizer
 
 
 def chat_of(tokenizer) -> Chat:
     """The chat format of a tokenizer. `specials` are all its added tokens. Raises Incompatible when it has no chat template."""
-    if not tokenizer.chat_template:
+    chat = _format(tokenizer)
+    if chat is None:
         raise Incompatible(f"{tokenizer.name_or_path} has no chat template", "use an instruct model")
     if tokenizer.eos_token is None:
         raise Incompatible(f"{tokenizer.name_or_path} has no end-of-turn token", "use an instruct model")
-    return _format(tokenizer)
+    return chat
 
 
-def _format(tokenizer) -> Chat:
+def _format(tokenizer) -> Chat | None:
+    """None without a chat template, or with several of which none is the usual one."""
+    try:
+        template = tokenizer.get_chat_template()
+    except ValueError:
+        return None
     added = {str(token) for token in tokenizer.added_tokens_decoder.values()} | set(tokenizer.all_special_tokens)
-    return Chat(tokenizer.get_chat_template(), tokenizer.eos_token or "", tokenizer.bos_token or "", tuple(sorted(added)))
+    return Chat(template, tokenizer.eos_token or "", tokenizer.bos_token or "", tuple(sorted(added)))
 
 
 def load_model(backbone: Backbone, *, device: str = "auto", dtype: str = "auto", offline: bool = False, quantization=None):

@@ -8,7 +8,6 @@ import sys
 import traceback
 
 from depcli.errors import BUG, DONE, FAILURE, INTERRUPTED, DepError
-from depcli.permissions import private
 
 # The state of the machine, not a mistake of ours: reported like a DepError. Every other OSError is a bug.
 _MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG}
@@ -27,8 +26,7 @@ def main(arguments: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     _stand_in_for_closed_streams()
     try:
-        with private():
-            code = dep.main(arguments, prog_name="dep", standalone_mode=False)
+        code = dep.main(arguments, prog_name="dep", standalone_mode=False)
         sys.stdout.flush()
         return code if isinstance(code, int) else DONE
     except DepError as error:

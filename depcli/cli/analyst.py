@@ -39,7 +39,7 @@ def prepare_analyst(setting: Setting, asked: str | None, methods: Collection[str
 
     if asked is not None and not any(find(method).profile for method in methods):
         raise click.UsageError(f"--analyst is for {', '.join(PROFILED)}")
-    prepare_model(setting, asked, "reviews of the users, and of the peers they are compared with,")
+    prepare_model(setting, asked, "reviews of the users, and for dpl and drp of their peers,")
 
 
 def prepare_model(setting: Setting, asked: str | None, what: str) -> None:

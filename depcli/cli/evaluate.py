@@ -121,6 +121,7 @@ def command(
       dep eval --preset dep-paper --methods nonperso,rag,dep
     """
     from depcli import profiles as places
+    from depcli.adapters.files import read_config
     from depcli.errors import DepError
     from depcli.evaluating import Plan, evaluate_store
     from depcli.evaluation.studies import STUDIES, plain
@@ -169,7 +170,8 @@ def command(
         retrieval = "dense"
     embedder = query_embedder(setting, store, [variant.method for variant in variants], retrieval)
     name = parts.adapter.name if parts.adapter else parts.backbone.name.rpartition("/")[2] + "-text"  # no adapter's own folder
-    told_apart = [name, *([study] if study else []), *([split.replace(":", "-")] if split else []), role]
+    own = read_config(parts.adapter)["split"]["name"] if parts.adapter else None
+    told_apart = [name, *([study] if study else []), *([] if split in (None, own) else [split.replace(":", "-")]), role]
     out = out or setting.profiles / places.EVALUATIONS / "-".join(told_apart)
     tell_moment(sink, as_of)
     with sink.progress("evaluating") as update:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -161,9 +161,11 @@ def command(
                 sink.note(_outdated(file, report))
             reports.append({"file": file, **asdict(report)})
     snapshot = store.snapshot()
+    told = any(each["items"] or each["added"] or each["replaced"] for each in reports)  # else nothing new could be said
     document = {
         "profiles": str(setting.profiles), "embedder": asdict(store.embedder), "store": snapshot.counts(),
-        "undescribed_items": snapshot.undescribed(), "untimed_reviews": snapshot.untimed(), "files": reports, **({"filter": filtering.document()} if filtering else {}),
+        "undescribed_items": snapshot.undescribed() if told else None, "untimed_reviews": snapshot.untimed() if told else None,
+        "files": reports, **({"filter": filtering.document()} if filtering else {}),
     }  # fmt: skip
     sink.result(document, lambda: _show(sink, document))
     for each in reports:
@@ -199,7 +201,9 @@ def _for_bad_lines(path: Path) -> TextIO:
             raise DepError(f"{path} holds something else than bad lines", "name another file with --bad-lines")
         with private():
             file = open(path, "w", encoding="utf-8")
-        make_private(path)
+        if path.is_file():  # no device, no pipe
+            with suppress(PermissionError):  # it is somebody else's, who lets us write
+                make_private(path)
         return file
     except OSError as error:
         raise DepError(f"{path} cannot be written: {error.strerror}", "name another file with --bad-lines") from None
@@ -256,6 +260,4 @@ def _show(sink, document: dict) -> None:
         sink.note(f"without title and description: {some}; a text about one is about anything (--items FILE describes items)")
     if untimed := document["untimed_reviews"]:
         some = f"{untimed:,} of {count(document['store']['reviews'], 'review')}"
-        sink.note(
-            f"without a time: {some}; of somebody's reviews they count as the first, in the order of the items' ids as text"
-        )
+        sink.note(f"without a time: {some}; of somebody's reviews they count as the first, in the order of the items' ids")

@@ -14,6 +14,7 @@ import numpy as np
 
 from depcli.backbones.load import without_progress_bars
 from depcli.embedders.batching import CPU_TOKENS, GPU_TOKENS, encode_by_length
+from depcli.errors import NotFound
 from depcli.records import EmbedderIdentity
 
 REPOSITORY = "BAAI/bge-m3"
@@ -24,9 +25,12 @@ LOCAL = "local-"  # how the revision of a folder begins
 
 
 def cached() -> str | None:
-    """The folder of the weights on this machine, or None: what DEP_BGE_M3 names, else the hub's cache. Touches no network."""
-    if named := os.environ.get("DEP_BGE_M3"):
-        return named if is_folder(named) else None
+    """The folder of the weights on this machine, or None: what DEP_BGE_M3 names, else the hub's cache. Touches no network. Raises
+    NotFound when what is named is no such folder."""
+    if named := os.path.expanduser(os.environ.get("DEP_BGE_M3", "")):
+        if not is_folder(named):
+            raise NotFound(f"DEP_BGE_M3 names no folder of a bge-m3 model: {named}", "give it its files, or leave it out")
+        return named
     from huggingface_hub import try_to_load_from_cache
 
     config = try_to_load_from_cache(REPOSITORY, "config.json")

@@ -11,7 +11,7 @@ from itertools import islice
 
 import numpy as np
 import torch
-from transformers.cache_utils import DynamicLayer
+from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 from depcli.backbones import Backbone, chat_of, load_model, load_tokenizer
 from depcli.backbones.sequence import Encoded, embed, encode
@@ -67,9 +67,10 @@ class TransformersEngine(AbstractContextManager):
     @torch.inference_mode()
     def _write(self, window: Sequence[tuple[SoftPrompt, Sampling]], on_text: Callable[[str], None] | None) -> list[Completion]:
         started = time.perf_counter()
-        if len(window) > 1 and not self._side_by_side:
-            return [completion for one in window for completion in self._write([one], None)]
         drafts = [self._draft(prompt, sampling) for prompt, sampling in window]
+        longest = max(len(draft.encoded.ids) for draft in drafts) + max(draft.max_new_tokens for draft in drafts)
+        if len(window) > 1 and longest > self._kept:
+            return [completion for one in window for completion in self._write([one], None)]
         stream = TextStream(self.tokenizer, on_text) if on_text else None
         rows = [part.rows for prompt, _ in window for part in prompt.parts if isinstance(part, Vectors)]
         active = drafts
@@ -103,12 +104,13 @@ class TransformersEngine(AbstractContextManager):
         return from_tokenizer(self.tokenizer, eos_token=sorted(self._ends))
 
     @cached_property
-    def _side_by_side(self) -> bool:
-        """Whether every layer keeps all positions. One that slides over a window, or keeps a state, would keep the padding of
-        shorter prompts in the place of their words."""
+    def _kept(self) -> float:
+        """How many positions every layer keeps. Beyond them one that slides over a window would keep the padding of shorter
+        prompts in the place of their words, and one that keeps a state (0) always does."""
         one = embed(self.model, [Encoded(np.zeros(1, np.int32), np.zeros(0, np.int32))], None)
         layers = getattr(self.model(inputs_embeds=one, use_cache=True).past_key_values, "layers", [None])
-        return all(type(layer) is DynamicLayer for layer in layers)
+        kept = {DynamicLayer: lambda _: np.inf, DynamicSlidingWindowLayer: lambda layer: layer.sliding_window}
+        return min(kept.get(type(layer), lambda _: 0)(layer) for layer in layers)
 
     def _steps(self, drafts: Sequence[_Draft], rows: list[np.ndarray]) -> Iterator[np.ndarray]:
         """Logits (drafts not finished, vocabulary) of the next token, again and again until all are finished."""

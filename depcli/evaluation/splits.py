@@ -149,10 +149,9 @@ def _share(said: str) -> float:
 
 
 def _whole(said: str) -> int:
-    try:
-        return int(said)
-    except ValueError as error:
-        raise ValueError(f"{said!r} is no whole number") from error
+    if not (said.isascii() and said.removeprefix("-").isdigit()):
+        raise ValueError(f"{said!r} is no whole number")
+    return int(said)
 
 
 def _last(said: str) -> int:

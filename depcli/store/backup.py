@@ -137,4 +137,4 @@ class _Copier:
 def _files_under(folder: Path) -> Iterator[Path]:
     """Every file but LanceDB's temporary ones; a linked adapter counts as if it were here."""
     for place, _, names in os.walk(folder, followlinks=True):
-        yield from (Path(place, name) for name in names if not is_temporary(name))
+        yield from (Path(place, name) for name in names if not (".lance" in place and is_temporary(name)))

@@ -7,6 +7,7 @@ A marker file, written before the commit, lets the next writer finish the cleani
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -100,10 +101,10 @@ def _mark(folder: Path, number: int) -> None:
 
 def _own_items(tables: Tables, users: Collection[str], reviewed: Collection[str]) -> set[str]:
     """Of the items that are described, those that nobody reviews any more once the sums are written anew: of the `reviewed` ones,
-    and of those that a reader named after one of the users, as LaMP's are."""
-    named = tuple(f"{user}/" for user in users)
+    and of those that the reader of LaMP named after one of the users (see readers/lamp.py)."""
+    named = re.compile(f"(?:{'|'.join(map(re.escape, users))})/(?:target|\\d{{5,}})" if users else "(?!)")
     described = (asin for rows in lance.scan(tables[ITEMS], ("asin",)) for asin in rows.column("asin").to_pylist())
-    found = {asin for asin in described if asin.startswith(named)}.union(_known(tables[ITEMS], set(reviewed)))
+    found = {asin for asin in described if named.fullmatch(asin)}.union(_known(tables[ITEMS], set(reviewed)))
     return found.difference(_known(tables[SUMS], found))
 
 

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from depcli.errors import BadInput, Incompatible, NotFound
+from depcli.permissions import private
 from depcli.records import EmbedderIdentity
 from depcli.store import commits, durable, erase, lance
 from depcli.store.commits import Commit
@@ -44,7 +45,8 @@ class Store:
         if not log:
             folder = path / _FOLDER
             with storage_errors(path):
-                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+                with private():
+                    folder.mkdir(parents=True, exist_ok=True)
                 with write_lock(folder / LOCK):
                     log = _log(path)
                     if not log:

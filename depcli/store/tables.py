@@ -77,7 +77,8 @@ class Tables:
             yield
         except BaseException:
             written = sorted(Path(path) for path in files_of(self.folder) - before)
-            remove_versions([path for path in written if path.suffix == ".manifest"])
+            for folder in self.folder.glob("*.lance/_versions"):
+                remove_versions([path for path in written if path.parent == folder and path.suffix == ".manifest"])
             for path in written:
                 path.unlink(missing_ok=True)
             lance.remove_temporary_files(self.folder)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -23,12 +24,23 @@ def table(tmp_path):
     return path
 
 
+def umask() -> int:
+    before = os.umask(0)
+    os.umask(before)
+    return before
+
+
 def told(capsys, *arguments):
     assert main(["ingest", "--embedder", "minilm", "--offline", *map(str, arguments)]) == 0
     return capsys.readouterr()
 
 
 def test_a_csv_whose_every_bad_line_is_noted(table, tmp_path, capsys):
+    os.mkfifo(pipe := tmp_path / "pipe", 0o622)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    told(capsys, table, *COLUMNS, "--bad-lines", pipe)
+    os.close(reader)
+    assert pipe.stat().st_mode & 0o777 == 0o622 & ~umask(), "a device or a pipe stays what it is"
     (tmp_path / "bad.jsonl").touch(0o644)
     said = told(capsys, table, *COLUMNS, "--bad-lines", tmp_path / "bad.jsonl", "--json")
     assert (tmp_path / "bad.jsonl").stat().st_mode & 0o777 == 0o600

@@ -95,6 +95,9 @@ def test_a_store_of_a_folder_finds_it_where_it_is_said_to_be(bge_folder, monkeyp
     with pytest.raises(NotFound, match="from a folder") as error:
         embedders.for_store(identity, offline=True)
     assert error.value.hint == "DEP_BGE_M3=FOLDER"
+    monkeypatch.setenv("DEP_BGE_M3", "/no/such/folder")
+    with pytest.raises(NotFound, match="DEP_BGE_M3 names no folder"):
+        embedders.load("bge-m3", offline=False)
     monkeypatch.setenv("DEP_BGE_M3", str(bge_folder))
     assert embedders.for_store(identity, offline=True).identity == identity
 

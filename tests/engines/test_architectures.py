@@ -95,6 +95,21 @@ def test_texts_and_likelihoods_are_those_of_the_plain_model(folder):
             embeds = torch.cat([embeds, plain.get_input_embeddings()(torch.tensor([[token]]))], dim=1)
 
 
+def test_a_window_that_is_not_reached_costs_nothing(folder, monkeypatch):
+    """Side by side, in one pass for all: `_steps` is asked once."""
+    backbone = find(str(folder))
+    tokenizer, model, asked = load_tokenizer(backbone), load_model(backbone, device="cpu"), []
+    monkeypatch.setattr(TransformersEngine, "_steps", lambda self, drafts, rows: asked.append(len(drafts)) or iter(()))
+    with TransformersEngine(model, tokenizer, "it") as engine:
+        kept = engine._kept
+        assert kept == (0 if model.config.model_type == "lfm2" else 12)
+        short = SoftPrompt((Text("A film."),))
+        length = len(tokenizer("A film.")["input_ids"])
+        for room in (12 - length, 13 - length):
+            engine._write([(short, Sampling(max_new_tokens=room))] * 2, None)
+    assert asked == ([1, 1, 1, 1] if not kept else [2, 1, 1])
+
+
 @torch.no_grad()
 def test_soft_tokens_begin_as_long_as_the_tokens_that_layers_see(folder):
     model = load_model(find(str(folder)), device="cpu")
