@@ -22,6 +22,7 @@ from depcli.cli.train import _show as show_trained
 from depcli.records import Item, Review
 from depcli.store import Store, erase
 from depcli.store.backup import backup
+from depcli.training.place import alone
 from tests.store.made import IDENTITY, contents, some_reviews, upsert
 
 NASTY = "a\x1b[2J [b]bold[/b] \u202eturned\u2028" + "漢" * 300 + " word" * 2000
@@ -147,6 +148,20 @@ def test_an_adapter_without_its_weights_is_not_listed_as_if_it_were_whole(tmp_pa
     assert "worn: adapter_model.safetensors is gone" in told(capsys, "status", "--profiles", store.path).out
     (folder / adapter_files.WEIGHTS).write_bytes(b"")
     assert problem() is None
+
+
+def test_a_training_is_under_way_or_unfinished(tmp_path, capsys):
+    store = Store.create(tmp_path / "profiles", IDENTITY)
+    (store.path / "adapters" / "half" / adapter_files.CHECKPOINTS).mkdir(parents=True)
+
+    @alone
+    def train(*, folder) -> str:
+        return told(capsys, "status", "--profiles", store.path).out
+
+    said = train(folder=store.path / "adapters" / "half")
+    assert "under way: half" in said and "unfinished" not in said
+    said = told(capsys, "status", "--profiles", store.path).out
+    assert "unfinished: half (dep train --adapter half --resume goes on, or --replace begins again)" in said
 
 
 def test_before_any_training_an_evaluation_names_the_methods_that_need_none(profiles, capsys):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -164,6 +165,16 @@ def test_a_full_disk_is_an_error_with_words(tmp_path):
         next(log.append(ENTRIES))
     assert "goes on" in caught.value.hint
     assert log.entries == []
+
+
+def test_the_folder_of_an_evaluation_and_its_lock_are_for_their_owner_alone(tmp_path):
+    before = os.umask(0)
+    try:
+        with claimed(tmp_path / "evaluations" / "new", {"a": 1}):
+            made = [tmp_path / "evaluations", *(tmp_path / "evaluations").rglob("*")]
+            assert len(made) > 2 and not [path for path in made if path.stat().st_mode & 0o077]
+    finally:
+        os.umask(before)
 
 
 def test_lines_are_for_their_owner_alone(tmp_path):
