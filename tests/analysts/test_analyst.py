@@ -74,7 +74,7 @@ def test_the_thought_is_cut_off_at_its_last_end():
 
 
 def test_a_model_that_thinks_gets_room_for_it_and_its_open_thought_is_no_answer():
-    opening = Chat("{{ messages[1].content }}<think>\n{# </think> #}", "<|im_end|>")
+    opening = Chat("{{ messages[0].content }} {{ messages[1].content }}<think>\n{# </think> #}", "<|im_end|>")
     values, analysis, scripted = ask("still thinking", chat=opening, context=9000)
     assert values == [None] and analysis.failures == {"unfinished thought": 2}
     assert scripted.asked[0][1].max_new_tokens > 4000
