@@ -79,7 +79,7 @@ def test_a_model_that_thinks_gets_room_for_it_and_its_open_thought_is_no_answer(
     assert values == [None] and analysis.failures == {"unfinished thought": 2}
     assert scripted.asked[0][1].max_new_tokens > 4000
     values, _, scripted = ask("still thinking</think>Dry.", chat=opening, context=100)
-    assert values == ["Dry."] and scripted.asked[0][1].max_new_tokens == 98
+    assert values == ["Dry."] and scripted.asked[0][1].max_new_tokens == 97
 
 
 def test_a_question_without_room_is_not_put():
