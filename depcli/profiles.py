@@ -141,7 +141,8 @@ def _adapter(folder: Path, embedder: dict) -> dict:
         problem = {"problem": f"trained on {config['embedder']['name']} vectors, which are not this store's"}
     return {
         **entry, "method": config["type"], "backbone": config["backbone"]["name"], "embedder": config["embedder"]["name"],
-        "store_commit": config["store_commit"], "validation_losses": config["validation_losses"], **problem,
+        "split": config["split"]["name"], "store_commit": config["store_commit"],
+        "validation_losses": config["validation_losses"], **problem,
     }  # fmt: skip
 
 
@@ -155,12 +156,11 @@ def _bytes_under(folder: Path) -> int:
     return total
 
 
-def choose_adapter(profiles: Path, method: str, name: str | None, backbone: str | None) -> tuple[Path, str]:
+def choose_adapter(
+    profiles: Path, method: str, name: str | None, backbone: str | None, split: str | None = None
+) -> tuple[Path, str]:  # fmt: skip
     """(folder, why this one) of the adapter to write with: the named one, else the newest usable one of the method, of `backbone`
-    or of all.
-
-    Raises NotFound when there is none.
-    """
+    or of all, and where there are any that were trained on `split`, of these. Raises NotFound when there is none."""
     if name is not None:
         return adapter_files.folder_of(profiles, name), "as named"
     usable = {entry["name"]: entry for entry in usable_adapters(profiles)}
@@ -177,8 +177,10 @@ def choose_adapter(profiles: Path, method: str, name: str | None, backbone: str 
         options = ("" if method == "dep" else f" --method {method}") + (f" --backbone {backbone}" if backbone else "")
         hint = f"train one: dep train{options} --profiles {shlex.quote(str(profiles))}"
         raise NotFound(f"no adapter of {method}{wanted} in {profiles} (there: {known})", hint)
-    newest = max(fitting, key=lambda folder: (folder / adapter_files.CONFIG).stat().st_mtime)
-    return newest, "the only one" if len(fitting) == 1 else f"the newest of {len(fitting)}"
+    alike = [folder for folder in fitting if usable[folder.name]["split"] == split]
+    newest = max(alike or fitting, key=lambda folder: (folder / adapter_files.CONFIG).stat().st_mtime)
+    among = f"{len(alike)} of the split {split}" if 0 < len(alike) < len(fitting) else str(len(fitting))
+    return newest, "the only one" if len(fitting) == 1 else f"the newest of {among}"
 
 
 def usable_adapters(profiles: Path) -> list[dict]:
@@ -189,10 +191,11 @@ def usable_adapters(profiles: Path) -> list[dict]:
 
 
 def compared_adapters(
-    profiles: Path, method_names: Sequence[str], named: Sequence[str] = (), backbone: str | None = None
+    profiles: Path, method_names: Sequence[str], named: Sequence[str] = (), backbone: str | None = None, split: str | None = None
 ) -> tuple[dict[str, Path], list[str]]:  # fmt: skip
     """(adapter folders by method, why these) for methods that are compared: the named ones, each for the method that it was
-    trained for, else the newest ones. All are of one backbone: the given one, else that of DEP's adapter, else that of the first.
+    trained for, else the newest ones. All are of one backbone: the given one, else that of DEP's adapter, else that of the first;
+    and where there are such, of one split.
 
     Raises NotFound when there is none, Incompatible when a named one is of none of the methods.
     """
@@ -207,24 +210,25 @@ def compared_adapters(
     found, reasons = {}, []
     for method in sorted(wanted, key=lambda method: (method != "dep", method not in names)):
         try:
-            found[method], why = choose_adapter(profiles, method, names.get(method), backbone)
+            found[method], why = choose_adapter(profiles, method, names.get(method), backbone, split)
         except NotFound as error:
             raise NotFound(error.message, f"{error.hint}; --methods nonperso,rag needs none") from None
-        backbone = backbone or adapter_files.read_config(found[method])["backbone"]["name"]
+        config = adapter_files.read_config(found[method])
+        backbone, split = backbone or config["backbone"]["name"], split or config["split"]["name"]
         reasons.append(f"adapter {found[method].name}: {why}")
     return {method: found[method] for method in wanted}, reasons
 
 
 def compared_parts(
     profiles: Path, method_names: Sequence[str], named: Sequence[str] = (), *, backbone: str | None = None,
-    engine: str | None = None,
+    engine: str | None = None, split: str | None = None,
 ) -> tuple[WritingParts, dict[str, Path], list[str]]:  # fmt: skip
     """(what all compared methods are written with, adapter folders by method, why these): see `compared_adapters` and
     `writing_parts`, which say what they raise."""
     if engine == "openai":
         backbone = _model_of_endpoint(method_names, backbone)
     known = backbones.find(backbone).name if backbone and engine != "openai" else None
-    folders, reasons = compared_adapters(profiles, method_names, named, known)
+    folders, reasons = compared_adapters(profiles, method_names, named, known, split)
     main = "dep" if "dep" in folders else next(iter(folders), method_names[0])
     adapter = folders[main].name if folders else None
     parts = writing_parts(profiles, method=main, adapter=adapter, backbone=backbone, engine=engine)

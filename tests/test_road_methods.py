@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -173,6 +175,24 @@ def test_the_newest_adapter_that_can_be_used_is_taken(trained, store):
     finally:
         for folder in (bare, other, torn):
             shutil.rmtree(folder)
+
+
+def test_the_newest_adapter_of_the_split_that_is_asked_for_is_taken(trained, store):
+    folder, split = trained["dep"].folder, trained["dep"].config["split"]
+    for name, other in (("last", "leave-last-out:3"), ("later", "leave-last-out:9")):
+        copy = shutil.copytree(folder, Path(store.path) / "adapters" / name)
+        (copy / files.CONFIG).write_text(json.dumps({**files.read_config(folder), "split": {**split, "name": other}}))
+    os.utime(copy / files.CONFIG, (2e9, 2e9))
+    try:
+        last = Path(store.path) / "adapters" / "last"
+        ask = partial(choose_adapter, Path(store.path), "dep", None, None)
+        assert ask(split="leave-last-out:3") == (last, "the newest of 1 of the split leave-last-out:3")
+        assert ask(split="leave-last-out:4") == ask() == (copy, "the newest of 3")
+        found, _ = compared_adapters(Path(store.path), ("dep", "pplug"), split=split["name"])
+        assert found["dep"] == folder and files.read_config(found["pplug"])["split"]["name"] == split["name"]
+    finally:
+        for name in ("last", "later"):
+            shutil.rmtree(Path(store.path) / "adapters" / name)
 
 
 def test_an_adapter_writes_with_the_parts_that_it_was_trained_with(store, backbone, tmp_path):

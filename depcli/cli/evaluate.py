@@ -154,7 +154,9 @@ def command(
             sink.note(f"left out: {label}, which needs an adapter: {how}")
     else:
         check_concerned(methods)
-        parts, folders, reasons = places.compared_parts(setting.profiles, methods, adapters, backbone=backbone, engine=engine)
+        parts, folders, reasons = places.compared_parts(
+            setting.profiles, methods, adapters, backbone=backbone, engine=engine, split=split
+        )  # fmt: skip
         variants = plain(methods, folders)
     for reason in reasons:
         sink.note(reason)
