@@ -28,10 +28,13 @@ _WORTH_IT = 16  # positions: a shorter beginning costs more in calls than it sav
 def hidden_at(model, embeds: torch.Tensor, at: tuple[torch.Tensor, torch.Tensor], fixed: int) -> torch.Tensor:
     """(n, H) last hidden states at (rows, positions) `at` of right-padded `embeds` (B, T, H), causal attention.
 
-    The first `fixed` positions hold no soft token in any row; all positions of `at` lie behind them.
+    The first `fixed` positions hold no soft token in any row; all positions of `at` lie behind them. Raises Incompatible for a
+    model whose decoder lies elsewhere than usual.
     """
     rows, positions = at
     start = None
+    if model.base_model is model:  # it would make logits
+        raise Incompatible(f"where {model.config.model_type} keeps its decoder is not known", "use another backbone")
     if fixed >= _WORTH_IT and embeds.requires_grad and torch.is_grad_enabled():
         start = _start(model, embeds[:, :fixed])
     if start is None:

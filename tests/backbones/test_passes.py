@@ -169,3 +169,13 @@ def test_the_last_feed_forward_runs_at_targets_alone():
     with torch.no_grad():
         target_losses(model, BATCH, rows_of(BATCH))
     assert seen == [4 * 70, 4 * 70, sum(entry.targets for entry in BATCH)]
+
+
+def test_a_decoder_that_cannot_be_found_is_said():
+    config = AutoConfig.for_model(
+        "llama4_text", **SIZES, head_dim=8, num_local_experts=2, intermediate_size_mlp=48, attention_chunk_size=64
+    )
+    model = AutoModelForCausalLM.from_config(config).eval().requires_grad_(False)
+    with pytest.raises(Incompatible, match="llama4_text") as error:
+        target_losses(model, BATCH[3:], None)
+    assert error.value.hint
