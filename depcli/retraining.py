@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Collection
 from dataclasses import asdict
 from pathlib import Path
@@ -57,7 +58,7 @@ def option(name: str, value: object) -> str:
     name = name.replace("_", "-")
     if isinstance(value, bool):
         return f"--{'' if value else 'no-'}{name}"
-    return f"--{name} {value}"
+    return f"--{name} {shlex.quote(str(value))}"
 
 
 def commit_gone(folders: Collection[Path], why: DepError) -> NotFound:
@@ -78,4 +79,5 @@ def _again(folder: Path) -> str:
         name, like = config["backbone"]["name"], {"template": files.template_of(folder, config)}
     method = [] if config["type"] == "dep" else [f"--method {config['type']}"]
     options = [option(key, value) for key, value in {**own(said(config)), **like}.items()]
-    return " ".join(["dep train --replace", f"--adapter {folder.name}", *method, f"--backbone {name}", *options])
+    place = f"--profiles {shlex.quote(str(folder.parent.parent))}"
+    return " ".join(["dep train --replace", f"--adapter {folder.name}", *method, f"--backbone {name}", *options, place])

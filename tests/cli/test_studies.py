@@ -143,7 +143,7 @@ def test_where_the_commit_of_the_adapter_is_gone_no_other_can_be_trained_like_it
     with pytest.raises(NotFound, match="base was trained on a state of the store that is gone: commit") as error:
         found(later, tiny, "refinement", ["dep"], "base")
     again = f"dep train --replace --adapter base --backbone {tiny} "
-    assert again in error.value.hint and "--at" not in error.value.hint
+    assert again in error.value.hint and error.value.hint.endswith(f"--profiles {later}") and "--at" not in error.value.hint
 
 
 def test_without_an_adapter_the_studies_are_of_what_the_paper_trains(place, tiny, tmp_path):
