@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from depcli.errors import DepError, NotFound
 from depcli.evaluation import predictions
 from depcli.profiles import ADAPTERS, EVALUATIONS
 from depcli.store import Snapshot, Store, erase
+from depcli.store.backup import files_below
 from depcli.store.erase import Erased
 from depcli.store.lock import is_held
 
@@ -89,13 +89,13 @@ def _authors(snapshot: Snapshot, users: Collection[str], items: Collection[str])
 def _beyond(profiles: Path, store: Store, people: Collection[str], items: Collection[str]) -> Beyond:
     # Who is at work comes first: whoever ends meanwhile has left what is looked at after.
     training = [folder.name for folder in _held((profiles / ADAPTERS).glob(f"*/{files.LOCK}"))]
-    writing = [str(folder.relative_to(profiles)) for folder in _held(_below(profiles / EVALUATIONS, predictions.LOCK))]
+    writing = [str(folder.relative_to(profiles)) for folder in _held(_evaluations(profiles, predictions.LOCK))]
     inputs = dict.fromkeys(commit.source for commit in store.log() if commit.source)
     adapters = {name: _was_trained_on(files.folder_of(profiles, name), people) for name in files.names(profiles)}
     adapters |= {f"{folder.parent.name} (unfinished)": None for folder in (profiles / ADAPTERS).glob(f"*/{files.CHECKPOINTS}")}
     evaluations = {
         str(file.parent.relative_to(profiles)): _mentions(file, people, items)
-        for file in _below(profiles / EVALUATIONS, predictions.PREDICTIONS)
+        for file in _evaluations(profiles, predictions.PREDICTIONS)
     }
     return Beyond(
         tuple(inputs), _names(adapters, True), _names(adapters, None), tuple(sorted(training)),
@@ -103,17 +103,9 @@ def _beyond(profiles: Path, store: Store, people: Collection[str], items: Collec
     )  # fmt: skip
 
 
-def _below(folder: Path, name: str) -> Iterator[Path]:
-    """The files of this name, also where a link leads."""
-    seen = set()
-    for place, folders, names in os.walk(folder, followlinks=True):
-        status = os.stat(place)
-        if (status.st_dev, status.st_ino) in seen:  # a link leads back
-            folders.clear()
-            continue
-        seen.add((status.st_dev, status.st_ino))
-        if name in names:
-            yield Path(place, name)
+def _evaluations(profiles: Path, name: str) -> Iterator[Path]:
+    """The files of this name among the evaluations."""
+    return (path for path in files_below(profiles / EVALUATIONS) if path.name == name)
 
 
 def _held(locks: Iterable[Path]) -> list[Path]:

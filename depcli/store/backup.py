@@ -49,7 +49,7 @@ def backup(
     with _new_folder(destination, store.path) as folder:
         log = _copy_store(copier, store, folder / store.folder.name, on_wait)
         for name in beside:
-            for source in _files_under(store.path / name):
+            for source in files_below(store.path / name):
                 copier.copy(source, folder / source.relative_to(store.path))
         make_private(folder)
         try:
@@ -121,7 +121,7 @@ class _Copier:
         """Copy one table into the folder `target`: its versions up to `newest` (None: all) first, then what they may need, so
         that all of it is there whatever is added meanwhile."""
         versions = [path for path in (source / "_versions").glob("*.manifest") if newest is None or version_of(path) <= newest]
-        for path in (*versions, *(path for path in _files_under(source) if path.parent.name != "_versions")):
+        for path in (*versions, *_needed(source)):
             self.copy(path, target / path.relative_to(source.parent))
 
     def copy(self, source: Path, target: Path) -> None:
@@ -134,7 +134,14 @@ class _Copier:
                 self._on_progress(self.bytes)
 
 
-def _files_under(folder: Path) -> Iterator[Path]:
-    """Every file but LanceDB's temporary ones; a linked adapter counts as if it were here."""
-    for place, _, names in os.walk(folder, followlinks=True):
-        yield from (Path(place, name) for name in names if not (".lance" in place and is_temporary(name)))
+def _needed(table: Path) -> Iterator[Path]:
+    """What the versions of a table may need: every file but these themselves and LanceDB's temporary ones."""
+    return (path for path in files_below(table) if path.parent.name != "_versions" and not is_temporary(path.name))
+
+
+def files_below(folder: Path) -> Iterator[Path]:
+    """Every file; a linked folder counts as if it were here, but not one that leads back to where it is."""
+    for place, folders, names in os.walk(folder, followlinks=True):
+        above = {os.path.realpath(path) for path in (Path(place), *Path(place).parents) if path.is_relative_to(folder)}
+        folders[:] = [name for name in folders if os.path.realpath(os.path.join(place, name)) not in above]
+        yield from (Path(place, name) for name in names)

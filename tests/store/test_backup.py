@@ -164,3 +164,14 @@ def test_an_unfinished_forgetting_is_finished_first(filled, tmp_path):
     backup(filled, tmp_path / "copy")
     assert not erase.unfinished(filled.folder) and not erase.unfinished(tmp_path / "copy" / "store")
     assert contents(Store.open(tmp_path / "copy").snapshot()) == contents(filled.snapshot())
+
+
+def test_links_that_lead_back_are_copied_once(store, tmp_path):
+    upsert(store, some_reviews())
+    (store.path / "evaluations" / "one").mkdir(parents=True)
+    (store.path / "evaluations" / "one" / "a").write_text("a")
+    (store.path / "evaluations" / "again").symlink_to("one")
+    (store.path / "evaluations" / "here").symlink_to(".")
+    backup(store, tmp_path / "copy", ("evaluations",))
+    found = {str(path.relative_to(tmp_path / "copy")) for path in (tmp_path / "copy" / "evaluations").rglob("a")}
+    assert found == {"evaluations/one/a", "evaluations/again/a"}
