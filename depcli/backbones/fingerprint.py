@@ -25,10 +25,8 @@ def fingerprint(backbone: Backbone, model_or_config) -> dict:
     return {
         "name": backbone.name,
         "revision": weights_revision(backbone),
-        "architecture": config.model_type,
         "hidden_size": config.hidden_size,
-        "layers": config.num_hidden_layers,
-        "vocabulary": config.vocab_size,
+        **{ours: getattr(config, key) for key, ours in _SHAPE.items()},
     }
 
 

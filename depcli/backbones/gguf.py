@@ -87,10 +87,9 @@ def _unlike_llamacpps(config) -> str | None:
         return "attention slides over a window"
     if config.hidden_act != "silu":
         return f"activation is {config.hidden_act}"
-    if (getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads) * config.num_attention_heads != (
-        config.hidden_size
-    ):
-        return f"heads are {config.head_dim} wide"
+    usual = config.hidden_size // config.num_attention_heads
+    if (width := getattr(config, "head_dim", None) or usual) != usual:
+        return f"heads are {width} wide"
     return None
 
 

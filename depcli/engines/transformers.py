@@ -66,13 +66,18 @@ class TransformersEngine(AbstractContextManager):
     # A plain function and no generator: inference mode must not leak into whoever consumes the completions.
     @torch.inference_mode()
     def _write(self, window: Sequence[tuple[SoftPrompt, Sampling]], on_text: Callable[[str], None] | None) -> list[Completion]:
+        asked = [(self._draft(prompt, sampling), prompt) for prompt, sampling in window]
+        longest = max(len(draft.encoded.ids) for draft, _ in asked) + max(draft.max_new_tokens for draft, _ in asked)
+        together = len(asked) == 1 or longest <= self._kept
+        for group in [asked] if together else ([one] for one in asked):
+            self._fill([draft for draft, _ in group], [prompt for _, prompt in group], on_text)
+        return [draft.completion(text_of(self.tokenizer, draft.tokens)) for draft, _ in asked]
+
+    def _fill(self, drafts: Sequence[_Draft], prompts: Sequence[SoftPrompt], on_text: Callable[[str], None] | None) -> None:
+        """Write these drafts side by side to their ends."""
         started = time.perf_counter()
-        drafts = [self._draft(prompt, sampling) for prompt, sampling in window]
-        longest = max(len(draft.encoded.ids) for draft in drafts) + max(draft.max_new_tokens for draft in drafts)
-        if len(window) > 1 and longest > self._kept:
-            return [completion for one in window for completion in self._write([one], None)]
         stream = TextStream(self.tokenizer, on_text) if on_text else None
-        rows = [part.rows for prompt, _ in window for part in prompt.parts if isinstance(part, Vectors)]
+        rows = [part.rows for prompt in prompts for part in prompt.parts if isinstance(part, Vectors)]
         active = drafts
         for logits in self._steps(drafts, rows):
             for draft, row in zip(active, logits, strict=True):
@@ -81,7 +86,6 @@ class TransformersEngine(AbstractContextManager):
             if stream:
                 stream.feed(drafts[0].tokens, last=drafts[0].finish is not None)
             active = [draft for draft in active if not draft.finish]
-        return [draft.completion(text_of(self.tokenizer, draft.tokens)) for draft in drafts]
 
     def _draft(self, prompt: SoftPrompt, sampling: Sampling) -> _Draft:
         check_width(prompt, self.width, self._name)

@@ -201,17 +201,21 @@ def cautions(users: int, reviews: int) -> list[str]:
     if reviews == 1:
         return ["one review: no interval, and nothing here can be significant; more of each user: --split leave-last-out:N"]
     if users == 1:
-        few = "; so few that intervals are too narrow, and nothing can be significant" if reviews < FEWEST else ""
-        few = few or ("; so few that intervals are rough" if reviews < FEW_USERS else "")
+        few = f"; so few that {rough}" if (rough := _rough(reviews)) else ""
         return [f"one user: intervals and tests are over the {reviews:,} reviews, of this user alone{few}"]
     return few_users(users)
 
 
 def few_users(users: int) -> list[str]:
     """A caution where it belongs."""
-    if users < FEWEST:
-        return [f"few users ({users}): intervals are too narrow, and nothing here can be significant"]
-    return [f"few users ({users}): intervals are rough"] if users < FEW_USERS else []
+    return [f"few users ({users}): {rough}"] if (rough := _rough(users)) else []
+
+
+def _rough(drawn: int) -> str:
+    """What is wrong with intervals over so many; nothing when they are enough."""
+    if drawn < FEWEST:
+        return "intervals are too narrow, and nothing can be significant"
+    return "intervals are rough" if drawn < FEW_USERS else ""
 
 
 def _tests(results: dict) -> Iterator[str]:

@@ -102,7 +102,9 @@ def _mark(folder: Path, number: int) -> None:
 def _own_items(tables: Tables, users: Collection[str], reviewed: Collection[str]) -> set[str]:
     """Of the items that are described, those that nobody reviews any more once the sums are written anew: of the `reviewed` ones,
     and of those that the reader of LaMP named after one of the users (see readers/lamp.py)."""
-    named = re.compile(f"(?:{'|'.join(map(re.escape, users))})/(?:target|\\d{{5,}})" if users else "(?!)")
+    if not users:
+        return set()
+    named = re.compile(f"(?:{'|'.join(map(re.escape, users))})/(?:target|\\d{{5,}})")
     described = (asin for rows in lance.scan(tables[ITEMS], ("asin",)) for asin in rows.column("asin").to_pylist())
     found = {asin for asin in described if named.fullmatch(asin)}.union(_known(tables[ITEMS], set(reviewed)))
     return found.difference(_known(tables[SUMS], found))
