@@ -11,8 +11,8 @@ from pathlib import Path
 
 import click
 
-from depcli.backbones.mini.corpus import unseen
 from depcli.evaluation import signal
+from depcli.recipes.corpus import unseen
 from depcli.store import Store
 
 

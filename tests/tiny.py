@@ -24,7 +24,7 @@ def build_tiny_backbone(
     from transformers import Qwen2Config, Qwen2ForCausalLM
 
     from depcli.backbones.gguf import write_gguf
-    from depcli.backbones.mini.tokenizer import train
+    from depcli.recipes.tokenizer import train
 
     tokenizer = train(TEXT.splitlines() * 20, vocabulary)
     ends = tokenizer.convert_tokens_to_ids(["<|im_end|>", "<|endoftext|>"])

@@ -106,7 +106,7 @@ def _folder(path: Path, name: str) -> Backbone:
         config = {}
     except (OSError, ValueError) as error:
         raise BadInput(f"{path / 'config.json'}: {error}", "fetch or save the model again") from error
-    ours = config.get("dep") or {}  # written by mini/convert.py: how the model was pre-trained to be asked
+    ours = config.get("dep") or {}  # written by recipes/convert.py: how the model was pre-trained to be asked
     known = {key: ours[key] for key in ("template", "max_input_tokens") if key in ours}
     return Backbone(name, path, gguf, context=config.get("max_position_embeddings"), **known)
 

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import click
 
-from depcli.backbones.mini.tokenizer import QWEN2_SPLIT
 from depcli.errors import BadInput, DepError, Incompatible
 
 DTYPES = ("f32", "f16")
+QWEN2_SPLIT = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 _ELSE = "use convert_hf_to_gguf.py of llama.cpp and give the result with the model folder"
 
 

@@ -6,9 +6,10 @@ import pytest
 from depcli import embedders
 from depcli.cli import main
 from depcli.embedders import minilm
-from depcli.embedders.style import fit, projection
+from depcli.embedders.style import projection
 from depcli.embedders.style.features import COUNT, features
 from depcli.errors import Incompatible
+from depcli.recipes import style
 from depcli.store import Store
 
 ODD = ["", " ", "x", "\n\n", "映画 🙂 [b]bold[/b]", "\ud800 alone", "A" * 50_000, "!?" * 3000, "0", "word " * 9000, "\x00\x1b[0m"]
@@ -54,7 +55,7 @@ def auc(vectors: np.ndarray, users: list[str]) -> float:
 
 
 def test_the_fit_finds_what_tells_people_apart_on_people_it_never_saw():
-    fitted = fit.fit(*world(0, users=200), dimension=8)
+    fitted = style.fit(*world(0, users=200), dimension=8)
     rows, users, _ = world(1, users=100)
     assert auc(rows, users) < 0.65 and auc(fitted(rows), users) > 0.85
     strength = np.linalg.norm(fitted.matrix.astype(float) / fitted.deviation[:, None], axis=1)
@@ -62,7 +63,7 @@ def test_the_fit_finds_what_tells_people_apart_on_people_it_never_saw():
 
 
 def test_the_fit_finds_nothing_where_there_is_nothing():
-    fitted = fit.fit(*world(0, users=200, style=0.0), dimension=8)
+    fitted = style.fit(*world(0, users=200, style=0.0), dimension=8)
     rows, users, _ = world(1, users=100, style=0.0)
     assert auc(fitted(rows), users) == pytest.approx(0.5, abs=0.1)
 
@@ -70,7 +71,7 @@ def test_the_fit_finds_nothing_where_there_is_nothing():
 def test_one_review_of_an_item_alone_does_not_count():
     rows, users, items = world(0, users=50)
     more = np.concatenate([rows, np.full((3, 30), 2.0, np.float32)])
-    alone, without = fit.fit(more, [*users, "u0", "u1", "u1"], [*items, "a", "b", "c"]), fit.fit(rows, users, items)
+    alone, without = style.fit(more, [*users, "u0", "u1", "u1"], [*items, "a", "b", "c"]), style.fit(rows, users, items)
     kept, before = alone.matrix / alone.deviation[:, None], without.matrix / without.deviation[:, None]
     assert abs(np.corrcoef(kept[:, 0], before[:, 0])[0, 1]) > 0.999
 
@@ -78,7 +79,7 @@ def test_one_review_of_an_item_alone_does_not_count():
 def test_the_bundled_projection_is_whole():
     bundled, digest = projection.load()
     inputs = COUNT + 384 * len(projection.LAYERS)
-    assert bundled.mean.shape == bundled.deviation.shape == (inputs,) and bundled.matrix.shape == (inputs, fit.DIMENSION)
+    assert bundled.mean.shape == bundled.deviation.shape == (inputs,) and bundled.matrix.shape == (inputs, style.DIMENSION)
     assert (bundled.deviation > 0).all() and all(np.isfinite(part).all() for part in vars(bundled).values())
     assert len(digest) == 12 and projection.WEIGHTS.stat().st_size < 1_000_000
 

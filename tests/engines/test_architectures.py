@@ -8,10 +8,10 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from depcli.backbones import chat_of, find, load_model, load_tokenizer
-from depcli.backbones.mini.tokenizer import train
 from depcli.engines.transformers import TransformersEngine
 from depcli.errors import Incompatible
 from depcli.evaluation.likelihood import WeightsScorer
+from depcli.recipes.tokenizer import train
 from depcli.records import Sampling, SoftPrompt, Text, Vectors
 from depcli.training.prepared import _token_norm
 from tests.tiny import TEXT

@@ -1,4 +1,4 @@
-"""A linear map from what is known of a text to what tells its author apart, fitted in closed form (see fit.py) and bundled."""
+"""A linear map from a text to what tells its author apart, fitted in closed form (recipes/style.py) and bundled."""
 
 from __future__ import annotations
 

@@ -14,11 +14,11 @@ from click.testing import CliRunner
 
 from depcli.backbones import chat_of, find, load_model, load_tokenizer
 from depcli.backbones.catalogue import MINI
-from depcli.backbones.mini import convert, corpus, habits, probe
-from depcli.backbones.mini.corpus import unseen
 from depcli.backbones.sequence import encode
 from depcli.engines import load
 from depcli.personal.template import Template
+from depcli.recipes import convert, corpus, habits, probe
+from depcli.recipes.corpus import unseen
 from depcli.records import Item, Request, Sampling, SoftPrompt, Text
 
 bundled = pytest.mark.skipif(not (MINI / "model.safetensors").is_file(), reason="the weights of mini are not in this checkout")

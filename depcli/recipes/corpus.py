@@ -17,9 +17,9 @@ from pathlib import Path
 
 import numpy as np
 
-from depcli.backbones.mini import habits
 from depcli.chat import Chat
 from depcli.personal.template import Template
+from depcli.recipes import habits
 from depcli.records import Item, PastReview, Request, Review, Text
 
 BENCHMARKS = (

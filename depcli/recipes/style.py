@@ -1,6 +1,6 @@
-"""Fit the bundled projection: python -m depcli.embedders.style.fit DATA [OUT]
+"""Fit the bundled projection: python -m depcli.recipes.style DATA [OUT]
 
-DATA is laid out as in backbones/mini/corpus.py, whose held-out reviews are left out here too: everything by half of the critics
+DATA is laid out as in corpus.py, whose held-out reviews are left out here too: everything by half of the critics
 of the benchmark, and the last five reviews of the other half. Only film reviews are used; music stays an unseen domain.
 """
 
@@ -68,8 +68,8 @@ def main(data: Path, out: Path) -> None:
     """Fit the projection to the film reviews in DATA and write it to OUT."""
     from safetensors.numpy import save_file
 
-    from depcli.backbones.mini.corpus import Corpus
     from depcli.embedders.minilm import MiniLM
+    from depcli.recipes.corpus import Corpus
 
     users = Corpus(data).users["rotten_tomatoes"].values()
     reviews = [row for mine in users if len(mine) >= _MIN_REVIEWS for row in mine]

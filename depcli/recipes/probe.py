@@ -1,4 +1,4 @@
-"""Does `mini` listen to a user's history? python -m depcli.backbones.mini.probe DATA WEIGHTS [--users N]
+"""Does `mini` listen to a user's history? python -m depcli.recipes.probe DATA WEIGHTS [--users N]
 
 On users that pre-training never saw: the loss on their real reviews without history, with the up to eight reviews that they
 wrote before, and with as many of a stranger's. Figures go to stderr for people and to stdout as JSON.
@@ -16,10 +16,10 @@ import click
 import numpy as np
 
 from depcli.backbones import chat_of, find, load_model, load_tokenizer
-from depcli.backbones.mini import corpus as corpora
 from depcli.backbones.sequence import Encoded, encode, target_losses
 from depcli.chat import Chat
 from depcli.personal.template import Template
+from depcli.recipes import corpus as corpora
 from depcli.records import Item, PastReview, Request
 
 TARGETS = 10

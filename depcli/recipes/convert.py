@@ -1,4 +1,4 @@
-"""From a pre-training checkpoint to the bundled files: python -m depcli.backbones.mini.convert CHECKPOINT OUT
+"""From a pre-training checkpoint to the bundled files: python -m depcli.recipes.convert CHECKPOINT OUT
 
 Writes config.json, model.safetensors (bf16), generation_config.json, tokenizer files and mini.gguf (f16), reads both back, and
 prints sizes and the largest rounding error of each as JSON.
@@ -46,7 +46,7 @@ def main(checkpoint: Path, out: Path):
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     if not (checkpoint / "config.json").is_file():
-        raise BadInput(f"{checkpoint} holds no config.json", "give the output folder of mini/pretrain.py")
+        raise BadInput(f"{checkpoint} holds no config.json", "give the output folder of pretrain.py")
     tokenizer = AutoTokenizer.from_pretrained(checkpoint, local_files_only=True)
     with without_progress_bars():
         model = AutoModelForCausalLM.from_pretrained(checkpoint, dtype=torch.float32, local_files_only=True)

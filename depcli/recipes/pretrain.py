@@ -1,4 +1,4 @@
-"""Pre-train `mini`: python -m depcli.backbones.mini.pretrain DATA OUT [--tokens N] [--minutes M]
+"""Pre-train `mini`: python -m depcli.recipes.pretrain DATA OUT [--tokens N] [--minutes M]
 
 Qwen2 architecture; float32 on a CPU without bf16 matrix units, bf16 autocast otherwise. Matrices are trained with Muon
 (orthogonalised momentum, Jordan 2024), embeddings and vectors with AdamW. Warm-up, constant rate, linear decay to zero over
@@ -17,10 +17,10 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from depcli.backbones.mini import corpus as corpora
-from depcli.backbones.mini import tokenizer as pieces
 from depcli.chat import Chat
 from depcli.personal.template import Template
+from depcli.recipes import corpus as corpora
+from depcli.recipes import tokenizer as pieces
 
 SHAPE = dict(hidden_size=256, num_hidden_layers=4, num_attention_heads=4, num_key_value_heads=2, intermediate_size=704)
 # (share of training done, longest document in tokens)

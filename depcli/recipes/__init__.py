@@ -1,0 +1,1 @@
+"""How what is bundled was made: the backbone `mini`, and the projection of the embedder `minilm+style`."""
