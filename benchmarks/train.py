@@ -275,9 +275,9 @@ def real_samples(spec, tokenizer, reviews: str, items: str, samples: int) -> lis
 
 def samples_of(store, spec, tokenizer, samples: int) -> list[Example]:
     from depcli import methods
-    from depcli.evaluation.split import leave_last_out, pairs_of
     from depcli.personal.prompts import PromptBuilder
     from depcli.personal.template import Template
+    from depcli.splits.split import leave_last_out, pairs_of
 
     snapshot = store.snapshot()
     split = leave_last_out(snapshot, targets_per_user=1)

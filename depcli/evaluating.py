@@ -17,19 +17,19 @@ from depcli.backbones.catalogue import Backbone
 from depcli.backbones.fingerprint import gguf_revision
 from depcli.engines.tuning import USUAL, Tuning
 from depcli.errors import DepError, Incompatible, NotFound
-from depcli.evaluation import splits
 from depcli.evaluation.clock import Clock
-from depcli.evaluation.leakage import check_adapters
-from depcli.evaluation.likelihood import EngineScorer, WeightsScorer
-from depcli.evaluation.page import write_page
+from depcli.evaluation.measures.likelihood import EngineScorer, WeightsScorer
+from depcli.evaluation.report.page import write_page
 from depcli.evaluation.run import evaluate
-from depcli.evaluation.split import TARGETS_PER_USER, Split, choose
 from depcli.evaluation.studies import STUDIES, Comparison, Variant
 from depcli.personal.choices import HISTORY
 from depcli.personal.history import moment_text
 from depcli.personal.unusual import distances_to_mean
 from depcli.records import Sampling
 from depcli.retraining import commit_gone
+from depcli.splits import named
+from depcli.splits.leakage import check_adapters
+from depcli.splits.split import TARGETS_PER_USER, Split, choose
 from depcli.writing import make_writer
 
 _TOLD = ("store_commit", "split", "seed", "history", "best_epoch", "validation_losses")  # of an adapter
@@ -253,9 +253,9 @@ def _moment(trained: Mapping[str, tuple[Path, dict]], asked: float | None) -> fl
 
 def _split(snapshot, trained: Mapping[str, tuple[Path, dict]], asked: str | None) -> Split:
     """The split that is asked for, else the one that the first adapter was trained on, which has to be that of all."""
-    usual = {"split": {"name": splits.LEAVE_LAST_OUT}, "targets_per_user": TARGETS_PER_USER}  # as `dep train` by itself
+    usual = {"split": {"name": named.LEAVE_LAST_OUT}, "targets_per_user": TARGETS_PER_USER}  # as `dep train` by itself
     first = next((config for _, config in trained.values()), usual)
-    split = splits.make(snapshot, asked or first["split"]["name"], targets_per_user=first["targets_per_user"])
+    split = named.make(snapshot, asked or first["split"]["name"], targets_per_user=first["targets_per_user"])
     for name, known in ((folder.name, config["split"]) for folder, config in trained.values()):
         if known["name"] != split.name:
             raise Incompatible(

@@ -10,8 +10,8 @@ from pathlib import Path
 from depcli.adapters import files, trained_for
 from depcli.backbones.catalogue import MINI, Backbone
 from depcli.errors import DepError, NotFound
-from depcli.evaluation.split import LEAVE_LAST_OUT
 from depcli.personal.choices import Choices
+from depcli.splits.split import LEAVE_LAST_OUT
 
 _CHOICES = tuple(asdict(Choices()))
 _SHARED = ("backbone", "embedder", "template", "store_commit", "split", "max_input_tokens", "max_target_tokens")

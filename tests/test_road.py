@@ -16,10 +16,10 @@ from depcli.adapters import files
 from depcli.demo.world import world
 from depcli.errors import BadInput, DepError, Incompatible, NotFound
 from depcli.evaluating import Plan, evaluate_store
-from depcli.evaluation.split import leave_last_out
+from depcli.evaluation.measures.wordnet import find_wordnet
 from depcli.evaluation.studies import plain
-from depcli.evaluation.wordnet import find_wordnet
 from depcli.records import EmbedderIdentity, Request, Sampling
+from depcli.splits.split import leave_last_out
 from depcli.store import Store
 from depcli.training.options import TrainOptions
 from depcli.training.run import train

@@ -13,11 +13,11 @@ from depcli.adapters import files, seen
 from depcli.demo.world import world
 from depcli.errors import BadInput, Incompatible
 from depcli.evaluating import Plan, evaluate_store
-from depcli.evaluation import splits
-from depcli.evaluation.split import leave_last_out
 from depcli.evaluation.studies import plain
 from depcli.personal.history import moment_text
 from depcli.records import Sampling
+from depcli.splits import named
+from depcli.splits.split import leave_last_out
 from depcli.training.options import TrainOptions
 from depcli.training.run import train
 from depcli.writing import find_request, make_writer
@@ -133,7 +133,7 @@ def test_an_adapter_is_evaluated_on_its_own_split_alone(store, backbone, tmp_pat
     report = train(
         store=store, backbone=backbone, folder=tmp_path / "unseen", options=replace(OPTIONS, epochs=1, split="unseen-users:0.25")
     )
-    split = splits.make(store.snapshot(), "unseen-users:0.25")
+    split = named.make(store.snapshot(), "unseen-users:0.25")
     assert report.config["split"]["name"] == split.name and report.config["split"]["digest"] == split.digest
     assert seen.has_seen(report.config, split.unseen) and not seen.has_seen(report.config, [t.user_id for t in split.test])
 

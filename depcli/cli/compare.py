@@ -32,6 +32,6 @@ def command(setting: Setting, runs: tuple[str, ...]) -> None:
 
 def _show(sink, found: dict) -> None:
     from depcli.cli import layout
-    from depcli.evaluation import report_between
+    from depcli.evaluation.report import between
 
-    layout.report(sink, report_between.tables(found), report_between.notes(found))
+    layout.report(sink, between.tables(found), between.notes(found))

@@ -211,7 +211,7 @@ def _varied(study: str) -> set[str]:
 
 def _show(sink, results: dict, out: Path) -> None:
     from depcli.cli import layout
-    from depcli.evaluation import report
+    from depcli.evaluation.report import text
 
-    layout.report(sink, report.tables(results), report.notes(results))
+    layout.report(sink, text.tables(results), text.notes(results))
     sink.note(f"how each metric was computed: results.json in {out}, or --json")

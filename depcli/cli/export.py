@@ -78,8 +78,8 @@ def command(
 
 def _rows(snapshot, role: str, asked: str | None) -> tuple[dict, object]:
     """(what is told of the split, its rows)."""
-    from depcli.evaluation import splits
-    from depcli.evaluation.dpl_rows import rows
+    from depcli.splits import named
+    from depcli.splits.dpl_rows import rows
 
-    split = splits.make(snapshot, asked or splits.LEAVE_LAST_OUT)
+    split = named.make(snapshot, asked or named.LEAVE_LAST_OUT)
     return {"split": split.name, "split_digest": split.digest, "role": role}, rows(snapshot, getattr(split, role))

@@ -78,7 +78,7 @@ def command(
 
 def _show(sink, document: dict) -> None:
     from depcli.cli import layout
-    from depcli.evaluation.report import few_users
+    from depcli.evaluation.report.text import few_users
 
     rows = [
         (found["name"], kind, str(row["k"]), f"{found[kind]['users']:,}", *_rate(row, "auc", "low", "high"),

@@ -15,10 +15,10 @@ class _Split(click.ParamType):
     name = "split"
 
     def convert(self, value, param, ctx):
-        from depcli.evaluation import splits
+        from depcli.splits import named
 
         try:
-            splits.parse(value)
+            named.parse(value)
         except BadInput as error:
             self.fail(f"{error.message}; {error.hint}.", param, ctx)
         return value

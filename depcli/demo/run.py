@@ -11,11 +11,11 @@ from depcli.adapters.files import folder_of
 from depcli.demo.world import world
 from depcli.embedders import minilm
 from depcli.errors import NotFound
-from depcli.evaluation.likelihood import EngineScorer
-from depcli.evaluation.significance import Interval, paired_bootstrap
-from depcli.evaluation.split import choose, leave_last_out, pairs_of
+from depcli.evaluation.measures.likelihood import EngineScorer
+from depcli.evaluation.statistics.significance import Interval, paired_bootstrap
 from depcli.profiles import store_to_fill
 from depcli.records import Likelihood, Request, Sampling
+from depcli.splits.split import choose, leave_last_out, pairs_of
 from depcli.store import Store
 from depcli.store.ingest import IngestReport, ingest
 from depcli.training.options import TrainOptions

@@ -11,9 +11,9 @@ import numpy as np
 
 from depcli.errors import BadInput, Incompatible
 from depcli.evaluation import predictions as files
-from depcli.evaluation.comparing import Values, compare, description
 from depcli.evaluation.results import read_results
-from depcli.evaluation.significance import drawn
+from depcli.evaluation.statistics.comparing import Values, compare, description
+from depcli.evaluation.statistics.significance import drawn
 
 Key = tuple[str, str]  # user_id, asin
 _NOT_VALUES = ("id", "method", "seed", "user_id", "asin", "real", "nats", "tokens")

@@ -10,8 +10,8 @@ from depcli import resumable
 from depcli.errors import BadInput, NotFound, Unnamed
 from depcli.evaluation import predictions as files
 from depcli.evaluation.run import request_id
-from depcli.evaluation.split import Target
 from depcli.readers.lamp import TARGET
+from depcli.splits.split import Target
 
 _EXPECTED = "name the folder of a dep eval, or the file of a dep write --requests"
 

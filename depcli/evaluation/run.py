@@ -11,16 +11,16 @@ from pathlib import Path
 from depcli import __version__, resumable
 from depcli.analysts.analyst import Analyst
 from depcli.errors import Incompatible, NotFound
-from depcli.evaluation import alignment, judge, swap
 from depcli.evaluation import predictions as files
 from depcli.evaluation.clock import Clock
-from depcli.evaluation.leakage import CHECKED, check_differences, check_leakage, check_shown
-from depcli.evaluation.likelihood import EngineScorer, WeightsScorer
+from depcli.evaluation.measures import alignment, judge, swap
+from depcli.evaluation.measures.likelihood import EngineScorer, WeightsScorer
 from depcli.evaluation.results import SCHEMA, lost_with
 from depcli.evaluation.scoring import score_files
-from depcli.evaluation.split import Split, Target, by_hash, pairs_of
 from depcli.evaluation.studies import Comparison
 from depcli.records import Likelihood, Profile, Request, Sampling, SoftPrompt
+from depcli.splits.leakage import CHECKED, check_differences, check_leakage, check_shown
+from depcli.splits.split import Split, Target, by_hash, pairs_of
 
 Pair = tuple[Target, Request, str]
 Scorer = EngineScorer | WeightsScorer

@@ -10,18 +10,17 @@ from pathlib import Path
 import numpy as np
 
 from depcli import resumable
-from depcli.evaluation import judge
 from depcli.evaluation import predictions as files
-from depcli.evaluation.alignment import chance
 from depcli.evaluation.clock import Clock
-from depcli.evaluation.comparing import Values, compare, description
-from depcli.evaluation.groups import compare_groups
-from depcli.evaluation.metrics import METRICS, Score
-from depcli.evaluation.significance import drawn
+from depcli.evaluation.measures import ALIGNMENT, BERTSCORE, JUDGE, judge
+from depcli.evaluation.measures.alignment import chance
+from depcli.evaluation.measures.metrics import METRICS, Score
+from depcli.evaluation.statistics.comparing import Values, compare, description
+from depcli.evaluation.statistics.groups import compare_groups
+from depcli.evaluation.statistics.significance import drawn
 from depcli.evaluation.studies import Comparison
 from depcli.evaluation.summary import likelihood_summary, metric_summary, real_summary, swap_summary, text_summary
 
-ALIGNMENT, BERTSCORE, JUDGE = "alignment", "bertscore", "judge"
 Scores = dict[str, Score]  # by metric
 
 

@@ -17,9 +17,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from depcli.errors import BadInput
-from depcli.evaluation.split import Target, choose, leave_last_out
 from depcli.personal.difference import Peers
 from depcli.records import ItemSum, Stored
+from depcli.splits.split import Target, choose, leave_last_out
 
 KINDS = ("his", "diff")
 LAST = (1, 2, 4, 8, None)  # K; None: the whole history

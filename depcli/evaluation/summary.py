@@ -10,9 +10,9 @@ from statistics import fmean, stdev
 
 import numpy as np
 
-from depcli.evaluation.comparing import SEED
-from depcli.evaluation.metrics import METRICS, Score, is_empty
-from depcli.evaluation.significance import paired_bootstrap, standard_error
+from depcli.evaluation.measures.metrics import METRICS, Score, is_empty
+from depcli.evaluation.statistics.comparing import SEED
+from depcli.evaluation.statistics.significance import paired_bootstrap, standard_error
 
 _COSTS = ("calls", "prompt_tokens", "generated_tokens")
 _OF_TEXTS = ("distinct1", "distinct2")

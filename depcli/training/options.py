@@ -9,9 +9,9 @@ from depcli import methods
 from depcli.adapters.dep import DepLoss
 from depcli.adapters.files import has_own_template
 from depcli.errors import BadInput, Incompatible
-from depcli.evaluation import splits
-from depcli.evaluation.split import TARGETS_PER_USER
 from depcli.personal.choices import HISTORY, Choices, concerns
+from depcli.splits import named
+from depcli.splits.split import TARGETS_PER_USER
 
 PAPER_RATE, SMALL_RATE = 1e-5, 1e-2
 SMALL_HIDDEN, MINI_HIDDEN = 1024, 256
@@ -43,7 +43,7 @@ class TrainOptions:
     choices: Choices = Choices()
     min_peers: int = 1  # a difference from fewer peers is not used
     as_of: float | None = None  # unix seconds: only the reviews up to then exist; None: all do
-    split: str = splits.LEAVE_LAST_OUT  # see evaluation.splits
+    split: str = named.LEAVE_LAST_OUT  # see evaluation.splits
     targets_per_user: int = TARGETS_PER_USER
     validation_limit: int = 512
     select_by: str = "loss"  # or "meteor"
@@ -75,7 +75,7 @@ class TrainOptions:
         ]  # fmt: skip
         if wrong:
             raise BadInput("; ".join(wrong))
-        splits.parse(self.split)
+        named.parse(self.split)
 
     def rate_for(self, hidden: int) -> tuple[float, str]:
         """(learning rate, reason) for a backbone of this hidden size."""

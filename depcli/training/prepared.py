@@ -17,14 +17,14 @@ from depcli.backbones.fused import fuse
 from depcli.backbones.passes import checkpoint_layers
 from depcli.engines.transformers import TransformersEngine
 from depcli.errors import BadInput
-from depcli.evaluation import splits
-from depcli.evaluation.leakage import CHECKED, check_differences, check_leakage, check_shown
-from depcli.evaluation.metrics import meteor_mean
-from depcli.evaluation.split import Split, Target, pairs_of
+from depcli.evaluation.measures.metrics import meteor_mean
 from depcli.personal.choices import Choices
 from depcli.personal.prompts import PromptBuilder
 from depcli.personal.template import GUIDED, Template
 from depcli.records import Sampling
+from depcli.splits import named
+from depcli.splits.leakage import CHECKED, check_differences, check_leakage, check_shown
+from depcli.splits.split import Split, Target, pairs_of
 from depcli.training.backbone import load_backbone
 from depcli.training.budget import Budget
 from depcli.training.estimate import estimate
@@ -52,7 +52,7 @@ class Prepared:
     ):  # fmt: skip
         self.options, self.embedder, self.workers = options, embedder, workers
         self.snapshot = store.snapshot(at=commit, as_of=options.as_of)
-        self.split = splits.make(self.snapshot, options.split, targets_per_user=options.targets_per_user)
+        self.split = named.make(self.snapshot, options.split, targets_per_user=options.targets_per_user)
         check_leakage(self.split)
         self.model, workers.weights = load_backbone(backbone, hardware, workers, offline=offline, on_event=on_event)
         self.hardware = dataclasses.replace(hardware, shard=isinstance(workers.weights, Shards))

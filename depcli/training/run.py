@@ -12,10 +12,10 @@ from depcli import backbones, embedders
 from depcli.adapters import files, seen, trained_for
 from depcli.atomic import write_atomically
 from depcli.backbones.catalogue import Backbone
-from depcli.evaluation.significance import drawn, paired_bootstrap
-from depcli.evaluation.split import choose
+from depcli.evaluation.statistics.significance import drawn, paired_bootstrap
 from depcli.permissions import make_private
 from depcli.personal.template import Template
+from depcli.splits.split import choose
 from depcli.training import checkpoints
 from depcli.training.card import write_card
 from depcli.training.hardware import HERE, Hardware

@@ -10,7 +10,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from depcli.backbones import chat_of, find, load_model, load_tokenizer
 from depcli.engines.transformers import TransformersEngine
 from depcli.errors import Incompatible
-from depcli.evaluation.likelihood import WeightsScorer
+from depcli.evaluation.measures.likelihood import WeightsScorer
 from depcli.recipes.tokenizer import train
 from depcli.records import Sampling, SoftPrompt, Text, Vectors
 from depcli.training.prepared import _token_norm

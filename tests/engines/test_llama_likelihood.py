@@ -10,7 +10,7 @@ from depcli.engines import load
 from depcli.engines.sampling import negative_log_likelihood
 from depcli.engines.tuning import Tuning
 from depcli.errors import BadInput, DepError, Incompatible
-from depcli.evaluation.likelihood import WeightsScorer
+from depcli.evaluation.measures.likelihood import WeightsScorer
 from depcli.records import Sampling, SoftPrompt, Text, Vectors
 from tests.engines.test_parity import CASES
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from depcli.backbones import find
-from depcli.evaluation.likelihood import WeightsScorer
+from depcli.evaluation.measures.likelihood import WeightsScorer
 from depcli.evaluation.run import evaluate
-from depcli.evaluation.split import choose, leave_last_out
+from depcli.splits.split import choose, leave_last_out
 from tests.evaluation.whole_run import SAMPLING, Hashed
 from tests.evaluation.world import make_store, make_writers
 

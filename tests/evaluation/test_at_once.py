@@ -13,10 +13,10 @@ from depcli.engines.tuning import Tuning
 from depcli.errors import Incompatible
 from depcli.evaluation import clock
 from depcli.evaluation import predictions as files
-from depcli.evaluation.likelihood import EngineScorer, WeightsScorer
+from depcli.evaluation.measures.likelihood import EngineScorer, WeightsScorer
 from depcli.evaluation.run import evaluate
-from depcli.evaluation.split import choose, leave_last_out
 from depcli.records import Sampling
+from depcli.splits.split import choose, leave_last_out
 from tests.evaluation.world import USERS, make_writers
 
 METHODS = ("nonperso", "rag", "dep")

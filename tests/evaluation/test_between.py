@@ -12,13 +12,13 @@ import pytest
 from depcli import resumable
 from depcli.errors import BadInput, Incompatible, NotFound
 from depcli.evaluation import predictions as files
-from depcli.evaluation import report_between
 from depcli.evaluation.between import compare_runs
-from depcli.evaluation.comparing import Values, compare
-from depcli.evaluation.likelihood import WeightsScorer
+from depcli.evaluation.measures.likelihood import WeightsScorer
+from depcli.evaluation.report import between
 from depcli.evaluation.run import evaluate
-from depcli.evaluation.split import choose, leave_last_out
+from depcli.evaluation.statistics.comparing import Values, compare
 from depcli.records import Sampling
+from depcli.splits.split import choose, leave_last_out
 from tests.evaluation.world import make_writers
 
 A, B = {"seeds": 3}, {"seeds": 2, "seed": 1, "temperature": 0.1, "limit": 4}  # of the runs "a" and "b"
@@ -142,11 +142,11 @@ def test_one_run_twice_and_none_at_all(evaluated, tmp_path):
 
 def test_what_a_person_reads(evaluated):
     found = compare_runs([evaluated("a", **A), evaluated("b", **B)])
-    (columns, rows), (_, tested) = report_between.tables(found)
+    (columns, rows), (_, tested) = between.tables(found)
     assert [row[0] for row in rows] == ["nonperso (a)", "rag (a)", "nonperso (b)", "rag (b)"]
     assert rows[1][columns.index("ROUGE-1")] == f"{found['systems']['rag (a)']['rouge1']:.4f}"
     assert {row[0] for row in tested} == {"nonperso (b) - nonperso (a)", "rag (b) - rag (a)"}
-    notes = "\n".join(report_between.notes(found))
+    notes = "\n".join(between.notes(found))
     assert "in all runs: 4 held-out reviews of 4 users; averaged over the seeds 1, 2\n" in notes
     for said in ("few users (4)", "other sampling.temperature: a: 0.8; b: 0.1"):
         assert said in notes

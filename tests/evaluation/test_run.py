@@ -15,16 +15,16 @@ from depcli.analysts.cache import ProfileCache
 from depcli.backbones.sequence import encode
 from depcli.errors import Incompatible, NotFound
 from depcli.evaluation import predictions as files
-from depcli.evaluation import report
-from depcli.evaluation.likelihood import WeightsScorer
+from depcli.evaluation.measures.likelihood import WeightsScorer
+from depcli.evaluation.report import text
 from depcli.evaluation.results import problems, read_results
 from depcli.evaluation.run import request_id
-from depcli.evaluation.significance import standard_error
-from depcli.evaluation.split import choose, leave_last_out
+from depcli.evaluation.statistics.significance import standard_error
 from depcli.methods.profiler import Profiler
 from depcli.personal.prompts import PromptBuilder
 from depcli.personal.template import Template
 from depcli.records import Review
+from depcli.splits.split import choose, leave_last_out
 from depcli.store import erase
 from depcli.writing import Writer
 from tests.analysts.scripted import Scripted
@@ -104,7 +104,7 @@ def test_likelihoods_are_of_the_real_review_after_each_method_s_prompt(finished,
     out, _ = finished
     split = leave_last_out(snapshot)
     writer = make_writers(snapshot, engine, split)["nonperso"]
-    from depcli.evaluation.split import pairs_of
+    from depcli.splits.split import pairs_of
 
     target = choose(split, "test")[0]
     request, text = next(pairs_of([target], snapshot))
@@ -204,7 +204,7 @@ def test_without_a_scorer_there_is_no_likelihood(evaluation, snapshot, tmp_path)
     results = evaluation(tmp_path / "p", names=("nonperso", "rag"), limit=2, scorer=None, strangers_from=())
     assert results["methods"]["rag"]["nll"] is None
     assert all(found["metric"] != "nll" for found in results["differences"])
-    assert "NLL/token" not in report.table(results)[0] and results["methods"]["rag"]["swap"] == {}
+    assert "NLL/token" not in text.table(results)[0] and results["methods"]["rag"]["swap"] == {}
     with pytest.raises(Incompatible, match="swap test"):
         evaluation(tmp_path / "q", names=("rag",), limit=2, scorer=None, strangers_from=leave_last_out(snapshot).test)
 

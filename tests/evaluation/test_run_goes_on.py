@@ -13,10 +13,10 @@ from depcli import resumable
 from depcli.analysts.analyst import Analyst
 from depcli.errors import Incompatible
 from depcli.evaluation import predictions as files
-from depcli.evaluation.likelihood import WeightsScorer
+from depcli.evaluation.measures.likelihood import WeightsScorer
 from depcli.evaluation.results import lost_with, problems
-from depcli.evaluation.split import leave_last_out
 from depcli.records import Sampling
+from depcli.splits.split import leave_last_out
 from tests.analysts.scripted import Scripted
 from tests.evaluation.whole_run import lines, steady
 from tests.evaluation.world import USERS

@@ -11,11 +11,11 @@ import pytest
 from depcli import resumable
 from depcli.errors import BadInput
 from depcli.evaluation import predictions as files
-from depcli.evaluation.alignment import alignments, real_differences
+from depcli.evaluation.measures.alignment import alignments, real_differences
 from depcli.evaluation.scoring import score_files
-from depcli.evaluation.significance import paired_bootstrap
-from depcli.evaluation.split import Target
+from depcli.evaluation.statistics.significance import paired_bootstrap
 from depcli.records import EmbedderIdentity, Review
+from depcli.splits.split import Target
 from depcli.store import Store
 
 STYLES = (

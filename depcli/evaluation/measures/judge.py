@@ -1,0 +1,99 @@
+"""An LLM as a judge: how likely did the person who wrote the real review write this text too, from 0 to 10?
+
+Each text is judged alone, beside the real review and the item's title (judge.jinja), at temperature 0: nothing depends
+on an order of methods, and the judge learns neither the method nor anything about the user. A verdict that cannot be read is
+asked for once more, then counted as missing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+from depcli.analysts.analyst import Analyst, Tally
+from depcli.analysts.answers import BROKEN, Unusable, json_object
+from depcli.evaluation.measures.metrics import Score, is_empty
+from depcli.evaluation.predictions import digest
+from depcli.methods.asking import question
+from depcli.records import Request
+from depcli.words import count
+
+LOWEST, HIGHEST = 0, 10
+_PROMPT = Path(__file__).with_name("judge.jinja")
+_TOKENS = 120
+_SCHEMA = json.dumps(
+    {
+        "type": "object", "properties": {
+            "reason": {"type": "string"}, "score": {"type": "integer", "minimum": LOWEST, "maximum": HIGHEST},
+        },
+        "required": ["reason", "score"], "additionalProperties": False,
+    }
+)  # fmt: skip
+
+
+def judgements(analyst: Analyst, lines: Iterable[dict], requests: Mapping[tuple[str, str], Request]) -> Iterator[dict]:
+    """{"id", "method", "text" (its digest), "judge", "score", "failures"} of each line of predictions.jsonl, in order. `requests`
+    are by (user_id, asin); `score` is None where no verdict could be read, and 0 for a text without content, which nobody is
+    asked about."""
+    by = identity(analyst)
+    for line in lines:
+        tally, score = Tally(), LOWEST
+        if not is_empty(line["prediction"]):
+            request = requests[line["user_id"], line["asin"]]
+            asked = question(
+                analyst, _PROMPT.stem, folder=_PROMPT.parent, read=_score, tokens=_TOKENS, schema=_SCHEMA,
+                item=request.item.title or request.item.description or request.item.asin, rating=request.rating,
+                real=line["reference"], text=line["prediction"],
+            )  # fmt: skip
+            (score,) = analyst.ask([asked], tally)
+        failures = dict(sorted(tally.failures.items()))
+        yield {
+            "id": line["id"], "method": line["method"], "text": digest(line["prediction"]), "judge": by, "score": score,
+            "failures": failures,
+        }  # fmt: skip
+
+
+def identity(analyst: Analyst) -> str:
+    """Changes with the model, its settings and the words of the question."""
+    said = json.dumps([*analyst.identity, _PROMPT.read_text("utf-8")])
+    return hashlib.sha256(said.encode()).hexdigest()[:16]
+
+
+def signature(analyst: Analyst) -> str:
+    """What the values depend on, as people read it."""
+    seen = "sees item, rating, real review and text"
+    return f"{LOWEST}-{HIGHEST}|{analyst.name}|temperature {analyst.temperature:g}|{seen}|{identity(analyst)}"
+
+
+def score(verdicts: Iterable[float | None], said: str) -> Score:
+    """The mean verdict of one method and seed; `said` is the signature."""
+    each = tuple(verdicts)
+    read = [value for value in each if value is not None]
+    if not read:
+        return Score(None, said, each, note="the judge gave no verdict that could be read")
+    return Score(sum(read) / len(read), said, each)
+
+
+def note(found: Mapping[str, Iterable[dict]]) -> list[str]:
+    """What is to be known of the verdicts, by method."""
+    said = []
+    for method, lines in found.items():
+        lines = list(lines)
+        if missing := [line for line in lines if line["score"] is None]:
+            kinds: Counter[str] = Counter()
+            for line in missing:
+                kinds.update(line["failures"])
+            why = ", ".join(f"{kind} {attempts:,}" for kind, attempts in kinds.items())
+            unread = f"{len(missing):,} of {count(len(lines), 'verdict')} on {method}"
+            said.append(f"judge: {unread} could not be used (attempts: {why}): left out")
+    return said
+
+
+def _score(text: str) -> float:
+    found = json_object(text).get("score")
+    if isinstance(found, bool) or not isinstance(found, int | float) or not LOWEST <= found <= HIGHEST:
+        raise Unusable(BROKEN)
+    return float(found)

@@ -1,0 +1,89 @@
+"""Methods against each other: for each pair and metric the difference, its interval, and whether it stands among so many."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from depcli.evaluation.statistics.significance import ALPHA, FLIPS, RESAMPLES, holm, paired_bootstrap, sign_flips, sums_by
+
+SEED = 0
+_ROUNDING = 1e-5  # relative: what the neighbours in a batch change of a likelihood in float32, which is nobody's difference
+LOWER_IS_BETTER = frozenset({"nll"})
+
+
+@dataclass(frozen=True, eq=False)
+class Values:
+    """One metric of one method: `each` (n,) float64, a value per target, averaged over the seeds, NaN where it is undefined;
+    `weights` (n,) such as token counts, None where all count alike."""
+
+    each: np.ndarray
+    weights: np.ndarray | None = None
+
+
+def compare(
+    systems: Mapping[str, Mapping[str, Values]], users: Sequence[Hashable], pairs: Sequence[tuple[str, str]]
+) -> list[dict]:  # fmt: skip
+    """Of each (against, method) in `pairs` and each metric that both have, method minus against on the targets where both are
+    defined; `users` (n,) says whose each target is, as in significance.drawn. JSON-ready: the fields of significance.Interval,
+    `p` of the permutation test, `p_holm` corrected over everything in this list, `significant`, and `better`: the method that
+    is, or None.
+
+    Raises ValueError when two methods' weights differ: they would not have been measured on the same tokens.
+    """
+    found, sums = [], []
+    order = {user: place for place, user in enumerate(dict.fromkeys(users))}
+    for metric in dict.fromkeys(name for metrics in systems.values() for name in metrics):
+        for against, method in pairs:
+            if metric not in systems[against] or metric not in systems[method]:
+                continue
+            a, b = systems[method][metric], systems[against][metric]
+            defined = np.flatnonzero(np.isfinite(a.each) & np.isfinite(b.each))
+            if not len(defined):
+                continue
+            weights = _weights(a, b)[defined]
+            whose = [users[i] for i in defined]
+            ours, theirs = a.each[defined], b.each[defined]
+            theirs = np.where(np.isclose(ours, theirs, rtol=_ROUNDING, atol=0), ours, theirs)
+            interval = paired_bootstrap(ours, theirs, weights, whose, seed=SEED)
+            found.append({"metric": metric, "method": method, "against": against, **asdict(interval), "clear": interval.clear})
+            column = np.zeros(len(order))
+            column[[order[user] for user in dict.fromkeys(whose)]] = sums_by(whose, weights * (ours - theirs))
+            sums.append(column)
+    if not found:
+        return []
+    chances = sign_flips(np.stack(sums, axis=1), seed=SEED)
+    for entry, p, corrected in zip(found, chances.tolist(), holm(chances).tolist(), strict=True):
+        entry |= {"p": p, "p_holm": corrected, "significant": corrected <= ALPHA, "better": _better(entry, corrected <= ALPHA)}
+    return found
+
+
+def description(tests: Sequence[dict]) -> dict:
+    """What `compare` did, for the record."""
+    return {
+        "interval": "percentile bootstrap over users, of one user alone over reviews, paired",
+        "resamples": RESAMPLES,
+        "test": "sign flips of the differences of what is drawn, two-sided, paired",
+        "flips": FLIPS,
+        "seed": SEED,
+        "correction": "Holm",
+        "corrected_for": len(tests),
+        "alpha": ALPHA,
+    }
+
+
+def _weights(a: Values, b: Values) -> np.ndarray:
+    if a.weights is None and b.weights is None:
+        return np.ones(len(a.each))
+    if a.weights is None or b.weights is None or not np.array_equal(a.weights, b.weights):
+        raise ValueError("likelihoods of two methods cover different tokens of the same reviews")
+    return a.weights
+
+
+def _better(entry: dict, significant: bool) -> str | None:
+    if not significant:
+        return None
+    lower = entry["metric"] in LOWER_IS_BETTER
+    return entry["method"] if (entry["difference"] < 0) == lower else entry["against"]

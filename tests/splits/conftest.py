@@ -1,0 +1,1 @@
+from tests.evaluation.conftest import engine, snapshot  # noqa: F401
