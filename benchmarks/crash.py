@@ -32,11 +32,11 @@ import numpy as np
 from depcli.errors import NotFound
 from depcli.records import EmbedderIdentity, Item, Review
 from depcli.store import Snapshot, Store
-from depcli.store.check import check
-from depcli.store.compact import compact
-from depcli.store.erase import forget
-from depcli.store.ingest import ingest
-from depcli.store.lineage import ERASING
+from depcli.store.upkeep.check import check
+from depcli.store.upkeep.compact import compact
+from depcli.store.upkeep.erase import forget
+from depcli.store.upkeep.lineage import ERASING
+from depcli.store.writing.ingest import ingest
 
 DIMENSION, USERS, ITEMS, CHUNK = 64, 40, 30, 60
 FORGOTTEN_USERS, FORGOTTEN_ITEMS = ("user-003", "user-017"), ("item-05",)
@@ -138,7 +138,7 @@ class Harness:
     def __init__(self, action: str, folder: Path, moments: random.Random):
         self.action, self._folder, self._moments = action, folder, moments
         self._processes = multiprocessing.get_context("forkserver")
-        self._processes.set_forkserver_preload(["depcli.store.ingest", "depcli.store.compact", "lancedb"])
+        self._processes.set_forkserver_preload(["depcli.store.writing.ingest", "depcli.store.upkeep.compact", "lancedb"])
         self._before = folder / "before"
         store = Store.create(self._before, MadeUp.identity)
         if action != "ingest":

@@ -37,9 +37,9 @@ from made_up import POPULAR, World
 from depcli.personal.difference import Peers
 from depcli.personal.history import most_recent
 from depcli.store import Store, schema
-from depcli.store.compact import compact
-from depcli.store.ingest import ingest
 from depcli.store.snapshot import REVIEW_COLUMNS
+from depcli.store.upkeep.compact import compact
+from depcli.store.writing.ingest import ingest
 
 FULL = "2000x384,200000x384,1000000x384,200000x1024"
 HISTORY = 8  # reviews of a user that are shown to a backbone

@@ -257,7 +257,7 @@ def real_samples(spec, tokenizer, reviews: str, items: str, samples: int) -> lis
     from depcli import embedders
     from depcli.readers import open_reviews
     from depcli.store import Store
-    from depcli.store.ingest import ingest
+    from depcli.store.writing.ingest import ingest
 
     with tempfile.TemporaryDirectory() as folder:
         embedder = embedders.load("minilm", offline=True)

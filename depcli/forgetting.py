@@ -13,10 +13,11 @@ from depcli.engines import kept_states
 from depcli.errors import DepError, NotFound
 from depcli.evaluation import predictions
 from depcli.profiles import ADAPTERS, EVALUATIONS
-from depcli.store import Snapshot, Store, erase
-from depcli.store.backup import files_below
-from depcli.store.erase import Erased
-from depcli.store.lock import is_held
+from depcli.store import Snapshot, Store
+from depcli.store.disk.lock import is_held
+from depcli.store.upkeep import erase
+from depcli.store.upkeep.backup import files_below
+from depcli.store.upkeep.erase import Erased
 
 
 @dataclass(frozen=True)

@@ -20,9 +20,10 @@ from depcli.engines.endpoint import find_endpoint, no_soft_tokens
 from depcli.engines.kept_states import FOLDER as STATES
 from depcli.engines.kept_states import KeptStates
 from depcli.errors import BadInput, DepError, Incompatible, NotFound
-from depcli.store import Snapshot, Store, commits, erase
-from depcli.store.lock import is_held
+from depcli.store import Snapshot, Store, commits
+from depcli.store.disk.lock import is_held
 from depcli.store.schema import COMMITS, DATA_TABLES
+from depcli.store.upkeep import erase
 
 ADAPTERS, EVALUATIONS = adapter_files.FOLDER, "evaluations"
 

@@ -16,7 +16,8 @@ from depcli.batch import settings_of, write_all
 from depcli.errors import DepError, Incompatible, NotFound
 from depcli.readers import count_requests, read_requests
 from depcli.records import Review, Sampling
-from depcli.store import Store, erase
+from depcli.store import Store
+from depcli.store.upkeep import erase
 from depcli.writing import find_request, make_writer
 from tests.personal.conftest import few_people, made_store
 from tests.store.made import upsert

@@ -18,7 +18,8 @@ from depcli.adapters import seen
 from depcli.cli import main
 from depcli.evaluation import predictions
 from depcli.profiles import kept_states
-from depcli.store import Store, erase
+from depcli.store import Store
+from depcli.store.upkeep import erase
 from depcli.training.place import alone
 from tests.store.made import IDENTITY, contents, some_reviews, upsert
 

@@ -15,7 +15,7 @@ from depcli.evaluating import Plan, evaluate_store
 from depcli.evaluation.studies import plain
 from depcli.records import Sampling
 from depcli.store import Store
-from depcli.store.ingest import ingest
+from depcli.store.writing.ingest import ingest
 from depcli.training.options import TrainOptions
 from depcli.training.run import train
 from depcli.writing import find_request, make_writer

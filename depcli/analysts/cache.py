@@ -20,7 +20,7 @@ from depcli.errors import DepError
 from depcli.permissions import private
 from depcli.records import Analysis, Difference, Dimension, Profile
 from depcli.store import Store
-from depcli.store.lock import write_lock
+from depcli.store.disk.lock import write_lock
 
 FOLDER = Path("cache", "profiles")  # under the profiles folder
 _LOCK = Path("cache", "write.lock")

@@ -27,7 +27,7 @@ def command(setting: Setting, destination: Path) -> None:
     from depcli import profiles
     from depcli.adapters.files import names
     from depcli.store import Store
-    from depcli.store.backup import backup
+    from depcli.store.upkeep.backup import backup
 
     sink, store = setting.sink, Store.open(setting.profiles)
     with sink.progress("copying", "MB") as update:

@@ -31,8 +31,8 @@ def command(setting: Setting, mend: bool, no_wait: bool) -> int:
     """
     from depcli import embedders
     from depcli.store import Store
-    from depcli.store.check import check
-    from depcli.store.repair import repair
+    from depcli.store.upkeep.check import check
+    from depcli.store.upkeep.repair import repair
 
     sink, repaired = setting.sink, {}
     if mend:

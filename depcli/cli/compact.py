@@ -32,7 +32,7 @@ def command(setting: Setting, keep: float, no_wait: bool) -> None:
     """
     from depcli.profiles import commits_in_use, untestable
     from depcli.store import Store
-    from depcli.store.compact import compact
+    from depcli.store.upkeep.compact import compact
 
     sink, in_use = setting.sink, commits_in_use(setting.profiles) if keep else {}
     store, before = Store.open(setting.profiles), untestable(setting.profiles)

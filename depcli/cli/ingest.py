@@ -116,7 +116,7 @@ def command(
     from depcli import profiles, readers
     from depcli.cli.filtered import filter_all
     from depcli.errors import BadInput
-    from depcli.store.ingest import ingest
+    from depcli.store.writing.ingest import ingest
 
     if limits and not chosen:
         raise click.UsageError("--threshold is for --filter.")

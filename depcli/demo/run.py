@@ -17,7 +17,7 @@ from depcli.profiles import store_to_fill
 from depcli.records import Likelihood, Request, Sampling
 from depcli.splits.split import choose, leave_last_out, pairs_of
 from depcli.store import Store
-from depcli.store.ingest import IngestReport, ingest
+from depcli.store.writing.ingest import IngestReport, ingest
 from depcli.training.options import TrainOptions
 from depcli.training.run import TrainReport, train
 

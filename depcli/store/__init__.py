@@ -5,6 +5,6 @@ from __future__ import annotations
 from depcli.store.commits import Commit
 from depcli.store.snapshot import Snapshot
 from depcli.store.store import Store
-from depcli.store.writer import Counts, Writer
+from depcli.store.writing.writer import Counts, Writer
 
 __all__ = ["Commit", "Counts", "Snapshot", "Store", "Writer"]

@@ -14,8 +14,8 @@ import pyarrow as pa
 
 from depcli.errors import DepError, Incompatible, NotFound
 from depcli.records import EmbedderIdentity
-from depcli.store import lance
-from depcli.store.failures import storage_errors
+from depcli.store.disk import lance
+from depcli.store.disk.failures import storage_errors
 from depcli.store.schema import COMMITS, DATA_TABLES, FORMAT, schemas
 
 DROPPED = "commits_dropped"  # in the counts of a commit: of how many earlier ones, the oldest that were left, it removed the data

@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from depcli.records import ItemSum
-from depcli.store import lance
 from depcli.store.commits import reading
+from depcli.store.disk import lance
 from depcli.store.schema import ITEMS, REVIEWS, matrix
 from depcli.store.snapshot import Snapshot
 

@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from depcli.records import EmbedderIdentity, Item, ItemSum, Review, Stored, stable_order
-from depcli.store import lance
 from depcli.store.commits import Commit, check_nobody_forgotten, of, readable, reading
-from depcli.store.failures import storage_errors
+from depcli.store.disk import lance
+from depcli.store.disk.failures import storage_errors
 from depcli.store.schema import COMMITS, ITEMS, REVIEWS, SUMS, item_columns, items_of, matrix, review_keys, reviews_of, sums_of
 
 REVIEW_COLUMNS = ("user_id", "asin", "text", "rating", "title", "timestamp", "vector")

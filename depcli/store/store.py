@@ -9,16 +9,18 @@ from pathlib import Path
 from depcli.errors import BadInput, Incompatible, NotFound
 from depcli.permissions import private
 from depcli.records import EmbedderIdentity
-from depcli.store import commits, durable, erase, lance
+from depcli.store import commits
 from depcli.store.commits import Commit
-from depcli.store.failures import storage_errors
-from depcli.store.lock import LOCK, write_lock
+from depcli.store.disk import durable, lance
+from depcli.store.disk.failures import storage_errors
+from depcli.store.disk.lock import LOCK, write_lock
 from depcli.store.past import PastSnapshot
-from depcli.store.rescue import Rescued, rescue
 from depcli.store.schema import COMMITS, DATA_TABLES, INDEXED, REVIEWS, schemas
 from depcli.store.snapshot import Snapshot
-from depcli.store.tables import Tables
-from depcli.store.writer import Writer
+from depcli.store.upkeep import erase
+from depcli.store.upkeep.rescue import Rescued, rescue
+from depcli.store.writing.tables import Tables
+from depcli.store.writing.writer import Writer
 
 _FOLDER = "store"
 

@@ -12,7 +12,7 @@ from depcli.cli import main
 from depcli.errors import Incompatible
 from depcli.personal.choices import Choices
 from depcli.store import Store
-from depcli.store.compact import compact
+from depcli.store.upkeep.compact import compact
 from depcli.training import checkpoints
 from depcli.training.loop import Loop
 from depcli.training.options import TrainOptions, options_of

@@ -20,8 +20,9 @@ from depcli.cli import main
 from depcli.cli.sink import Sink
 from depcli.cli.train import _show as show_trained
 from depcli.records import Item, Review
-from depcli.store import Store, erase
-from depcli.store.backup import backup
+from depcli.store import Store
+from depcli.store.upkeep import erase
+from depcli.store.upkeep.backup import backup
 from depcli.training.place import alone
 from tests.store.made import IDENTITY, contents, some_reviews, upsert
 

@@ -25,7 +25,7 @@ from depcli.personal.prompts import PromptBuilder
 from depcli.personal.template import Template
 from depcli.records import Review
 from depcli.splits.split import choose, leave_last_out
-from depcli.store import erase
+from depcli.store.upkeep import erase
 from depcli.writing import Writer
 from tests.analysts.scripted import Scripted
 from tests.evaluation.whole_run import lines

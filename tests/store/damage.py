@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from depcli.records import Item
 from depcli.store import Store, commits, schema
-from depcli.store.check import CheckReport
+from depcli.store.upkeep.check import CheckReport
 from tests.store.made import D, some_reviews, upsert, vector_of
 
 

@@ -16,8 +16,10 @@ from functools import partial
 
 from lancedb.table import LanceTable
 
-from depcli.store import Store, erase, ingest
-from depcli.store.compact import compact
+from depcli.store import Store
+from depcli.store.upkeep import erase
+from depcli.store.upkeep.compact import compact
+from depcli.store.writing import ingest
 from tests.store.made import MadeEmbedder, entries_for_killing
 
 CHUNK = 25

@@ -11,7 +11,7 @@ import lancedb
 import pytest
 
 from depcli.store import Store
-from depcli.store.ingest import ingest
+from depcli.store.writing.ingest import ingest
 from tests.store.killed import CHUNK
 from tests.store.made import IDENTITY, MadeEmbedder, contents, entries_for_killing, worst_difference
 

@@ -16,7 +16,7 @@ from depcli.readers import open_reviews, read_items
 from depcli.records import Item, Review
 from depcli.store import Store
 from depcli.store.export import Exported, export, whole_file
-from depcli.store.ingest import ingest
+from depcli.store.writing.ingest import ingest
 from tests.store.made import DATA, IDENTITY, MadeEmbedder, contents, entries_for_killing, some_reviews, upsert
 
 STRANGE = [

@@ -9,10 +9,11 @@ import signal
 import pytest
 
 from depcli.errors import NotFound
-from depcli.store import Store, erase
-from depcli.store.check import check
-from depcli.store.compact import compact
-from depcli.store.ingest import ingest
+from depcli.store import Store
+from depcli.store.upkeep import erase
+from depcli.store.upkeep.check import check
+from depcli.store.upkeep.compact import compact
+from depcli.store.writing.ingest import ingest
 from tests.store.made import IDENTITY, MadeEmbedder, contents, some_reviews, worst_difference
 
 os.environ.setdefault("PYTHONWARNINGS", "ignore:lancedb fork support is experimental")  # nothing has been opened at the fork

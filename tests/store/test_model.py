@@ -16,13 +16,14 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from depcli.errors import DepError, NotFound
 from depcli.records import Item, Review
-from depcli.store import Store, erase
-from depcli.store.check import check
-from depcli.store.compact import compact
-from depcli.store.ingest import ingest
+from depcli.store import Store
+from depcli.store.upkeep import erase
+from depcli.store.upkeep.check import check
+from depcli.store.upkeep.compact import compact
+from depcli.store.writing.ingest import ingest
+from tests.store.disk.test_failures import little_room
 from tests.store.made import MadeEmbedder, contents, vector_of, worst_difference
-from tests.store.test_failures import little_room
-from tests.store.test_versions import model as standing
+from tests.store.writing.test_versions import model as standing
 
 USERS, ASINS, TEXTS = "uvw", "ijk", "abc"
 REVIEWS = st.builds(

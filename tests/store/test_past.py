@@ -107,7 +107,7 @@ def test_of_a_review_that_was_written_again_later_nothing_is_left(store):
 
 
 def test_sums_are_the_same_however_they_are_cut_into_batches(whole, monkeypatch):
-    from depcli.store import lance
+    from depcli.store.disk import lance
 
     asins = [f"item{i}" for i in range(9)]
     at_once = whole.snapshot(as_of=102.0).sums(asins)

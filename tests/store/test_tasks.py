@@ -8,8 +8,8 @@ import pytest
 from depcli.readers import open_reviews
 from depcli.records import Item
 from depcli.store import Store, schema
-from depcli.store.check import check
 from depcli.store.export import export
+from depcli.store.upkeep.check import check
 from tests.store.made import IDENTITY, MadeEmbedder, contents, some_reviews, upsert
 
 TASK = Item("item1", "", "An article.", "Generate a headline")
@@ -47,7 +47,7 @@ def test_a_task_is_kept_and_an_empty_one_takes_nothing_away(tmp_path):
 
 
 def test_an_export_carries_tasks_along(tmp_path):
-    from depcli.store.ingest import ingest
+    from depcli.store.writing.ingest import ingest
 
     store, again = (Store.create(tmp_path / name, IDENTITY) for name in ("a", "b"))
     upsert(store, some_reviews(), [TASK, Item("item2", "Two")])

@@ -19,7 +19,7 @@ from depcli.evaluation.report.page import render, requests, settings_rows, visib
 from depcli.evaluation.run import evaluate
 from depcli.records import Sampling
 from depcli.splits.split import choose, leave_last_out
-from depcli.store import erase
+from depcli.store.upkeep import erase
 from tests.evaluation.report.test_text import made
 from tests.evaluation.world import USERS, make_store, make_writers, reviews
 
