@@ -51,7 +51,7 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        return import_module(f"depcli.cli.{COMMANDS[cmd_name].module}").command
+        return import_module(f"depcli.cli.commands.{COMMANDS[cmd_name].module}").command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

@@ -36,7 +36,7 @@ def test_help_of_every_command_imports_nothing_heavy():
 
 
 def test_dep_help_imports_no_command_and_no_rich():
-    own = [f"depcli.cli.{entry.module}" for entry in COMMANDS.values()]
+    own = [f"depcli.cli.commands.{entry.module}" for entry in COMMANDS.values()]
     done = run_help([[]], [*HEAVY, "rich", "jinja2", *own])
     assert done.returncode == 0, done.stderr
     for name, entry in COMMANDS.items():
@@ -60,7 +60,7 @@ def test_every_command_has_the_shared_options(name):
 
 
 def test_method_names_on_the_command_line_are_those_of_the_registry():
-    from depcli.cli.evaluate import _Methods
+    from depcli.cli.commands.evaluate import _Methods
     from depcli.engines import NAMES
     from depcli.methods import METHODS
 

@@ -169,7 +169,7 @@ def test_standard_input_is_called_so(tmp_path, monkeypatch, capsys):
 
 
 def test_formats_on_the_command_line_are_those_of_the_readers():
-    from depcli.cli.ingest import FORMATS
+    from depcli.cli.commands.ingest import FORMATS
     from depcli.readers import formats
 
     assert FORMATS == formats.FORMATS

@@ -61,7 +61,7 @@ def test_what_is_refused(profiles, capsys, arguments, code, said):
 
 
 def test_one_of_a_thing_is_no_plural():
-    from depcli.cli.analyst import cost
+    from depcli.cli.options.analyst import cost
 
     made = {"calls": 1, "prompt_tokens": 9, "generated_tokens": 3, "seconds": 0.5, "failures": {}, "dropped": 1}
     assert cost(made) == "1 call, 9 tokens read, 3 written, 0.5 s; 1 question without an answer"

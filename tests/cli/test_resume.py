@@ -126,9 +126,9 @@ def test_what_an_earlier_version_did_not_record_is_not_taken_for_granted():
 def test_an_unfinished_run_that_is_damaged_is_in_nobodys_way(dep, profiles, capsys):
     assert dep(*QUICK, "--adapter", "torn", steps=1)[0] == 130
     checkpoints.path_of(profiles / "adapters" / "torn").write_bytes(b"torn")
-    commit = Store.open(profiles).snapshot().commit.id
     assert main(["compact", "--profiles", str(profiles), "--quiet"]) == 0
     capsys.readouterr()
+    commit = Store.open(profiles).snapshot().commit.id
     code, _, err = dep("--adapter", "torn", "--resume")
     assert code == 5 and "last.pt is damaged" in err and "--replace" in err
     assert Store.open(profiles).snapshot().commit.id == commit

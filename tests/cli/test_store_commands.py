@@ -17,8 +17,8 @@ from rich.cells import cell_len
 
 from depcli.adapters import files as adapter_files
 from depcli.cli import main
+from depcli.cli.commands.train import _show as show_trained
 from depcli.cli.sink import Sink
-from depcli.cli.train import _show as show_trained
 from depcli.records import Item, Review
 from depcli.store import Store
 from depcli.store.upkeep import erase

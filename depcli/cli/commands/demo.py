@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from depcli.cli.options import Setting, every_command
+from depcli.cli.options.common import Setting, every_command
 
 _NAMES = {"nonperso": "Non-Perso", "rag": "RAG", "dep": "DEP"}
 
@@ -28,7 +28,7 @@ def command(setting: Setting, folder: Path | None, embedder: str | None, seed: i
       dep demo
       dep demo --dir /tmp/demo --seed 1
     """
-    from depcli.cli.train import show_event
+    from depcli.cli.commands.train import show_event
     from depcli.demo.run import run
 
     sink = setting.sink

@@ -12,7 +12,7 @@ from typing import TextIO
 
 import click
 
-from depcli.cli.options import Setting, every_command, may_download, no_wait
+from depcli.cli.options.common import Setting, every_command, may_download, no_wait
 from depcli.words import count
 
 _BAD_LINE = ("file", "line", "reason", "beginning")

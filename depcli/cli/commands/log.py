@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from depcli.cli.options import Setting, every_command
+from depcli.cli.options.common import Setting, every_command
 from depcli.words import count
 
 

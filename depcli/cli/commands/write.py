@@ -6,11 +6,9 @@ from pathlib import Path
 
 import click
 
-from depcli.cli.analyst import ask_analyst, prepare_analyst, tell_profile
-from depcli.cli.choices import as_trained, check_concerned, choose_parts
-from depcli.cli.engine import choose_engine
-from depcli.cli.moment import as_of_moment, tell_moment
-from depcli.cli.options import (
+from depcli.cli.options.analyst import ask_analyst, prepare_analyst, tell_profile
+from depcli.cli.options.choices import as_trained, check_concerned, choose_parts
+from depcli.cli.options.common import (
     BACKBONE_HELP,
     METHODS,
     Finite,
@@ -22,7 +20,9 @@ from depcli.cli.options import (
     may_download,
     query_embedder,
 )
-from depcli.cli.preset import choose_preset, tell_preset
+from depcli.cli.options.engine import choose_engine
+from depcli.cli.options.moment import as_of_moment, tell_moment
+from depcli.cli.options.preset import choose_preset, tell_preset
 from depcli.errors import DONE, FAILURE
 from depcli.words import count
 

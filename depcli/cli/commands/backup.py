@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from depcli.cli.options import Setting, every_command
+from depcli.cli.options.common import Setting, every_command
 
 
 @click.command("backup")

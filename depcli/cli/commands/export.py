@@ -8,8 +8,8 @@ from pathlib import Path
 
 import click
 
-from depcli.cli.options import Setting, at_commit, every_command
-from depcli.cli.split import choose_split
+from depcli.cli.options.common import Setting, at_commit, every_command
+from depcli.cli.options.split import choose_split
 from depcli.words import count
 
 

@@ -7,11 +7,9 @@ from pathlib import Path
 
 import click
 
-from depcli.cli.analyst import EngineAndModel, ask_analyst, prepare_analyst, prepare_model
-from depcli.cli.choices import as_trained, check_concerned, choose_parts, typed
-from depcli.cli.engine import choose_engine
-from depcli.cli.moment import as_of_moment, tell_moment
-from depcli.cli.options import (
+from depcli.cli.options.analyst import EngineAndModel, ask_analyst, prepare_analyst, prepare_model
+from depcli.cli.options.choices import as_trained, check_concerned, choose_parts, typed
+from depcli.cli.options.common import (
     BACKBONE_HELP,
     METHODS,
     Finite,
@@ -23,8 +21,10 @@ from depcli.cli.options import (
     methods_from_outside,
     query_embedder,
 )
-from depcli.cli.preset import choose_preset, tell_preset
-from depcli.cli.split import choose_split
+from depcli.cli.options.engine import choose_engine
+from depcli.cli.options.moment import as_of_moment, tell_moment
+from depcli.cli.options.preset import choose_preset, tell_preset
+from depcli.cli.options.split import choose_split
 
 _PHASES = {
     "write": "writing", "likelihood": "likelihoods", "swap": "swap test", "align": "alignment", "judge": "judging",

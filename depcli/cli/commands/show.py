@@ -6,9 +6,9 @@ from collections import Counter
 
 import click
 
-from depcli.cli.analyst import PROFILED, show_profile
-from depcli.cli.moment import as_of_moment, tell_moment
-from depcli.cli.options import MethodChoice, Setting, at_commit, every_command
+from depcli.cli.options.analyst import PROFILED, show_profile
+from depcli.cli.options.common import MethodChoice, Setting, at_commit, every_command
+from depcli.cli.options.moment import as_of_moment, tell_moment
 from depcli.words import count
 
 _LINES = 6  # of a text that is shown; --json has all of it

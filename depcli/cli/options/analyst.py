@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 import click
 
-from depcli.cli.options import Setting, agree_to_download
+from depcli.cli.options.common import Setting, agree_to_download
 from depcli.words import count
 
 PROFILED = ("pag", "dpl", "drp")

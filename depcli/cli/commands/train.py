@@ -6,9 +6,8 @@ from dataclasses import replace as replaced
 
 import click
 
-from depcli.cli.choices import choose_parts
-from depcli.cli.moment import as_of_moment, tell_moment
-from depcli.cli.options import (
+from depcli.cli.options.choices import choose_parts
+from depcli.cli.options.common import (
     BACKBONE_HELP,
     TRAINED,
     Finite,
@@ -20,9 +19,10 @@ from depcli.cli.options import (
     may_download,
     query_embedder,
 )
-from depcli.cli.preset import choose_preset, tell_preset
+from depcli.cli.options.moment import as_of_moment, tell_moment
+from depcli.cli.options.preset import choose_preset, tell_preset
+from depcli.cli.options.split import choose_split
 from depcli.cli.sink import Sink
-from depcli.cli.split import choose_split
 from depcli.words import count
 
 _NO_LOSS = {"step", "steps", "epoch", "seconds", "tokens_per_second", "grad_norm", "learning_rate"}

@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 import click
 
-from depcli.cli.options import Setting, every_command, no_wait
+from depcli.cli.options.common import Setting, every_command, no_wait
 from depcli.words import count
 
 

@@ -6,8 +6,8 @@ from dataclasses import asdict
 
 import click
 
-from depcli.cli.moment import as_of_moment, tell_moment
-from depcli.cli.options import Setting, at_commit, every_command, may_download
+from depcli.cli.options.common import Setting, at_commit, every_command, may_download
+from depcli.cli.options.moment import as_of_moment, tell_moment
 
 _COLUMNS = (
     "of: vectors of reviews (his), or their differences from the mean of the peers (diff)",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from depcli.cli.options import Setting, at_commit, every_command
+from depcli.cli.options.common import Setting, at_commit, every_command
 
 _COMMITS_SHOWN = 5
 
@@ -31,7 +31,7 @@ def command(setting: Setting, at: str | None) -> None:
 
 def _show(sink, document: dict) -> None:
     from depcli.cli import layout
-    from depcli.cli.log import show_commits
+    from depcli.cli.commands.log import show_commits
 
     store, embedder, adapters = document["store"], document["store"]["embedder"], document["adapters"]
     sink.heading(document["profiles"])

@@ -1,0 +1,1 @@
+"""`dep COMMAND`: one file each, which parses, calls one function and shows what came of it."""
