@@ -97,9 +97,9 @@ def evaluate_store(
             ask = partial(asked_analyst, engine=engine, backbone=backbone, offline=offline)
             asked = held.enter_context(ask(analyst, sampling=sampling))
             judge = held.enter_context(ask(plan.judge, sampling=Sampling(0, 1))) if plan.judge else None
-            floor = plan.min_peers or (config or {}).get("min_peers", 1)  # as the first adapter: profiles too
+            floor = plan.min_peers or (config["min_peers"] if config else 1)  # as the first adapter: profiles too
             shown = plan.history if plan.history is not None else config["history"] if config else HISTORY
-            retrieval = plan.choices.get("retrieval") or (config or {}).get("choices", {}).get("retrieval")
+            retrieval = plan.choices.get("retrieval") or (config["choices"]["retrieval"] if config else None)
             if not embedder:
                 dense = "dense" in (retrieval, *(variant.settings.get("retrieval") for variant in variants))
                 names = [variant.method for variant in variants]
@@ -167,8 +167,8 @@ def _training(folder: Path, config: dict) -> dict:
     """How an adapter was trained."""
     losses = config["validation_losses"]
     return {
-        "adapter": folder.name, "best_epoch": config.get("best_epoch", 0),
-        "epochs": [{key: one[key] for key in ("epoch", "loss") if key in one} for one in config.get("validations", ())],
+        "adapter": folder.name, "best_epoch": config["best_epoch"],
+        "epochs": [{key: one[key] for key in ("epoch", "loss")} for one in config["validations"]],
         "text_alone": {name: loss for name, loss in losses.items() if name != config["type"]},
         "options": {name: config[name] for name in _OPTIONS if name in config},
     }  # fmt: skip
@@ -219,7 +219,7 @@ def _scorer(engine, backbone: Backbone, room: int, offline: bool) -> EngineScore
     return WeightsScorer(when_written, engine.tokenizer, room)
 
 
-def _identity(engine, backbone: Backbone) -> dict | str:
+def _identity(engine, backbone: Backbone) -> dict:
     """What the settings of a folder call the backbone."""
     if engine.name == "openai":
         return engine.identity
@@ -238,7 +238,7 @@ def _embedder_here(store) -> tuple[object | None, list[str]]:
 
 def _moment(trained: Mapping[str, tuple[Path, dict]], asked: float | None) -> float | None:
     """The moment that these adapters were trained as of, else the one that was asked for; None for all reviews."""
-    moments = {folder.name: config.get("as_of") for folder, config in trained.values()}  # older adapters lack it
+    moments = {folder.name: config["as_of"] for folder, config in trained.values()}
     for name, moment in moments.items():
         if asked not in (None, moment):
             raise Incompatible(

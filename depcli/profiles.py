@@ -238,7 +238,7 @@ def compared_parts(
 
 def trained_choices(folders: Mapping[str, Path]) -> dict:
     """What the first of these adapters was trained with (fields of personal.choices.Choices); nothing for none."""
-    return next((adapter_files.read_config(folder).get("choices", {}) for folder in folders.values()), {})
+    return next((adapter_files.read_config(folder)["choices"] for folder in folders.values()), {})
 
 
 @dataclass(frozen=True)

@@ -22,12 +22,11 @@ _TRAINED = (
 
 
 def said(config: dict) -> dict:
-    """What an adapter was trained with, flat; what an older version did not record is as it was then. The learning rate is None
-    where it is the one that `dep train` takes by itself, which is not the same for all reductions."""
+    """What an adapter was trained with, flat. The learning rate is None where `dep train` takes it by itself: it is not the same
+    for all reductions."""
     from depcli.training.options import TrainOptions
 
-    flat = {**{key: config.get(key) for key in (*_SHARED, *_TRAINED)}, **asdict(Choices(**config.get("choices", {})))}
-    flat |= {"reduction": flat["reduction"] or "sae", "min_peers": flat["min_peers"] or 1}
+    flat = {**{key: config[key] for key in (*_SHARED, *_TRAINED)}, **config["choices"]}
     usual, _ = TrainOptions(method=config["type"], reduction=flat["reduction"]).rate_for(config["backbone"]["hidden_size"])
     return {**flat, "learning_rate": None if flat["learning_rate"] == usual else flat["learning_rate"]}
 

@@ -26,8 +26,8 @@ from tests.store.made import IDENTITY, contents, some_reviews, upsert
 
 @pytest.fixture
 def place(tmp_path) -> str:
-    """A profiles folder with a store, three adapters (one trained on user1, one on others, one of before there were records),
-    an unfinished one, and an evaluation about user2 and item4."""
+    """A profiles folder with a store, three adapters (one trained on user1, one on others, one without the record of whom), an
+    unfinished one, and an evaluation about user2 and item4."""
     profiles = tmp_path / "profiles"
     store = Store.create(profiles, IDENTITY)
     upsert(store, some_reviews()[:40], source="first.jsonl")
@@ -36,9 +36,10 @@ def place(tmp_path) -> str:
         "format": 1, "type": "dep", "shape": {}, "backbone": {"name": "made", "revision": "", "hidden_size": 1},
         "embedder": asdict(IDENTITY), "split": {"name": "leave-last-out", "digest": ""}, "validation_losses": {},
         "weights_sha256": "", "template": "t", "history": 8, "max_input_tokens": 1, "store_commit": store.log()[1].id,
-        "targets_per_user": 1,
+        "targets_per_user": 1, "choices": {}, "min_peers": 1, "as_of": None, "reduction": "pca", "best_epoch": 0,
+        "validations": [],
     }  # fmt: skip
-    for name, record in (("of-user1", ["user1", "user9"]), ("of-others", ["user0"]), ("old", None)):
+    for name, record in (("of-user1", ["user1", "user9"]), ("of-others", ["user0"]), ("torn", None)):
         folder = profiles / "adapters" / name
         folder.mkdir(parents=True)
         (folder / "adapter_config.json").write_text(
@@ -63,7 +64,7 @@ def test_it_names_what_it_cannot_reach(place, capsys):
     assert document["reviews_removed"] == 6 and document["commits_dropped"] == 3
     assert document["beyond_reach"] == {
         "inputs": ["first.jsonl", "more/second.jsonl"], "adapters": ["of-user1"],
-        "adapters_unknown": ["half (unfinished)", "old"], "adapters_under_way": [], "evaluations": [],
+        "adapters_unknown": ["half (unfinished)", "torn"], "adapters_under_way": [], "evaluations": [],
         "evaluations_unknown": ["evaluations/damaged"], "evaluations_under_way": [],
     }  # fmt: skip
     document = forget(capsys, place, "--user", "user2")

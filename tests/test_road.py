@@ -135,8 +135,6 @@ def test_an_interrupted_run_resumes_to_the_same_adapter(trained, store, backbone
     with pytest.raises(KeyboardInterrupt):
         train(store=store, backbone=backbone, folder=folder, options=OPTIONS, on_event=interrupt)
     assert others_read(folder.parent) == [] and (folder / files.METRICS).exists()
-    (folder / files.METRICS).chmod(0o644)  # as an earlier version left them
-    folder.chmod(0o755)
     with pytest.raises(NotFound):
         files.load(folder)
     with pytest.raises(DepError, match="unfinished"):

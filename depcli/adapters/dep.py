@@ -61,7 +61,7 @@ class DepAdapter(Adapter):
 
     @classmethod
     def from_config(cls, shape: dict) -> Adapter:
-        return PersonAdapter.from_config(shape) if shape.get("reduction") == "pca" else super().from_config(shape)
+        return PersonAdapter.from_config(shape) if shape["reduction"] == "pca" else super().from_config(shape)
 
     def forward(self, slots: Sequence[Slot]) -> tuple[torch.Tensor, dict[str, tuple[torch.Tensor, torch.Tensor, torch.Tensor]]]:
         """Soft tokens (S, H) in the order of the slots, and for each kind present (e (n, d), e_hat (n, d), z (n, d'))."""

@@ -27,7 +27,8 @@ CARD, METRICS, CHECKPOINTS, LOCK = "README.md", "metrics.jsonl", "checkpoints", 
 _NEEDED = {
     "shape": (), "backbone": ("name", "revision", "hidden_size"), "embedder": ("name", "revision", "dimension"),
     "split": ("name", "digest"), "validation_losses": (), "weights_sha256": None, "template": None, "history": None,
-    "max_input_tokens": None, "store_commit": None, "targets_per_user": None,
+    "max_input_tokens": None, "store_commit": None, "targets_per_user": None, "choices": (), "min_peers": None, "as_of": None,
+    "reduction": None, "best_epoch": None, "validations": None, "seen_users": ("salt", "hashes"),
 }  # fmt: skip
 AGAIN = "train the adapter again"
 
@@ -150,7 +151,7 @@ def has_own_template(config: dict) -> bool:
 
 def min_peers_of(folder: Path, config: dict, asked: int | None) -> int:
     """How many peers a difference needs: as many as in training. Raises Incompatible when another number is `asked` for."""
-    trained = config.get("min_peers", 1)  # adapters made before there was a choice
+    trained = config["min_peers"]
     if asked not in (None, trained):
         raise Incompatible(
             f"adapter {folder.name!r} was trained with differences from {trained} peers or more, not from {asked}",

@@ -55,7 +55,7 @@ def _trained_prompt(shape: dict, weights: Weights) -> LightAdapter:
 
 
 def _dep(shape: dict, weights: Weights) -> LightAdapter:
-    return (_person if shape.get("reduction") == "pca" else _projected)(shape, weights)
+    return (_person if shape["reduction"] == "pca" else _projected)(shape, weights)
 
 
 def _person(shape: dict, weights: Weights) -> LightAdapter:
@@ -74,7 +74,7 @@ def _projected(shape: dict, weights: Weights) -> LightAdapter:
     markers = {name: weights[f"markers.{name}"] for name in MARKERS}
     base = markers | dict.fromkeys(KINDS, np.zeros_like(markers[MARKERS[0]]))
     projectors = {kind: [_linear(weights, f"projectors.{kind}.{layer}") for layer in (0, 2)] for kind in KINDS}
-    encode = None if shape.get("reduction") == "none" else _linear(weights, "sae.encoder")
+    encode = None if shape["reduction"] == "none" else _linear(weights, "sae.encoder")
 
     def of_embeddings(kind: str, e: np.ndarray) -> np.ndarray:
         first, second = projectors[kind]

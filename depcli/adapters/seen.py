@@ -16,10 +16,8 @@ def record(user_ids: Iterable[str]) -> dict:
     return {"salt": salt, "hashes": sorted({_hashed(salt, user) for user in user_ids})}
 
 
-def has_seen(config: dict, user_ids: Iterable[str]) -> bool | None:
-    """Whether the adapter was trained on one of these users; None for one that has no record."""
-    if KEY not in config:
-        return None
+def has_seen(config: dict, user_ids: Iterable[str]) -> bool:
+    """Whether the adapter was trained on one of these users."""
     salt, hashes = config[KEY]["salt"], set(config[KEY]["hashes"])
     return any(_hashed(salt, user) in hashes for user in user_ids)
 

@@ -25,7 +25,7 @@ def backbone_of(folder: Path, config: dict) -> tuple[Backbone, str]:
     """
     trained = config["backbone"]
     if KEY not in config:
-        return _by_name(folder, trained["name"]), "the adapter was trained for it"
+        return backbones.find(trained["name"]), "the adapter was trained for it"
     place = Path(config[KEY])
     name_it = "name the folder it is in now: --backbone PATH"
     if not (place / "config.json").is_file():
@@ -33,11 +33,3 @@ def backbone_of(folder: Path, config: dict) -> tuple[Backbone, str]:
     if folder_revision(place) != trained["revision"]:
         raise Incompatible(f"{place} holds other weights than adapter {folder.name!r} was trained for", name_it)
     return backbones.find(str(place)), f"in {place}, with the weights that the adapter was trained for"
-
-
-def _by_name(folder: Path, name: str) -> Backbone:
-    try:
-        return backbones.find(name)
-    except NotFound as error:  # a folder of that name, trained for by a dep that did not record where
-        message = f"adapter {folder.name!r} was trained for the backbone {name}, which is none that can be found by its name"
-        raise NotFound(message, "give its folder: --backbone PATH") from error

@@ -79,7 +79,7 @@ def embed(model, batch: Sequence[Encoded], rows: torch.Tensor | None, grain: int
     table = model.get_input_embeddings()
     longest = max(len(entry.ids) for entry in batch)
     full = in_steps(longest, grain)
-    width = min(full, max(longest, getattr(model.config, "max_position_embeddings", full)))
+    width = min(full, max(longest, model.config.max_position_embeddings))
     ids = np.zeros((len(batch), width), np.int64)
     for b, entry in enumerate(batch):
         ids[b, : len(entry.ids)] = entry.ids

@@ -172,7 +172,7 @@ def _means(values: Mapping[str, Values]) -> dict[str, float | None]:
 
 def _settings(results: dict) -> dict:
     """The settings, and how the adapters were trained among them."""
-    adapters = results["settings"].get("adapters", {})
+    adapters = results["settings"]["adapters"]
     trained = {label: {**adapters.get(label, {}), **found["options"]} for label, found in results["training"].items()}
     return {**results["settings"], "adapters": adapters | trained}
 

@@ -17,7 +17,7 @@ FIELDS = {  # of the lines that others read again
         "id", "method", "user_id", "asin", "prediction", "reference", "prompt_tokens", "generated_tokens", "finish", "shown",
     ),
     NLL: ("id", "method", "nats", "tokens", "cut"), SWAP: ("id", "method", "variant", "nats", "tokens"),
-    ALIGNMENT: ("id", "method", "cosine", "peers"), JUDGE: ("id", "method", "judge", "score"),
+    ALIGNMENT: ("id", "method", "text", "cosine", "peers"), JUDGE: ("id", "method", "text", "judge", "score"),
     SCORES: ("id", "method", "seed", "user_id", "asin", "real", "nats", "tokens"),
 }  # fmt: skip
 PER_METHOD = ("choices", "adapters")  # settings with an entry for each method: more methods may be added to a folder
@@ -50,7 +50,7 @@ def digest(text: str) -> str:
 
 def about(predictions: Iterable[dict], lines: Iterable[dict]) -> dict[tuple[str, str], dict]:
     """By method and id those of `lines` that are about the texts in `predictions`, and not about what stood there before it was
-    edited. Lines made before there was a `text` in them count as they are."""
+    edited."""
     texts = {(line["method"], line["id"]): digest(line["prediction"]) for line in predictions}
     found = (((line["method"], line["id"]), line) for line in lines)
-    return {key: line for key, line in found if "text" not in line or line["text"] == texts.get(key)}
+    return {key: line for key, line in found if line["text"] == texts.get(key)}

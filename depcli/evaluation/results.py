@@ -1,7 +1,6 @@
 """results.json: what it holds, and reading it again.
 
-Version 4 (version 3 did not say how an adapter was trained; version 2 had no `study`, `groups`, `training` and `seconds`;
-version 1 had one seed and no tests). All numbers are finite; null where something was not computed or is undefined.
+All numbers are finite; null where something was not computed or is undefined.
 """
 
 from __future__ import annotations
@@ -114,9 +113,6 @@ def read_results(out: Path) -> dict:
         begun = (out / files.SETTINGS).exists()
         raise NotFound(f"{out} has no finished evaluation", again if begun else "name a folder that `dep eval` wrote to")
     found = resumable.read_json(path, again)
-    if found.get("schema") == 3 and isinstance(found.get("training"), dict):
-        trained = {name: {**one, "options": {}} for name, one in found["training"].items() if isinstance(one, dict)}
-        found |= {"schema": SCHEMA, "dep": "", "training": trained}
     if found.get("schema") != SCHEMA:
         raise Incompatible(f"{path} has the schema {found.get('schema')!r}; this version reads {SCHEMA}", again)
     if wrong := problems(found):

@@ -15,11 +15,6 @@ METHODS: dict[str, Method] = {
 }  # fmt: skip
 
 
-def trained() -> list[str]:
-    """The names of the bundled methods with soft tokens."""
-    return [name for name, method in METHODS.items() if method.needs_adapter]
-
-
 def names() -> list[str]:
     """Every method there is: the bundled ones, then those of other packages."""
     return [*METHODS, *(name for name in outside.names() if name not in METHODS)]

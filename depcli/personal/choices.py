@@ -47,7 +47,7 @@ def choices_of(method: Method, folder: Path | None, config: dict | None, asked: 
     asked = {name: value for name, value in asked.items() if value is not None and concerns(name, method)}
     if config is None:
         return replace(Choices(), **asked)
-    trained = Choices(**config.get("choices", {}))  # adapters made before there was a choice lack them
+    trained = Choices(**config["choices"])
     for name, value in asked.items():
         if asdict(trained)[name] != value:
             option, said = name.replace("_", "-"), asdict(trained)[name]

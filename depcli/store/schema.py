@@ -23,7 +23,7 @@ REVIEWS, ITEMS, SUMS, COMMITS = "reviews", "items", "item_sums", "commits"
 DATA_TABLES = (REVIEWS, ITEMS, SUMS)
 INDEXED = {REVIEWS: ("key", "user_id", "asin", "text_hash"), ITEMS: ("asin",), SUMS: ("asin",)}
 
-TASK = "task"  # of the items
+ITEM_COLUMNS = ("asin", "title", "description", "task")
 _HASH = pa.binary(16)
 _OF_REVIEWS = ("user_id", "asin", "rating", "title", "text", "timestamp")
 _COMPRESSED = {"lance-encoding:compression": "zstd"}
@@ -56,7 +56,7 @@ def schemas(dimension: int) -> dict[str, pa.Schema]:
         _required("asin", pa.string()),
         _required("title", pa.string(), _TOGETHER),
         _required("description", pa.string(), _TOGETHER),
-        pa.field(TASK, pa.string(), metadata=_COMPRESSED),  # null: a review; stores from before there were tasks lack the column
+        pa.field("task", pa.string(), metadata=_COMPRESSED),  # null: a review
     ]
     sums = [
         _required("asin", pa.string()),
@@ -124,19 +124,8 @@ def item_rows(items: Iterable[Item]) -> pa.Table:
     """Rows for the items table."""
     items, schema = list(items), schemas(1)[ITEMS]
     values = {name: [getattr(item, name) for item in items] for name in schema.names}
-    values[TASK] = [task or None for task in values[TASK]]
+    values["task"] = [task or None for task in values["task"]]
     return pa.Table.from_pydict(values, schema=schema)
-
-
-def item_columns(table: pa.Schema) -> list[str]:
-    """The columns of an items table that make an item: those that it has."""
-    return [name for name in schemas(1)[ITEMS].names if name in table.names]
-
-
-def fits(name: str, found: pa.Schema, dimension: int) -> bool:
-    """Whether a table has the columns it should have."""
-    wanted = schemas(dimension)[name]
-    return found.equals(wanted) or (name == ITEMS and found.equals(wanted.remove(wanted.get_field_index(TASK))))
 
 
 def sum_rows(asins: Sequence[str], reviews: Sequence[int], totals: np.ndarray) -> pa.Table:
@@ -153,9 +142,8 @@ def reviews_of(rows: pa.Table) -> list[Review]:
 
 def items_of(rows: pa.Table) -> dict[str, Item]:
     """Rows of the items table as records by asin."""
-    tasks = (task or "" for task in rows.column(TASK).to_pylist()) if TASK in rows.column_names else [""] * len(rows)
-    columns = (rows.column(name).to_pylist() for name in ("asin", "title", "description"))
-    return {values[0]: Item(*values) for values in zip(*columns, tasks, strict=True)}
+    columns = (rows.column(name).to_pylist() for name in ITEM_COLUMNS)
+    return {asin: Item(asin, title, description, task or "") for asin, title, description, task in zip(*columns, strict=True)}
 
 
 def sums_of(rows: pa.Table) -> dict[str, ItemSum]:

@@ -14,7 +14,7 @@ from depcli.records import EmbedderIdentity, Item, ItemSum, Review, Stored, stab
 from depcli.store.commits import Commit, check_nobody_forgotten, of, readable, reading
 from depcli.store.disk import lance
 from depcli.store.disk.failures import storage_errors
-from depcli.store.schema import COMMITS, ITEMS, REVIEWS, SUMS, item_columns, items_of, matrix, review_keys, reviews_of, sums_of
+from depcli.store.schema import COMMITS, ITEM_COLUMNS, ITEMS, REVIEWS, SUMS, items_of, matrix, review_keys, reviews_of, sums_of
 
 REVIEW_COLUMNS = ("user_id", "asin", "text", "rating", "title", "timestamp", "vector")
 _AT_ONCE = 256  # users or items looked up together, so that memory stays flat
@@ -109,7 +109,7 @@ class Snapshot:
 
     def items(self, asins: Sequence[str]) -> dict[str, Item]:
         """Title, description and task of these items; unknown ones are absent."""
-        return items_of(self._find(ITEMS, "asin", asins, item_columns(self._table(ITEMS).schema)))
+        return items_of(self._find(ITEMS, "asin", asins, ITEM_COLUMNS))
 
     def sums(self, asins: Sequence[str]) -> dict[str, ItemSum]:
         """Number of reviews and sum of vectors (d,) float64 of these items; items nobody reviewed are absent."""

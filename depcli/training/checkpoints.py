@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from depcli.adapters.files import CHECKPOINTS, METRICS
+from depcli.adapters.trained_for import KEY
 from depcli.atomic import write_atomically
 from depcli.errors import BadInput, Incompatible, NotFound
 from depcli.resumable import differences
@@ -55,7 +56,9 @@ def save(folder: Path, settings: dict, progress: Progress, adapter, optimizer, b
 
 
 def check_same(begun: dict, settings: dict) -> None:
-    """Raise Incompatible when a run that was `begun` with other settings should go on with these."""
+    """Raise Incompatible when a run that was `begun` with other settings should go on with these. The folder of the backbone may
+    be another: its weights are compared."""
+    begun, settings = ({name: value for name, value in each.items() if name != KEY} for each in (begun, settings))
     if changed := "; ".join(differences(begun, json.loads(json.dumps(settings)))):
         hint = "leave these options out, and it goes on with its own; or begin again: --replace, or another --adapter name"
         raise Incompatible(f"this run was begun with other settings ({changed})", hint)

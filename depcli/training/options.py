@@ -99,8 +99,8 @@ def options_of(named: Mapping, choices: Mapping, begun: Mapping | None = None) -
         return TrainOptions(choices=Choices(**choices), **named)
     its = {field.name: begun[field.name] for field in fields(TrainOptions) if field.name in begun}
     its |= {
-        "split": begun["split"]["name"], "loss": DepLoss(**begun.get("loss", {})),
-        "choices": Choices(**{**begun.get("choices", {}), **choices}),
+        "split": begun["split"]["name"], "loss": DepLoss(**begun["loss"]),
+        "choices": Choices(**{**begun["choices"], **choices}),
     }  # fmt: skip
     if "template" not in named and has_own_template(begun):
         raise Incompatible("this run was begun with a template of its own", "name it again: --template FILE")

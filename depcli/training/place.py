@@ -9,7 +9,6 @@ from pathlib import Path
 
 from depcli.adapters.files import CONFIG, LOCK
 from depcli.errors import DepError, NotFound
-from depcli.permissions import private
 from depcli.resumable import held
 from depcli.training import checkpoints
 from depcli.training.workers import launched_rank
@@ -25,8 +24,7 @@ def alone(function: Callable) -> Callable:
             return function(folder=folder, **given)
         message = f"another process is training the adapter {folder.name!r} in {folder}"
         try:
-            with private():
-                lock = held(folder / LOCK, DepError(message, "wait for it, or name another --adapter"))
+            lock = held(folder / LOCK, DepError(message, "wait for it, or name another --adapter"))
         except OSError as error:
             message = f"no adapter can be trained in {folder}: {error.strerror}"
             raise DepError(message, "make room or give access there, or name another folder with --profiles") from error

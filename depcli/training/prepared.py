@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from depcli import backbones, methods
-from depcli.adapters import files
+from depcli.adapters import files, trained_for
 from depcli.adapters.project import project
 from depcli.backbones.catalogue import Backbone
 from depcli.backbones.fused import fuse
@@ -81,7 +81,7 @@ class Prepared:
             "store_commit": self.snapshot.commit.id, "split": _describe(self.split), "learning_rate": self.rate,
             "max_input_tokens": self.max_input_tokens, "max_target_tokens": self.max_target_tokens,
             **{key: value for key, value in asdict(options).items() if key not in _RESOLVED},
-            **({"backbone_precision": hardware.precision} if hardware.precision else {}),
+            "backbone_precision": hardware.precision, **trained_for.record(backbone),
         }  # fmt: skip
 
     def digest(self) -> str:

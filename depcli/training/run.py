@@ -9,11 +9,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from depcli import backbones, embedders
-from depcli.adapters import files, seen, trained_for
+from depcli.adapters import files, seen
 from depcli.atomic import write_atomically
 from depcli.backbones.catalogue import Backbone
 from depcli.evaluation.statistics.significance import drawn, paired_bootstrap
-from depcli.permissions import make_private
 from depcli.personal.template import Template
 from depcli.splits.split import choose
 from depcli.training import checkpoints
@@ -109,7 +108,7 @@ def train(
         for name, (other, _) in text_alone.items()
     }
     config = {
-        **run.settings, **trained_for.record(backbone), "backbone_weights_sha256": run.weights_sha256,
+        **run.settings, "backbone_weights_sha256": run.weights_sha256,
         "parameters": sum(parameter.numel() for parameter in adapter.parameters()),
         "train_reviews": len(learned), "validation_reviews": len(checked), "validation_users": len(set(users)),
         "best_epoch": progress.best_epoch,
@@ -125,12 +124,10 @@ def train(
 
 
 def _save(folder: Path, template: Template, adapter, config: dict) -> None:
-    """The adapter with its card and, where it is not a bundled one, its template; the checkpoints go once it is whole, and
-    what an earlier dep let others read."""
+    """The adapter with its card and, where it is not a bundled one, its template; the checkpoints go once it is whole."""
     write_card(folder, config)
     (folder / files.TEMPLATE).unlink(missing_ok=True)
     if not template.bundled:
         write_atomically(folder / files.TEMPLATE, template.source.encode())
     files.save(folder, adapter, config)
     shutil.rmtree(folder / files.CHECKPOINTS)
-    make_private(folder)

@@ -34,7 +34,3 @@ def test_without_reduction_the_embedding_itself_is_projected():
     first, _, second = bare.projectors["diff"]
     expected = second(F.gelu(first(torch.from_numpy(SLOTS[1].embedding) * 12**0.5))) * 2.0 / 10**0.5
     torch.testing.assert_close(rows[1], expected)
-
-
-def test_shapes_written_before_there_was_a_choice_are_sparse():
-    assert DepAdapter.from_config({"d": 12, "latents": 6, "hidden": 10, "token_norm": 2.0}).shape.reduction == "sae"

@@ -19,7 +19,3 @@ def test_an_adapter_knows_whom_it_saw_and_names_nobody():
 def test_each_record_has_a_salt_of_its_own():
     one, other = seen.record(USERS), seen.record(USERS)
     assert one["salt"] != other["salt"] and not set(one["hashes"]) & set(other["hashes"])
-
-
-def test_an_adapter_without_a_record_cannot_tell():
-    assert seen.has_seen({}, ["A1"]) is None

@@ -50,11 +50,3 @@ def test_a_folder_that_is_gone_or_holds_other_weights_is_refused(own, tmp_path):
     with pytest.raises(NotFound, match=f"mine, is no longer in {own}") as gone:
         backbone_of(tmp_path / "a", config)
     assert "--backbone PATH" in other.value.hint and "--backbone PATH" in gone.value.hint
-
-
-def test_an_adapter_from_before_folders_were_recorded(own, tmp_path):
-    config = config_of(backbones.find(str(own)))
-    del config["backbone_folder"]
-    with pytest.raises(NotFound, match="adapter 'a' was trained for the backbone mine") as error:
-        backbone_of(tmp_path / "a", config)
-    assert error.value.hint == "give its folder: --backbone PATH"

@@ -36,7 +36,8 @@ def evaluation(snapshot, engine):
             "snapshot": snapshot, "split": split, "targets": choose(split, "test", limit), "sampling": SAMPLING, "out": out,
             "methods": {name: writers[name] for name in names},
             "scorer": WeightsScorer(lambda: engine.model, engine.tokenizer, 50),
-            "settings": {"backbone": "tiny", "engine": engine.name}, "embedder": Hashed(), "strangers_from": split.test,
+            "settings": {"backbone": {"name": "tiny"}, "adapters": {}, "engine": engine.name},
+            "embedder": Hashed(), "strangers_from": split.test,
         }  # fmt: skip
         return evaluate(**arguments | changes)
 

@@ -36,7 +36,7 @@ def evaluated(snapshot, engine, tmp_path_factory):
                 snapshot=snapshot, split=split, targets=choose(split, "test", limit), methods=writers,
                 scorer=WeightsScorer(lambda: engine.model, engine.tokenizer, answer),
                 sampling=Sampling(temperature, max_new_tokens=8, seed=seed),
-                out=place / name, settings={"engine": engine.name}, seeds=seeds,
+                out=place / name, settings={"engine": engine.name, "adapters": {}}, seeds=seeds,
             )  # fmt: skip
             made.add(name)
         return place / name

@@ -33,9 +33,6 @@ def test_finished_results_are_read_again(tmp_path):
     results = made(rag=0.0, dep=0.5)
     (tmp_path / RESULTS).write_text(json.dumps(results))
     assert read_results(tmp_path) == results
-    older = {key: value for key, value in results.items() if key != "dep"} | {"schema": 3}
-    (tmp_path / RESULTS).write_text(json.dumps(older))
-    assert read_results(tmp_path) == results | {"dep": ""}
 
 
 def test_folders_without_usable_results_are_refused(tmp_path):

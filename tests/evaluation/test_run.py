@@ -58,7 +58,7 @@ def test_results_are_what_the_files_say(finished, snapshot):
     assert results["seeds"] == [3]
     settings = results["settings"]
     assert settings["split_digest"] == leave_last_out(snapshot).digest and settings["store_commit"] == snapshot.commit.id
-    assert settings["sampling"]["seed"] == 3 and settings["backbone"] == "tiny"
+    assert settings["sampling"]["seed"] == 3 and settings["backbone"]["name"] == "tiny"
     scores = lines(out, files.SCORES)
     for name, found in results["methods"].items():
         made = [entry for entry in lines(out) if entry["method"] == name]

@@ -114,7 +114,6 @@ def test_an_adapter_keeps_to_what_it_was_trained_with():
     config = {"choices": {"embeddings": "his", "review_text": True, "guidance": True, "retrieval": "bm25"}}
     folder, dep = Path("mine"), methods.find("dep")
     assert choices_of(dep, folder, config, {"embeddings": "his", "retrieval": None}) == Choices("his", retrieval="bm25")
-    assert choices_of(dep, folder, {}, {}) == Choices()
     for asked, said in (
         ({"embeddings": "diff"}, "embeddings his, not diff"),
         ({"review_text": False}, "review-text on, not off"),

@@ -72,7 +72,10 @@ def test_learning_from_an_unseen_user_is_refused(snapshot):
         check_leakage(planted)
     tested = split.test[0].user_id
     with pytest.raises(ValueError, match="'mine' was trained on users who shall be unseen"):
-        check_adapters(split, {"other": {}, "mine": {seen.KEY: seen.record([*(t.user_id for t in split.train), tested])}})
+        check_adapters(
+            split,
+            {"other": {seen.KEY: seen.record([])}, "mine": {seen.KEY: seen.record([*(t.user_id for t in split.train), tested])}},
+        )
     check_adapters(split, {"mine": {seen.KEY: seen.record(t.user_id for t in split.train)}})
     check_adapters(leave_last_out(snapshot), {"mine": {seen.KEY: seen.record([tested])}})
 

@@ -25,7 +25,7 @@ class _Column(click.ParamType):
     name = "FIELD=NAME"
 
     def convert(self, value, param, ctx):
-        field, equals, column = value.partition("=") if isinstance(value, str) else (*value, "=")
+        field, equals, column = value.partition("=")
         if not (field and equals and column):
             self.fail(f"{value!r} is not {self.name}.", param, ctx)
         return self.known(field.strip(), column, param, ctx)

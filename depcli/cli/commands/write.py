@@ -33,8 +33,6 @@ class Shard(click.ParamType):
     name = "shard"
 
     def convert(self, value, param, ctx):
-        if isinstance(value, tuple):
-            return value
         part, slash, parts = value.partition("/")
         if not (slash and part.isdecimal() and parts.isdecimal() and 1 <= int(part) <= int(parts)):
             self.fail(f"{value!r} is not I/N with I from 1 to N, such as 1/4.", param, ctx)
@@ -150,7 +148,7 @@ def command(
     if parts.form:
         agree_to_download(setting, parts.backbone, parts.form)
     prepare_analyst(setting, analyst, [method])
-    trained = read_config(parts.adapter).get("choices", {}) if parts.adapter else {}
+    trained = read_config(parts.adapter)["choices"] if parts.adapter else {}
     embedder = query_embedder(setting, store, [method], {**trained, **choices}.get("retrieval"))
     drawing = Sampling(temperature, top_p, seed=seed)
     kept = kept_states(store, snapshot) if requests is None else None

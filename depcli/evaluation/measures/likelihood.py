@@ -73,8 +73,7 @@ class WeightsScorer:
                 "score with the backbone that the adapter was trained for",
             )
         encoded = encode(prompt.parts, self._tokenizer, text, self.max_answer_tokens)
-        if context := getattr(config, "max_position_embeddings", None):
-            check_foreseen(len(encoded.ids) - encoded.targets, encoded.targets, context)
+        check_foreseen(len(encoded.ids) - encoded.targets, encoded.targets, config.max_position_embeddings)
         return encoded, bool(encoded.ids[-1] != self._tokenizer.eos_token_id)
 
 

@@ -49,8 +49,8 @@ def render(results: dict, shown: Sequence[dict]) -> str:
     return environment.get_template("page.html.jinja").render(
         results=results, tables=tables, plots=plots, requests=shown, notes=text.notes(results),
         all_differences=text.difference_rows(results["differences"], results["targets"]), signatures=text.signatures(results),
-        backbone=_backbone(results["settings"]), settings=settings_rows(results["settings"]), made=_day(results["created"]),
-        over=text.drawn_from(results["users"]),
+        backbone=results["settings"]["backbone"]["name"], settings=settings_rows(results["settings"]),
+        made=_day(results["created"]), over=text.drawn_from(results["users"]),
     )  # fmt: skip
 
 
@@ -155,11 +155,6 @@ def _apart(snapshot, pairs: Collection[tuple[str, str]]) -> dict[tuple[str, str]
         for entry, (difference, peers) in zip(entries, Peers(snapshot).differences(entries), strict=True)
         if difference is not None
     }
-
-
-def _backbone(settings: dict) -> str:
-    named = settings["backbone"]
-    return str(named.get("name", "")) if isinstance(named, dict) else str(named)
 
 
 def _title(items: dict, asin: str) -> str:

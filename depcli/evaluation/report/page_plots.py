@@ -103,7 +103,7 @@ def training(results: dict) -> Iterator[Plot]:
     """The validation losses of each adapter, epoch by epoch, beside text alone."""
     seen = set()
     for label, found in results["training"].items():
-        epochs = [(one["epoch"] + 1, one["loss"], None, None) for one in found["epochs"] if "loss" in one]
+        epochs = [(one["epoch"] + 1, one["loss"], None, None) for one in found["epochs"]]
         if not epochs or found["adapter"] in seen:
             continue
         seen.add(found["adapter"])

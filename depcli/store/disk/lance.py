@@ -203,12 +203,6 @@ def rewrite(table, rows: Iterable[pa.Table], indexed_columns: Collection[str]) -
     add_indexes(table, indexed_columns)
 
 
-def add_column(table, field: pa.Field) -> None:
-    """A new column without values, as a new version; rows and indexes stay as they are."""
-    with whole_files(table):
-        table.add_columns(field)
-
-
 def _write(table, rows: Iterable[pa.Table], mode: Literal["append", "overwrite"]) -> None:
     schema, failed = table.schema, []
 

@@ -106,7 +106,7 @@ class _Run:
         for name in INDEXED:
             with self.part(name, _CUT):
                 table = lance.open_table(db, name, self._head.versions[name])
-                if not schema.fits(name, table.schema, self._head.embedder.dimension):
+                if not table.schema.equals(schema.schemas(self._head.embedder.dimension)[name]):
                     message = f"the table has not the columns that {self._head.embedder.dimension}-d vectors need"
                     self.findings.append(Finding(name, message, remedy=BACKUP))
                     continue
@@ -185,7 +185,7 @@ class _Run:
     def _items(self, table) -> None:
         total = table.count_rows()
         distinct = recompute.reviewed(table)
-        for _ in lance.scan(table, schema.item_columns(table.schema)):  # can be read
+        for _ in lance.scan(table, schema.ITEM_COLUMNS):  # can be read
             pass
         self._report("items", total, _Tally(total - len(distinct)), "one more description of the same item")
 

@@ -161,8 +161,7 @@ class Writer:
     def _changed_items(self, items: Sequence[Item]) -> dict[str, Item]:
         latest: dict[str, Item] = {}
         asins = self._items.possible({item.asin for item in items})
-        table = self.tables[ITEMS]
-        stored = schema.items_of(lance.rows(table, "asin", asins, schema.item_columns(table.schema)))
+        stored = schema.items_of(lance.rows(self.tables[ITEMS], "asin", asins, schema.ITEM_COLUMNS))
         for item in items:  # an empty field takes nothing away
             before = latest.get(item.asin) or stored.get(item.asin) or item
             latest[item.asin] = Item(
@@ -171,9 +170,6 @@ class Writer:
         return {asin: item for asin, item in latest.items() if stored.get(asin) != item}
 
     def _write_items(self, items: Mapping[str, Item]) -> None:
-        table = self.tables[ITEMS]
-        if schema.TASK not in table.schema.names:  # the store is from before there were tasks
-            lance.add_column(table, schema.schemas(self._dimension)[ITEMS].field(schema.TASK))
         self._replace(ITEMS, "asin", self._items.possible(items), [schema.item_rows(items.values())])
         self._items.add(list(items))
 

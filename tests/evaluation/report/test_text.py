@@ -43,7 +43,7 @@ def made(users: int = 40, seeds: int = 2, **shifts: float) -> dict:
     return {
         "schema": 4, "dep": "0.1.0", "created": "2026-11-21T23:05:00+00:00", "study": None, "groups": None, "training": {},
         "seconds": {"loading": 1.0, "writing": 80.0, "metrics": 9.0, "tests": 10.0},
-        "settings": {"backbone": "tiny"}, "seeds": list(range(seeds)),
+        "settings": {"backbone": {"name": "tiny"}, "adapters": {}}, "seeds": list(range(seeds)),
         "targets": users, "requests": users * seeds,
         "users": users, "methods": methods, "differences": tests,
         "real": {"mean_words": 9.0, "distinct1": 0.5, "distinct2": 0.9, "alignment_chance": 0.1},

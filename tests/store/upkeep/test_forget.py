@@ -191,7 +191,7 @@ def test_who_has_an_erased_commit_open_is_told(store):
     assert [store.readable(commit) for commit in store.log()] == [False, False, True]
 
 
-def test_a_store_made_before_files_were_private_is_closed_by_forgetting(store):
+def test_a_store_that_others_could_read_is_closed_by_forgetting(store):
     upsert(store, some_reviews())
     for path in (store.folder, *store.folder.rglob("*")):
         path.chmod(0o755 if path.is_dir() else 0o644)
