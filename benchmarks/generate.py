@@ -27,7 +27,7 @@ import numpy as np
 from depcli import backbones
 from depcli.backbones.catalogue import MINI
 from depcli.backbones.sequence import encode
-from depcli.engines.vllm_process import prepare_environment
+from depcli.engines.vllm.process import prepare_environment
 from depcli.records import Sampling, SoftPrompt, Text, Vectors
 
 SHAPES = {
@@ -56,7 +56,7 @@ def main(backbone, shape, requests, prompt_tokens, new_tokens, rounds, tensor_pa
     from vllm import __version__
     from vllm.platforms import current_platform
 
-    from depcli.engines.vllm import VllmEngine
+    from depcli.engines.vllm.engine import VllmEngine
 
     length, written = prompt_tokens or (3000 if shape else 700), new_tokens or (300 if shape else 64)
     with tempfile.TemporaryDirectory() as folder:

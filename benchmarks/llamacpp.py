@@ -26,8 +26,8 @@ import numpy as np
 
 from depcli import backbones, engines, profiles
 from depcli.backbones.fetch import gguf_file
-from depcli.engines.kept_states import KeptStates
-from depcli.engines.llama_context import threads
+from depcli.engines.llama.context import threads
+from depcli.engines.llama.kept_states import KeptStates
 from depcli.engines.tuning import Tuning
 from depcli.records import Item, Request, Sampling, SoftPrompt, Text, Vectors
 from depcli.store import Store

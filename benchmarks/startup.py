@@ -31,7 +31,7 @@ import click
 
 from depcli.backbones import find
 from depcli.backbones.fetch import gguf_file
-from depcli.engines.llama_context import threads
+from depcli.engines.llama.context import threads
 from depcli.store import Store
 
 PYTHON = [sys.executable, "-c"]

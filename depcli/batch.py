@@ -10,9 +10,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from depcli import resumable
-from depcli.analysts.choose import weights_state
 from depcli.answers import Answers
 from depcli.backbones.catalogue import Backbone
+from depcli.engines.engine import weights_of
 from depcli.engines.tuning import USUAL, Tuning
 from depcli.errors import Incompatible
 from depcli.readers import RequestLine
@@ -57,7 +57,7 @@ def settings_of(
     builder, config = writer.builder, writer.adapter_config
     return {
         "method": writer.method, "engine": writer.engine.name, "backbone": backbone.name,
-        "weights": weights_state(writer.engine, backbone), "adapter": config and config["weights_sha256"],
+        "weights": weights_of(writer.engine), "adapter": config and config["weights_sha256"],
         "store_commit": snapshot.commit.id, "as_of": snapshot.moment, "min_peers": builder.min_peers, "history": builder.k,
         "choices": asdict(builder.choices), "max_input_tokens": builder.max_input_tokens,
         "template": hashlib.sha256(builder.template.source.encode()).hexdigest(),

@@ -14,7 +14,6 @@ from depcli import backbones, embedders, engines
 from depcli.adapters import files
 from depcli.analysts.choose import analyst as asked_analyst
 from depcli.backbones.catalogue import Backbone
-from depcli.backbones.fingerprint import gguf_revision
 from depcli.engines.tuning import USUAL, Tuning
 from depcli.errors import DepError, Incompatible, NotFound
 from depcli.evaluation.clock import Clock
@@ -124,7 +123,7 @@ def evaluate_store(
             comparison = Comparison(plan.pairs, groups, _study(plan, variants))
             notes += about
         settings = {
-            "backbone": _identity(engine, backbone),
+            "backbone": engine.identity,
             "engine": engine_name,
             **tuning.rounding(engine_name),
             "role": plan.role,
@@ -217,15 +216,6 @@ def _scorer(engine, backbone: Backbone, room: int, offline: bool) -> EngineScore
         return backbones.load_model(backbone, offline=offline)
 
     return WeightsScorer(when_written, engine.tokenizer, room)
-
-
-def _identity(engine, backbone: Backbone) -> dict:
-    """What the settings of a folder call the backbone."""
-    if engine.name == "openai":
-        return engine.identity
-    if engine.name == "llamacpp":
-        return {"name": backbone.name, "gguf": gguf_revision(backbone), "hidden_size": engine.width}
-    return backbones.fingerprint(backbone, engine.config if engine.name == "vllm" else engine.model)
 
 
 def _embedder_here(store) -> tuple[object | None, list[str]]:

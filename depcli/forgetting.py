@@ -9,7 +9,7 @@ from pathlib import Path
 from depcli import resumable
 from depcli.adapters import files, seen
 from depcli.analysts import cache
-from depcli.engines import kept_states
+from depcli.engines.llama import kept_states
 from depcli.errors import DepError, NotFound
 from depcli.evaluation import predictions
 from depcli.profiles import ADAPTERS, EVALUATIONS

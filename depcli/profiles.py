@@ -17,8 +17,8 @@ from depcli.analysts.cache import unchanging
 from depcli.backbones.catalogue import Backbone
 from depcli.engines import FORMS
 from depcli.engines.endpoint import find_endpoint, no_soft_tokens
-from depcli.engines.kept_states import FOLDER as STATES
-from depcli.engines.kept_states import KeptStates
+from depcli.engines.llama.kept_states import FOLDER as STATES
+from depcli.engines.llama.kept_states import KeptStates
 from depcli.errors import BadInput, DepError, Incompatible, NotFound
 from depcli.store import Snapshot, Store, commits
 from depcli.store.disk.lock import is_held

@@ -9,7 +9,7 @@ from functools import partial
 from depcli import backbones, engines
 from depcli.analysts.analyst import Analyst
 from depcli.backbones.catalogue import Backbone
-from depcli.backbones.fingerprint import gguf_revision, weights_revision
+from depcli.engines.engine import weights_of
 from depcli.errors import NotFound
 from depcli.records import Sampling
 
@@ -40,13 +40,5 @@ def analyst(
 def _analyst(engine, backbone: Backbone, sampling: Sampling) -> Analyst:
     revision = f"@{backbone.revision}" if backbone.revision else ""
     name = f"{engine.name}:{backbone.name}{revision}"
-    weights = partial(weights_state, engine, backbone)
+    weights = partial(weights_of, engine)
     return Analyst(engine, name, temperature=sampling.temperature, top_p=sampling.top_p, weights=weights)
-
-
-def weights_state(engine, backbone: Backbone) -> str:
-    """Which weights an engine runs: a revision, or where they are when they run elsewhere."""
-    form = engines.FORMS[engine.name]
-    if form is None:
-        return str(engine.endpoint)
-    return gguf_revision(backbone) if form == "gguf" else weights_revision(backbone)

@@ -15,13 +15,13 @@ _SHAPE = {"model_type": "architecture", "num_hidden_layers": "layers", "vocab_si
 _BLOCK, _BLOCKS = 1 << 20, 64
 
 
-def fingerprint(backbone: Backbone, model_or_config) -> dict:
-    """What an adapter records about its backbone: name, revision, architecture, hidden_size, layers, vocabulary.
+def fingerprint(backbone: Backbone, config) -> dict:
+    """What an adapter records about its backbone, whose model has the `config`: name, revision, architecture, hidden_size, layers
+    and vocabulary.
 
     `revision` is the commit for a hub model, and a digest of config and weights for a folder: see `folder_revision`.
     The files must be here already (they are once the model is loaded).
     """
-    config = getattr(model_or_config, "config", model_or_config)
     return {
         "name": backbone.name,
         "revision": weights_revision(backbone),

@@ -1,9 +1,4 @@
-"""Engines: SoftPrompts in, Completions out. All of them are used alike; they differ in what they need and how fast they are.
-
-An engine has `name`, `width` (H, None where soft tokens cannot go in), `chat`, `context` (positions), `count(text)`,
-`generate(requests, on_text)`, `close()`, and is a context manager; `together` is how many requests it computes so that the
-rounding of one depends on the others, 1 where each stands alone.
-"""
+"""Engines: SoftPrompts in, Completions out. All of them are used alike; they differ in what they need and how fast they are."""
 
 from __future__ import annotations
 
@@ -16,7 +11,8 @@ from depcli.engines.tuning import USUAL, Tuning
 from depcli.errors import MissingDependency, NotFound
 
 if TYPE_CHECKING:
-    from depcli.engines.kept_states import KeptStates
+    from depcli.engines.engine import Engine
+    from depcli.engines.llama.kept_states import KeptStates
 
 # How each takes a backbone: as a GGUF, as weights, or not at all since it runs elsewhere.
 FORMS = {"llamacpp": "gguf", "transformers": "weights", "vllm": "weights", "openai": None}
@@ -26,7 +22,7 @@ NAMES = tuple(FORMS)
 def load(
     name: str, backbone: Backbone, *, offline: bool = False, device: str = "auto", exact: bool = False,
     tuning: Tuning = USUAL, kept: KeptStates | None = None,
-):  # fmt: skip
+) -> Engine:  # fmt: skip
     """The engine called `name` with `backbone` loaded. `exact` trades speed for float32 everywhere, for comparisons.
 
     `device` and `exact` mean nothing to an endpoint, which is what OPENAI_BASE_URL and OPENAI_API_KEY say. `kept` are prompt
@@ -41,7 +37,7 @@ def load(
         return TransformersEngine.open(backbone, offline=offline, device=device, exact=exact)
     if name == "llamacpp":
         try:
-            from depcli.engines.llamacpp import LlamaCppEngine
+            from depcli.engines.llama.engine import LlamaCppEngine
         except (ImportError, OSError, RuntimeError) as error:  # the two latter: a wheel whose libraries this machine cannot load
             raise MissingDependency(
                 f"llama-cpp-python cannot be used: {error}", "pip install llama-cpp-python, or use --engine transformers"
@@ -50,12 +46,12 @@ def load(
     if name == "vllm":
         if find_spec("vllm") is None:
             raise MissingDependency("the engine vllm needs the package vllm", 'pip install "depcli[vllm]"')
-        from depcli.engines.vllm_process import prepare_environment
+        from depcli.engines.vllm.process import prepare_environment
 
         prepare_environment()
         try:
             with warnings.catch_warnings(action="ignore"):  # of its own making
-                from depcli.engines.vllm import VllmEngine
+                from depcli.engines.vllm.engine import VllmEngine
         except (ImportError, OSError, RuntimeError) as error:  # the two latter: a wheel whose libraries this machine cannot load
             raise MissingDependency(
                 f"vLLM cannot be used: {error}", "install a vLLM for this machine, or use --engine transformers"

@@ -8,7 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import ExitStack
 from itertools import chain, islice
 from queue import SimpleQueue
 
@@ -20,6 +20,7 @@ from depcli.backbones.catalogue import Backbone
 from depcli.chat import Chat
 from depcli.engines.checks import check_room
 from depcli.engines.endpoint import Endpoint, find_endpoint, no_soft_tokens
+from depcli.engines.engine import Engine
 from depcli.errors import DepError, NotFound, Unbroken
 from depcli.records import Completion, Sampling, SoftPrompt
 
@@ -31,7 +32,7 @@ _BYTES_PER_TOKEN = 3
 _CONTROL = ("<|", "<｜", "<s>", "</s>", "<bos>", "<eos>", "<start_of_turn>", "<end_of_turn>", "[INST]", "[/INST]")
 
 
-class OpenAIEngine(AbstractContextManager):
+class OpenAIEngine(Engine):
     """Writes through an endpoint with the model that it serves as `backbone.name`, up to 8 requests at the same time.
 
     `url` and `key` default to OPENAI_BASE_URL and OPENAI_API_KEY. `seconds` is what one completion may take, with the `retries`
@@ -43,7 +44,6 @@ class OpenAIEngine(AbstractContextManager):
     """
 
     name = "openai"
-    together = 1
     width = None  # of soft tokens: there are none
     chat = Chat("{{ messages[0].content }}" + _BETWEEN + "{{ messages[1].content }}", end="", specials=_CONTROL)
 
@@ -225,11 +225,7 @@ class OpenAIEngine(AbstractContextManager):
         return NotFound(f"the endpoint {endpoint} serves no model {self._model!r} (404)", f"--backbone NAME; it serves: {known}")
 
     def close(self) -> None:
-        """End the connections. Twice is fine."""
         self._open.close()
-
-    def __exit__(self, *_):
-        self.close()
 
 
 def _content(answer, part: str) -> tuple[str, str | None, object]:

@@ -5,10 +5,16 @@ One rule in one place, so that the same seed, prompt and backbone mean the same 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from depcli.errors import DepError
-from depcli.records import Sampling
+from depcli.records import Sampling, SoftPrompt
+
+if TYPE_CHECKING:
+    from llguidance import LLTokenizer
 
 _DEPTHS = (6.0, 8.0, 10.0, np.inf)  # nats behind the likeliest token: how far down it is looked for a nucleus
 _DIVISIBLE = 1e-30, 1e30  # temperatures between these float32 can divide by
@@ -42,6 +48,15 @@ class Sampler:
         """Note a token that was written; one that ends the text is not."""
         if self._constraint:
             self._constraint.take(token)
+
+
+def sampler_for(prompt: SoftPrompt, sampling: Sampling, grammar: Callable[[], LLTokenizer]) -> Sampler:
+    """The sampler of one completion; `grammar` makes the vocabulary as llguidance reads it, which only a schema needs."""
+    if sampling.schema is None:
+        return Sampler(sampling)
+    from depcli.engines.constraint import Constraint, opens_thought
+
+    return Sampler(sampling, Constraint(grammar(), sampling.schema, thinking=opens_thought(prompt)))
 
 
 def not_a_number() -> DepError:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
@@ -13,25 +12,25 @@ import numpy as np
 import torch
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
-from depcli.backbones import Backbone, chat_of, load_model, load_tokenizer
+from depcli.backbones import Backbone, chat_of, fingerprint, load_model, load_tokenizer
 from depcli.backbones.sequence import Encoded, embed, encode
 from depcli.engines.checks import check_room, check_width
-from depcli.engines.sampling import Sampler
+from depcli.engines.engine import Engine
+from depcli.engines.sampling import Sampler, sampler_for
 from depcli.engines.text import TextStream, end_tokens, text_of
 from depcli.records import Completion, Sampling, SoftPrompt, Vectors
 
 WINDOW = 8
 
 
-class TransformersEngine(AbstractContextManager):
+class TransformersEngine(Engine):
     """Writes with a Hugging Face causal LM. `model` and `tokenizer` may be shared with training and scoring."""
 
     name = "transformers"
     together = WINDOW
 
-    def __init__(self, model, tokenizer, name: str):
-        """`name` is what errors call the backbone."""
-        self.model, self.tokenizer, self._name = model, tokenizer, name
+    def __init__(self, model, tokenizer, backbone: Backbone):
+        self.model, self.tokenizer, self.backbone = model, tokenizer, backbone
         self.chat = chat_of(tokenizer)
         self.width: int = model.config.hidden_size
         self.context: int = model.config.max_position_embeddings
@@ -41,10 +40,13 @@ class TransformersEngine(AbstractContextManager):
     def open(cls, backbone: Backbone, *, offline: bool = False, device: str = "auto", exact: bool = False) -> TransformersEngine:
         """The engine with `backbone` loaded; `exact` computes in float32 wherever it runs."""
         model = load_model(backbone, device=device, dtype="float32" if exact else "auto", offline=offline)
-        return cls(model, load_tokenizer(backbone, offline=offline), backbone.name)
+        return cls(model, load_tokenizer(backbone, offline=offline), backbone)
+
+    @cached_property
+    def identity(self) -> dict:
+        return fingerprint(self.backbone, self.model.config)
 
     def count(self, text: str) -> int:
-        """Tokens in a piece of prompt text."""
         return len(self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
     def generate(
@@ -88,17 +90,10 @@ class TransformersEngine(AbstractContextManager):
             active = [draft for draft in active if not draft.finish]
 
     def _draft(self, prompt: SoftPrompt, sampling: Sampling) -> _Draft:
-        check_width(prompt, self.width, self._name)
+        check_width(prompt, self.width, self.backbone.name)
         encoded = encode(prompt.parts, self.tokenizer)
-        check_room(len(encoded.ids), sampling.max_new_tokens, self.context, self._name)
-        return _Draft(encoded, sampling.max_new_tokens, self._sampler(prompt, sampling))
-
-    def _sampler(self, prompt: SoftPrompt, sampling: Sampling) -> Sampler:
-        if sampling.schema is None:
-            return Sampler(sampling)
-        from depcli.engines.constraint import Constraint, opens_thought
-
-        return Sampler(sampling, Constraint(self._grammar, sampling.schema, thinking=opens_thought(prompt)))
+        check_room(len(encoded.ids), sampling.max_new_tokens, self.context, self.backbone.name)
+        return _Draft(encoded, sampling.max_new_tokens, sampler_for(prompt, sampling, lambda: self._grammar))
 
     @cached_property
     def _grammar(self):
@@ -146,11 +141,7 @@ class TransformersEngine(AbstractContextManager):
             logits, positions = out.logits[:, -1], positions + 1
 
     def close(self) -> None:
-        """Let go of the model. Twice is fine."""
         self.model = None
-
-    def __exit__(self, *_):
-        self.close()
 
 
 @dataclass

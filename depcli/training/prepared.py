@@ -50,7 +50,7 @@ class Prepared:
         self, store, backbone: Backbone, options: TrainOptions, commit: str | None, *, offline: bool, hardware: Hardware,
         workers: Workers, on_event: Callable[[dict], None], embedder,
     ):  # fmt: skip
-        self.options, self.embedder, self.workers = options, embedder, workers
+        self.backbone, self.options, self.embedder, self.workers = backbone, options, embedder, workers
         self.snapshot = store.snapshot(at=commit, as_of=options.as_of)
         self.split = named.make(self.snapshot, options.split, targets_per_user=options.targets_per_user)
         check_leakage(self.split)
@@ -76,7 +76,7 @@ class Prepared:
         self.budget = Budget(micro_tokens, self.hardware, on_event, workers)
         self.rate, self.rate_reason = options.rate_for(self.model.config.hidden_size)
         self.settings = {
-            "backbone": backbones.fingerprint(backbone, self.model), "embedder": asdict(store.embedder),
+            "backbone": backbones.fingerprint(backbone, self.model.config), "embedder": asdict(store.embedder),
             "template": self.template.name if self.template.bundled else self.template.source,
             "store_commit": self.snapshot.commit.id, "split": _describe(self.split), "learning_rate": self.rate,
             "max_input_tokens": self.max_input_tokens, "max_target_tokens": self.max_target_tokens,
@@ -155,7 +155,7 @@ class Prepared:
         return {"score": -loss, "loss": loss}
 
     def _score_by_meteor(self, adapter, checked: Sequence[Example]) -> dict:
-        engine = TransformersEngine(self.model, self.tokenizer, "the backbone")
+        engine = TransformersEngine(self.model, self.tokenizer, self.backbone)
         longest = max(len(example.encoded.ids) - example.encoded.targets for example in checked)
         room = min(self.max_target_tokens, engine.context - longest)
         mine = self.workers.share([len(example.encoded.ids) for example in checked])

@@ -85,7 +85,8 @@ _HOLD = """
 import sys
 from pathlib import Path
 from depcli.analysts import cache
-from depcli.store import Store, erase
+from depcli.store import Store
+from depcli.store.upkeep import erase
 with Store.open(sys.argv[1]).writer() as writer, cache.unchanging(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.readline()

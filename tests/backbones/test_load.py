@@ -101,8 +101,8 @@ def test_weights_digest_sees_one_changed_weight(tiny_backbone):
 
 def test_fingerprint_of_a_folder_follows_its_content_and_not_its_place(tiny_backbone, copy):
     original, model = find(str(tiny_backbone)), load_model(find(str(tiny_backbone)))
-    mark = fingerprint(original, model)
-    assert mark["hidden_size"] == 64 and mark["name"] == "tiny" and mark == fingerprint(original, model.config)
+    mark = fingerprint(original, model.config)
+    assert mark["hidden_size"] == 64 and mark["name"] == "tiny"
     json.dumps(mark)
     assert folder_revision(copy) == mark["revision"]
     path = copy / "model.safetensors"

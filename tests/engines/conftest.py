@@ -48,7 +48,7 @@ def pieces(wide_heads):
 
 
 def _in_process(folder, **more):
-    from depcli.engines.vllm_process import prepare_environment
+    from depcli.engines.vllm.process import prepare_environment
 
     with pytest.MonkeyPatch.context() as patch:
         # Without a process of its own vLLM starts in seconds.
@@ -56,7 +56,7 @@ def _in_process(folder, **more):
         patch.setenv("VLLM_CPU_KVCACHE_SPACE", "1")
         patch.setenv("VLLM_CPU_OMP_THREADS_BIND", "nobind")
         prepare_environment()
-        from depcli.engines.vllm import VllmEngine
+        from depcli.engines.vllm.engine import VllmEngine
 
         # Two engines share a GPU, where without graphs one is there in seconds.
         more |= {"enforce_eager": True, "gpu_memory_utilization": 0.3}

@@ -81,7 +81,7 @@ def test_texts_and_likelihoods_are_those_of_the_plain_model(folder):
     backbone = find(str(folder))
     tokenizer, model = load_tokenizer(backbone), load_model(backbone, device="cpu")
     asked, answer = prompts(chat_of(tokenizer)), "The plot is thin; the actors are not."
-    with TransformersEngine(model, tokenizer, "it") as engine:
+    with TransformersEngine(model, tokenizer, backbone) as engine:
         together = [one.tokens for one in engine.generate([(prompt, GREEDY) for prompt in asked])]
     scored = list(WeightsScorer(lambda: model, tokenizer).likelihoods((prompt, answer) for prompt in asked))
     for prompt, tokens, likelihood in zip(asked, together, scored, strict=True):
@@ -100,7 +100,7 @@ def test_a_window_that_is_not_reached_costs_nothing(folder, monkeypatch):
     backbone = find(str(folder))
     tokenizer, model, asked = load_tokenizer(backbone), load_model(backbone, device="cpu"), []
     monkeypatch.setattr(TransformersEngine, "_steps", lambda self, drafts, rows: asked.append(len(drafts)) or iter(()))
-    with TransformersEngine(model, tokenizer, "it") as engine:
+    with TransformersEngine(model, tokenizer, backbone) as engine:
         kept = engine._kept
         assert kept == (0 if model.config.model_type == "lfm2" else 12)
         short = SoftPrompt((Text("A film."),))
@@ -135,7 +135,7 @@ def test_a_tokenizer_of_another_model_is_refused(tiny_backbone):
     model.resize_token_embeddings(300)
     prompt = SoftPrompt((Text("<|im_end|>" + "".join(tokenizer.convert_ids_to_tokens(range(300, 337)))),))
     with (
-        TransformersEngine(model, tokenizer, "it") as engine,
+        TransformersEngine(model, tokenizer, backbone) as engine,
         pytest.raises(Incompatible, match="the model's table only 300") as error,
     ):
         list(engine.generate([(prompt, GREEDY)]))

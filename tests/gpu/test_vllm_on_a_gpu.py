@@ -11,7 +11,7 @@ import torch
 from depcli.backbones import find
 from depcli.backbones.sequence import Encoded, encode, target_losses
 from depcli.engines import load
-from depcli.engines.vllm_process import prepare_environment
+from depcli.engines.vllm.process import prepare_environment
 from depcli.records import Sampling, SoftPrompt, Text, Vectors
 
 pytestmark = [pytest.mark.gpu, pytest.mark.vllm, pytest.mark.filterwarnings("default")]
@@ -34,7 +34,7 @@ def prompts(width: int, count: int = 24) -> list[SoftPrompt]:
 
 def by_vllm(engine, wanted: list[SoftPrompt]) -> list[SimpleNamespace]:
     """The greedy tokens of each prompt and their log-probabilities."""
-    from depcli.engines.vllm_prompts import mixed, params_of
+    from depcli.engines.vllm.prompts import mixed, params_of
 
     core, found = engine._vllm.core, {}
     for n, prompt in enumerate(wanted):
@@ -65,7 +65,7 @@ def by_transformers(reference, prompt: SoftPrompt, tokens: list[int]) -> np.ndar
 def test_tokens_and_their_likelihoods(exact, monkeypatch):
     monkeypatch.setenv("VLLM_ENABLE_V1_MULTIPROCESSING", "0")  # starts in seconds
     prepare_environment()
-    from depcli.engines.vllm import VllmEngine
+    from depcli.engines.vllm.engine import VllmEngine
 
     mini = find("mini")
     with VllmEngine(mini, exact=exact, more={"enforce_eager": True, "gpu_memory_utilization": 0.3}) as engine:

@@ -100,8 +100,8 @@ def starved_gather(shards: Shards, after: int):
     return lambda: setattr(type(piece), "unshard", real)
 
 
-def texts(model, tokenizer, count: int, room: int) -> list[str]:
-    engine = TransformersEngine(model, tokenizer, "tiny")
+def texts(backbone, model, tokenizer, count: int, room: int) -> list[str]:
+    engine = TransformersEngine(model, tokenizer, backbone)
     prompts = [SoftPrompt((Text("A quiet film " * (i + 1)),)) for i in range(count)]
     return [done.text for done in engine.generate((prompt, Sampling(max_new_tokens=room, temperature=0.0)) for prompt in prompts)]
 
@@ -149,9 +149,9 @@ def check(backbone, workers: Workers) -> None:
     if hook:
         hook.remove()
 
-    mine = texts(model, tokenizer, 9 if other else 2, 12 if other else 5)  # one writes longer, and in two windows
+    mine = texts(backbone, model, tokenizer, 9 if other else 2, 12 if other else 5)  # one writes longer, and in two windows
     workers.weights.finish()
-    assert mine == texts(whole, tokenizer, 9 if other else 2, 12 if other else 5)
+    assert mine == texts(backbone, whole, tokenizer, 9 if other else 2, 12 if other else 5)
     same(gradients(model, examples, workers, longest), expected)
 
     checkpoint_layers(model)

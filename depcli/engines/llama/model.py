@@ -13,7 +13,7 @@ from pathlib import Path
 import llama_cpp as lib
 import numpy as np
 
-from depcli.engines.llama_table import EmbeddingTable, embedding_table
+from depcli.engines.llama.table import EmbeddingTable, embedding_table
 from depcli.errors import BadInput, DepError, Incompatible, MissingDependency
 
 _WARN, _CONTINUE = 3, 5  # ggml_log_level

@@ -109,7 +109,7 @@ def test_the_grammar_of_thought_and_schema(reference, soft):
     from llguidance import LLMatcher
     from llguidance.hf import from_tokenizer
 
-    from depcli.engines.vllm_prompts import params_of
+    from depcli.engines.vllm.prompts import params_of
 
     tokenizer, answer = from_tokenizer(reference.tokenizer), '{"style":"dry","stars":2}'
     sampling = Sampling(schema=SCHEMA)
@@ -173,7 +173,7 @@ def test_what_was_asked_before_a_bad_request_is_written_first(vllm, soft):
 def test_soft_tokens_are_checked_as_the_model_reads_them(vllm, rows, said):
     import torch
 
-    from depcli.engines.vllm_prompts import check_rows
+    from depcli.engines.vllm.prompts import check_rows
 
     tensor = torch.from_numpy(rows)
     with pytest.raises(BadInput, match=said):
@@ -191,7 +191,7 @@ def test_the_mixed_form(soft, reference):
     import torch
 
     from depcli.backbones.sequence import encode
-    from depcli.engines.vllm_prompts import mixed
+    from depcli.engines.vllm.prompts import mixed
 
     prompt = soft("a film", 2, " and ", 1)
     prompt = SoftPrompt(prompt.parts, 64, origin="adapter")

@@ -7,8 +7,8 @@ import time
 import unicodedata
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -17,10 +17,11 @@ from depcli.backbones.fetch import gguf_file
 from depcli.backbones.fingerprint import gguf_revision
 from depcli.chat import Chat
 from depcli.engines.checks import check_foreseen, check_room, check_width
-from depcli.engines.kept_states import KeptStates
-from depcli.engines.llama_context import LlamaContext, Piece
-from depcli.engines.llama_model import LlamaModel
-from depcli.engines.sampling import Sampler, negative_log_likelihood, not_a_number
+from depcli.engines.engine import Engine
+from depcli.engines.llama.context import LlamaContext, Piece
+from depcli.engines.llama.kept_states import KeptStates
+from depcli.engines.llama.model import LlamaModel
+from depcli.engines.sampling import Sampler, negative_log_likelihood, not_a_number, sampler_for
 from depcli.engines.tuning import USUAL, Tuning
 from depcli.errors import DepError, Incompatible
 from depcli.records import Completion, Likelihood, Sampling, SoftPrompt, Text
@@ -30,7 +31,7 @@ _COMPOSED = frozenset({"qwen2"})
 _WAVES = 4  # times as many requests as are written side by side are computed together: a new one begins wherever another ends
 
 
-class LlamaCppEngine(AbstractContextManager):
+class LlamaCppEngine(Engine):
     """Writes with llama.cpp, `tuning.parallel` requests side by side: one, and each text is what it is alone, to the bit; more,
     and a batch of them is done sooner. `exact` keeps keys and values in float32. `kept` are prompt states of earlier
     processes. `reused` is how many positions of the last prompt were not evaluated, since one before began alike."""
@@ -48,9 +49,8 @@ class LlamaCppEngine(AbstractContextManager):
         self.width, self.context = self._model.width, self._model.positions
         self.reused = 0
         self._active: dict[int, _Draft] = {}  # what is being written, by sequence
-        self._grammar = None  # made when a schema is asked for: it takes a second with a large vocabulary
         self._composed = self._model.metadata("tokenizer.ggml.pre") in _COMPOSED
-        weights = gguf_revision(backbone) if kept else ""
+        weights = self.identity["gguf"] if kept else ""
         self._llama = LlamaContext(self._model, tuning, exact=exact, kept=kept, weights=weights)
         try:
             self.chat = self._chat()
@@ -72,8 +72,11 @@ class LlamaCppEngine(AbstractContextManager):
             (self._end,), chat = ids, replace(chat, end=end)
         return chat
 
+    @cached_property
+    def identity(self) -> dict:
+        return {"name": self.backbone.name, "gguf": gguf_revision(self.backbone), "hidden_size": self.width}
+
     def count(self, text: str) -> int:
-        """Tokens in a piece of prompt text."""
         return len(self._tokenize(text))
 
     def _tokenize(self, text: str, *, control: bool = True) -> list[int]:
@@ -155,7 +158,7 @@ class LlamaCppEngine(AbstractContextManager):
             return None
         prompt, sampling = asked
         pieces = self._checked(prompt, sampling.max_new_tokens)
-        return _Draft(pieces, sampling.max_new_tokens, self._sampler(prompt, sampling), on_text)
+        return _Draft(pieces, sampling.max_new_tokens, sampler_for(prompt, sampling, lambda: self._grammar), on_text)
 
     def _begin(self, draft: _Draft, free: list[int]) -> int:
         """Read the prompt of a draft and pick its first token; returns the sequence it is in."""
@@ -178,14 +181,10 @@ class LlamaCppEngine(AbstractContextManager):
         parts = (self._tokenize(part.text) if isinstance(part, Text) else part.rows / scale for part in prompt.parts)
         return [part for part in parts if len(part)]
 
-    def _sampler(self, prompt: SoftPrompt, sampling: Sampling) -> Sampler:
-        if sampling.schema is None:
-            return Sampler(sampling)
-        from depcli.engines.constraint import Constraint, opens_thought
-
-        if self._grammar is None:
-            self._grammar = self._model.grammar_tokenizer()
-        return Sampler(sampling, Constraint(self._grammar, sampling.schema, thinking=opens_thought(prompt)))
+    @cached_property
+    def _grammar(self):
+        """The vocabulary as llguidance reads it: a second of work where it is large."""
+        return self._model.grammar_tokenizer()
 
     def next_logits(self, prompt: SoftPrompt) -> np.ndarray:
         """Logits (vocabulary,) float32 of the token that would follow `prompt`, to compare engines; -inf for unused ids."""
@@ -222,13 +221,9 @@ class LlamaCppEngine(AbstractContextManager):
         return Likelihood(nats, len(wanted), len(wanted) < len(whole))
 
     def close(self) -> None:
-        """Free the model. Twice is fine."""
-        self._grammar = None  # it points into the model's vocabulary
+        vars(self).pop("_grammar", None)  # it points into the model's vocabulary
         self._llama.close()
         self._model.close()
-
-    def __exit__(self, *_):
-        self.close()
 
 
 @dataclass(eq=False)

@@ -13,13 +13,13 @@ import psutil
 import pytest
 
 from depcli.cli import main
-from depcli.engines.vllm_process import guarded
+from depcli.engines.vllm.process import guarded
 from tests.personal.conftest import few_people, made_store
 
 # Left by a killed process, so that this one is its parent then.
 GUARDED = """
 import subprocess, sys, time
-from depcli.engines.vllm_process import guarded
+from depcli.engines.vllm.process import guarded
 child = subprocess.Popen(["sleep", "1000"])
 guard = guarded([child.pid])
 print(child.pid, guard.pid, flush=True)

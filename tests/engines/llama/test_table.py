@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 
 from depcli.backbones import find
-from depcli.engines import llama_table, load
-from depcli.engines.llama_context import LlamaContext
-from depcli.engines.llama_model import LlamaModel
+from depcli.engines import load
+from depcli.engines.llama import table as llama_table
+from depcli.engines.llama.context import LlamaContext
+from depcli.engines.llama.model import LlamaModel
 from depcli.engines.tuning import USUAL
 from depcli.records import Sampling, SoftPrompt, Text, Vectors
 from tests.engines.ggufs import told_as, with_table

@@ -3,41 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager
-from functools import partial
+from functools import cached_property, partial
 
 import torch
 from transformers import AutoConfig, GenerationConfig
 from vllm.v1.engine.exceptions import EngineDeadError
 
-from depcli.backbones import Backbone, chat_of, load_tokenizer
+from depcli.backbones import Backbone, chat_of, fingerprint, load_tokenizer
 from depcli.backbones.fetch import weights_folder
 from depcli.backbones.sequence import encode
 from depcli.engines.checks import check_room, check_width
+from depcli.engines.engine import Engine
 from depcli.engines.text import THINK, TextStream, end_tokens, text_of
-from depcli.engines.vllm_flight import Draft, Flight
-from depcli.engines.vllm_process import VllmProcess
-from depcli.engines.vllm_prompts import mixed, params_of
+from depcli.engines.vllm.flight import Draft, Flight
+from depcli.engines.vllm.process import VllmProcess
+from depcli.engines.vllm.prompts import mixed, params_of
 from depcli.errors import DepError
 from depcli.records import Completion, Sampling, SoftPrompt
 
 
-class VllmEngine(AbstractContextManager):
+class VllmEngine(Engine):
     """Writes with vLLM. `exact` computes in float32; `more` are arguments of vllm.LLM that replace ours.
 
     vLLM's rounding depends on which requests it computes together, so in half precision a text may depend on its neighbours.
     """
 
     name = "vllm"
-    together = 1
 
     def __init__(
         self, backbone: Backbone, *, offline: bool = False, device: str = "auto", exact: bool = False, tensor_parallel: int = 1,
         more: dict | None = None,
     ):  # fmt: skip
         folder = weights_folder(backbone, offline=offline)
-        self.config = config = AutoConfig.from_pretrained(folder, local_files_only=True)
-        self.tokenizer, self._name = load_tokenizer(backbone, offline=offline), backbone.name
+        self._config = config = AutoConfig.from_pretrained(folder, local_files_only=True)
+        self.tokenizer, self.backbone = load_tokenizer(backbone, offline=offline), backbone
         self.chat = chat_of(self.tokenizer)
         self.width: int = config.hidden_size
         self.context: int = config.max_position_embeddings
@@ -51,8 +50,11 @@ class VllmEngine(AbstractContextManager):
         )  # fmt: skip
         self._vllm = self._start()
 
+    @cached_property
+    def identity(self) -> dict:
+        return fingerprint(self.backbone, self._config)
+
     def count(self, text: str) -> int:
-        """Tokens in a piece of prompt text."""
         return len(self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
     def generate(
@@ -93,9 +95,9 @@ class VllmEngine(AbstractContextManager):
             raise failure
 
     def _draft(self, prompt: SoftPrompt, sampling: Sampling, on_text: Callable[[str], None] | None) -> Draft:
-        check_width(prompt, self.width, self._name)
+        check_width(prompt, self.width, self.backbone.name)
         encoded = encode(prompt.parts, self.tokenizer)
-        check_room(len(encoded.ids), sampling.max_new_tokens, self.context, self._name)
+        check_room(len(encoded.ids), sampling.max_new_tokens, self.context, self.backbone.name)
         params = params_of(prompt, sampling, self._ends, thinks=self._thinks)
         stream = None
         if on_text:
@@ -116,11 +118,7 @@ class VllmEngine(AbstractContextManager):
         self._vllm = None
 
     def close(self) -> None:
-        """End vLLM with all its processes. Twice is fine."""
         self.rest()
-
-    def __exit__(self, *_):
-        self.close()
 
 
 def _generation_config(folder, config) -> GenerationConfig:

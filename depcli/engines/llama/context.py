@@ -17,9 +17,9 @@ from dataclasses import dataclass, field
 import llama_cpp as lib
 import numpy as np
 
-from depcli.engines.kept_states import KeptStates, alike
-from depcli.engines.llama_batch import Batch
-from depcli.engines.llama_model import LlamaModel, forget_messages, messages
+from depcli.engines.llama.batch import Batch
+from depcli.engines.llama.kept_states import KeptStates, alike
+from depcli.engines.llama.model import LlamaModel, forget_messages, messages
 from depcli.engines.tuning import Tuning
 from depcli.errors import DepError
 

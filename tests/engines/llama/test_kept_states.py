@@ -9,7 +9,7 @@ import pytest
 
 from depcli.backbones import find
 from depcli.engines import load
-from depcli.engines.kept_states import KeptStates, forget
+from depcli.engines.llama.kept_states import KeptStates, forget
 from depcli.errors import DepError
 from depcli.records import Sampling, SoftPrompt, Text, Vectors
 

@@ -1,0 +1,1 @@
+"""The engine `vllm`: stock vLLM in a process of its own, mixed prompts, and requests under way."""
