@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from itertools import islice
+from itertools import accumulate, islice
 from typing import TYPE_CHECKING
 
 from depcli.chat import Chat
@@ -18,13 +19,14 @@ from depcli.personal.pooled import Pooling
 from depcli.personal.retrieval import query_vectors, retrieve
 from depcli.personal.template import Template
 from depcli.personal.weighting import WeighedPeers
-from depcli.records import Item, PastReview, Profile, Prompt, Request, Text
+from depcli.records import Item, PastReview, Profile, Prompt, Request, Review, Text
 
 if TYPE_CHECKING:
     import numpy as np
 
 DEFAULT = Choices()
 _WINDOW = 256  # requests whose store look-ups are made together
+_LENGTHS = 1 << 16  # of texts that are remembered
 
 
 class PromptBuilder:
@@ -45,7 +47,7 @@ class PromptBuilder:
         self.method, self.template, self.chat, self.k = method, template, chat, k
         self.max_input_tokens, self.min_peers = max_input_tokens, min_peers
         self._snapshot, self._count, self.choices = snapshot, count, choices
-        self._profiler = profiler
+        self._profiler, self._lengths = profiler, {}
         if bool(method.profile) != bool(profiler):
             raise ValueError(f"method {method.name!r} and profiler do not belong together")
         if (method.before or choices.retrieval == "dense") and not embed:
@@ -79,7 +81,7 @@ class PromptBuilder:
         requests = iter(requests)
         while window := list(islice(requests, _WINDOW)):
             own, texts, vectors = (self._histories(list(column)) for column in zip(*window, strict=True))
-            before = self._pooling.before([v for _, _, v in window], self._lengths(window)) if self._pooling else None
+            before = self._pooling.before([v for _, _, v in window], self._reviews(window)) if self._pooling else None
             for i, (request, _, _) in enumerate(window):
                 n = min(len(own[i]), len(texts[i]), len(vectors[i]))
                 pairs = zip(texts[i][len(texts[i]) - n :], vectors[i][len(vectors[i]) - n :], strict=True)
@@ -88,7 +90,7 @@ class PromptBuilder:
                 prompt = self._fit(request, history, self.max_input_tokens - len(slots))
                 yield replace(prompt, parts=(*slots, *prompt.parts), pooled=pooled)
 
-    def _lengths(self, window: list[tuple[Request, Request, Request]]) -> list[int]:
+    def _reviews(self, window: list[tuple[Request, Request, Request]]) -> list[int]:
         """How many past reviews each first request has, of all its user's."""
         stored = self._snapshot.histories(sorted({request.user_id for request, _, _ in window}))
         return [len(known_before(stored.get(request.user_id, ()), request)) for request, _, _ in window]
@@ -122,7 +124,10 @@ class PromptBuilder:
         return query_vectors([request.item for request in requests], self._embed, self._snapshot.embedder.dimension)
 
     def _fit(self, request: Request, history: list[PastReview], budget: int) -> Prompt:
-        """Drop whole entries until the prompt fits: first those that fit nowhere, then the oldest. Never cut the end."""
+        """Drop whole entries until the prompt fits: first those that fit nowhere, then the oldest. Never cut the end.
+
+        How many are dropped is guessed from the lengths of their texts, and found by trying from there on: to read each prompt
+        that is too long would take most of the time where reviews are long."""
         profile = self._profile(request, history, budget)
         bare = self._render(request, [], profile)
         room = budget - self.tokens(bare)
@@ -132,13 +137,39 @@ class PromptBuilder:
                 f"{budget:,} fit",
                 "shorten the item's description, or train with longer prompts: dep train --max-input-tokens N",
             )  # fmt: skip
-        shown = [past for past in history if not self.choices.review_text or self._count(past.review.text) < room]
-        while shown:
-            prompt = self._render(request, shown, profile, dropped=len(history) - len(shown))
-            if self.tokens(prompt) <= budget:
-                return prompt if prompt.parts != bare.parts else replace(prompt, shown=())  # a template may show nothing of them
-            shown = shown[1:]
-        return replace(bare, dropped=len(history))
+        shown = [past for past in history if not self.choices.review_text or self._length(past.review) < room]
+        if not shown:
+            return replace(bare, dropped=len(history))
+
+        def fitting(count: int) -> Prompt | None:
+            """The prompt with the newest `count` of them, if it fits."""
+            prompt = self._render(request, shown[len(shown) - count :], profile, dropped=len(history) - count)
+            return prompt if self.tokens(prompt) <= budget else None
+
+        count = self._guess(shown, room)
+        found = fitting(count)
+        if found:
+            while count < len(shown) and (more := fitting(count + 1)):
+                count, found = count + 1, more
+        while count and not found:
+            count -= 1
+            found = fitting(count)
+        return found if found.parts != bare.parts else replace(found, shown=())  # a template may show nothing of them
+
+    def _guess(self, shown: Sequence[PastReview], room: int) -> int:
+        """How many of the newest of these have texts that together fill no more than the room."""
+        if not self.choices.review_text:
+            return len(shown)
+        return bisect_right(list(accumulate(self._length(past.review) for past in reversed(shown))), room)
+
+    def _length(self, review: Review) -> int:
+        """Tokens of a text alone, which several requests of its user ask for."""
+        name = review.user_id, review.asin
+        if name not in self._lengths:
+            if len(self._lengths) >= _LENGTHS:
+                self._lengths.clear()
+            self._lengths[name] = self._count(review.text)
+        return self._lengths[name]
 
     def _profile(self, request: Request, history: list[PastReview], budget: int) -> Profile | None:
         """What an analyst makes of the history, without its text where the item alone fills the prompt."""
