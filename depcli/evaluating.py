@@ -33,15 +33,15 @@ from depcli.writing import make_writer
 
 _TOLD = ("store_commit", "split", "seed", "history", "best_epoch", "validation_losses")  # of an adapter
 _OPTIONS = (
-    "template", "reduction", "latents", "targets_per_user", "epochs", "batch_size", "learning_rate", "select_by", "min_peers",
-    "max_input_tokens", "max_target_tokens", "backbone_precision", "train_reviews", "weights_sha256",
+    "template", "reduction", "latents", "targets_per_user", "limit", "epochs", "batch_size", "learning_rate", "select_by",
+    "min_peers", "max_input_tokens", "max_target_tokens", "backbone_precision", "train_reviews", "weights_sha256",
 )  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Plan:
     """What is asked of an evaluation: which requests, how often, and what is measured. The reviews of a `role` of the `split`
-    (see evaluation.splits; None: the adapters', else each user's last), at most `limit`, with `seeds` sampling seeds; `swap` adds
+    (see splits.named; None: the adapters', else each user's last), at most `limit`, with `seeds` sampling seeds; `swap` adds
     a swap test, `judge` (ENGINE:MODEL) a judge.
 
     `at` names a commit (id or number), `as_of` a moment (unix seconds) after which nothing exists; `min_peers`, `history` and

@@ -45,6 +45,19 @@ def test_reviews_are_learned_as_far_as_the_context_goes(store, backbone, tmp_pat
     assert report.config["max_target_tokens"] == 20
 
 
+def test_a_limit_takes_from_what_is_learned_and_leaves_what_is_held_out(store, backbone, tmp_path):
+    reports, events = {}, []
+    for limit in (None, 3):
+        reports[limit] = train(
+            store=store, backbone=backbone, folder=tmp_path / str(limit), options=replace(OPTIONS, epochs=1, limit=limit),
+            on_event=events.append,
+        )  # fmt: skip
+    assert [report.train_reviews for report in reports.values()] == [8, 3] and reports[3].config["limit"] == 3
+    assert reports[3].config["split"] == reports[None].config["split"]
+    assert reports[3].losses["nonperso"] == reports[None].losses["nonperso"], "the same reviews are validated"
+    assert {event["steps"] for event in events if "steps" in event} == {2, 1}  # of four reviews each
+
+
 def test_a_template_cannot_run_code(tmp_path, store, backbone):
     evil = tmp_path / "evil.jinja"
     evil.write_text(

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from depcli.personal.history import each_history
 from depcli.records import ItemSum, Stored
 
 
@@ -33,6 +34,12 @@ class Reembedded:
         """As of a Snapshot."""
         return self._again(self._snapshot.reviewers(asins))
 
+    def vectors(self, keys: Sequence[tuple[str, str]]) -> dict[tuple[str, str], np.ndarray]:
+        """As of a Snapshot."""
+        reviews = self._snapshot.reviews(keys)
+        self._embed(review.text for review in reviews.values())
+        return {key: self._vectors[_hash(review.text)] for key, review in reviews.items()}
+
     def sums(self, asins: Iterable[str]) -> dict[str, ItemSum]:
         """As of a Snapshot, added up from the reviewers."""
         asins = list(dict.fromkeys(asins))
@@ -42,13 +49,15 @@ class Reembedded:
                 self._sums[asin] = ItemSum(len(stored), np.sum([entry.vector for entry in stored], axis=0, dtype=np.float64))
         return {asin: self._sums[asin] for asin in asins if asin in self._sums}
 
-    def _again(self, found: dict[str, list[Stored]]) -> dict[str, list[Stored]]:
-        texts = {_hash(entry.review.text): entry.review.text for stored in found.values() for entry in stored}
-        new = [key for key in texts if key not in self._vectors]
+    def _embed(self, texts: Iterable[str]) -> None:
+        new = {key: text for text in texts if (key := _hash(text)) not in self._vectors}
         for start in range(0, len(new), _TEXTS):
-            keys = new[start : start + _TEXTS]
-            self._vectors |= zip(keys, self._encoder.encode([texts[key] for key in keys]), strict=True)
+            keys = list(new)[start : start + _TEXTS]
+            self._vectors |= zip(keys, self._encoder.encode([new[key] for key in keys]), strict=True)
             self._on_text(self.texts)
+
+    def _again(self, found: dict[str, list[Stored]]) -> dict[str, list[Stored]]:
+        self._embed(entry.review.text for stored in found.values() for entry in stored)
         return {
             name: [replace(entry, vector=self._vectors[_hash(entry.review.text)]) for entry in stored]
             for name, stored in found.items()
@@ -62,9 +71,8 @@ _TEXTS = 512
 def reviews_to_embed(snapshot, user_ids: Sequence[str]) -> int:
     """How many reviews a comparison over these users rests on: everybody's, of every item that one of them reviewed."""
     asins: set[str] = set()
-    for start in range(0, len(user_ids), 256):
-        for history in snapshot.histories(user_ids[start : start + 256]).values():
-            asins |= {entry.review.asin for entry in history}
+    for _, history in each_history(snapshot, user_ids):
+        asins |= {entry.review.asin for entry in history}
     return sum(found.reviews for found in snapshot.sums(sorted(asins)).values())
 
 

@@ -12,25 +12,26 @@ import numpy as np
 
 from depcli.records import ItemSum, Stored
 
+_AT_ONCE = 4096  # vectors that are looked up together
+
 
 class Peers:
     """Peer means over a store snapshot; over one of the past (`Store.snapshot(as_of=...)`) the peers of that moment.
 
-    `held_out` reviews, (user_id, asin) keys, count as if they did not exist; their vectors are looked up once for a snapshot
-    and subtracted from every sum. A difference from fewer than `min_peers` others is none: it would say much about what those
-    few wrote.
+    `held_out` reviews, (user_id, asin) keys, count as if they did not exist: their vectors, each looked up once for a snapshot,
+    are subtracted from the sums. A difference from fewer than `min_peers` others is none: it would say much about what those few
+    wrote.
     """
 
     def __init__(self, snapshot, held_out: Iterable[tuple[str, str]] = (), *, min_peers: int = 1):
         self._snapshot, self.min_peers = snapshot, min_peers
         self._held_out = frozenset(held_out)
-        self._withheld = _withheld(snapshot, self._held_out)
+        self._withheld = _withheld(snapshot, self._held_out)  # methods side by side ask for the same
 
     def sums(self, asins: Iterable[str]) -> dict[str, ItemSum]:
         """The sums of these items without the held-out reviews. Items nobody reviewed are absent."""
         sums = self._snapshot.sums(sorted(set(asins)))
-        for asin in sums.keys() & self._withheld.keys():
-            away = self._withheld[asin]
+        for asin, away in self._withheld.sums(self._snapshot, sums).items():
             sums[asin] = ItemSum(sums[asin].reviews - away.reviews, sums[asin].total - away.total)
         return sums
 
@@ -56,21 +57,34 @@ def key_of(entry: Stored) -> tuple[str, str]:
     return entry.review.user_id, entry.review.asin
 
 
-_KNOWN: WeakKeyDictionary = WeakKeyDictionary()  # snapshot -> (held-out keys, their sums): methods side by side ask the same
+class _Withheld:
+    """The sums of the held-out reviews by item, added up when an item is first asked for."""
+
+    def __init__(self, held_out: frozenset[tuple[str, str]]):
+        self.held_out, self._sums = held_out, {}
+        self._users: dict[str, list[str]] = {}
+        for user, asin in sorted(held_out):
+            self._users.setdefault(asin, []).append(user)
+
+    def sums(self, snapshot, asins: Iterable[str]) -> dict[str, ItemSum]:
+        """Those of these items that have any."""
+        asins = [asin for asin in asins if asin in self._users]
+        keys = [(user, asin) for asin in asins if asin not in self._sums for user in self._users[asin]]
+        self._sums |= {asin: ItemSum(0, np.zeros(())) for _, asin in keys}
+        for start in range(0, len(keys), _AT_ONCE):
+            vectors = snapshot.vectors(keys[start : start + _AT_ONCE])
+            for key in keys[start : start + _AT_ONCE]:
+                if key in vectors:
+                    before = self._sums[key[1]]
+                    self._sums[key[1]] = ItemSum(before.reviews + 1, before.total + vectors[key])
+        return {asin: self._sums[asin] for asin in asins}
 
 
-def _withheld(snapshot, held_out: frozenset[tuple[str, str]]) -> dict[str, ItemSum]:
-    """The sums of the held-out reviews by item."""
-    known, sums = _KNOWN.get(snapshot, (None, {}))
-    if known == held_out:
-        return sums
-    sums, users = {}, sorted({user for user, _ in held_out})
-    for start in range(0, len(users), 512):
-        for stored in snapshot.histories(users[start : start + 512]).values():
-            for entry in stored:
-                if key_of(entry) in held_out:
-                    asin, vector = entry.review.asin, entry.vector.astype(np.float64)
-                    before = sums.get(asin)
-                    sums[asin] = ItemSum(before.reviews + 1, before.total + vector) if before else ItemSum(1, vector)
-    _KNOWN[snapshot] = held_out, sums
-    return sums
+_KNOWN: WeakKeyDictionary = WeakKeyDictionary()  # snapshot -> the _Withheld that was last asked for
+
+
+def _withheld(snapshot, held_out: frozenset[tuple[str, str]]) -> _Withheld:
+    known = _KNOWN.get(snapshot)
+    if known is None or known.held_out != held_out:
+        known = _KNOWN[snapshot] = _Withheld(held_out)
+    return known

@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 from bisect import bisect
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 
 from depcli.errors import Unknown
 from depcli.records import Request, Stored, stable_order
 from depcli.words import count
+
+_FEW, _MANY, _REVIEWS = 32, 512, 16_384  # users looked up together: at first, at most, and as have so many reviews
+
+
+def each_history(snapshot, user_ids: Iterable[str]) -> Iterator[tuple[str, list[Stored]]]:
+    """(user, reviews in the stable order) of each of these users, sorted; who has none is left out. So many are looked up at once
+    that they should have some thousand reviews: memory grows neither with the users nor with the length of their histories."""
+    users, count = sorted(set(user_ids)), _FEW
+    while users:
+        found = snapshot.histories(users[:count])
+        yield from ((user, found[user]) for user in users[:count] if user in found)
+        users, reviews = users[count:], sum(map(len, found.values()))
+        count = min(max(_REVIEWS * len(found) // max(reviews, 1), 1), _MANY)
 
 
 def known_before(stored: Sequence[Stored], request: Request) -> list[Stored]:

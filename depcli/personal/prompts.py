@@ -14,7 +14,7 @@ from depcli.methods.base import Method
 from depcli.methods.profiler import Profiler
 from depcli.personal.choices import Choices
 from depcli.personal.difference import Peers
-from depcli.personal.history import known_before, unknown_user
+from depcli.personal.history import each_history, known_before, unknown_user
 from depcli.personal.pooled import Pooling
 from depcli.personal.retrieval import query_vectors, retrieve
 from depcli.personal.template import Template
@@ -92,20 +92,25 @@ class PromptBuilder:
 
     def _reviews(self, window: list[tuple[Request, Request, Request]]) -> list[int]:
         """How many past reviews each first request has, of all its user's."""
-        stored = self._snapshot.histories(sorted({request.user_id for request, _, _ in window}))
-        return [len(known_before(stored.get(request.user_id, ()), request)) for request, _, _ in window]
+        wanted = _by_user([request for request, _, _ in window])
+        known = [0] * len(window)
+        for user, stored in each_history(self._snapshot, wanted):
+            for i in wanted[user]:
+                known[i] = len(known_before(stored, window[i][0]))
+        return known
 
     def _histories(self, requests: list[Request]) -> list[list[PastReview]]:
         """What may be shown for each request, oldest first, with differences."""
         if not self.method.history:
             return [[] for _ in requests]
-        stored = self._snapshot.histories(sorted({request.user_id for request in requests}))
-        chosen = []
-        for request, query in zip(requests, self._queries(requests), strict=True):
-            if request.user_id not in stored:
-                raise unknown_user(self._snapshot, request.user_id)
-            known = known_before(stored[request.user_id], request)
-            chosen.append(retrieve(known, self.k, self.choices.retrieval, request, query))
+        wanted, queries, chosen = _by_user(requests), self._queries(requests), {}
+        for user, stored in each_history(self._snapshot, wanted):
+            for i in wanted.pop(user):
+                known = known_before(stored, requests[i])
+                chosen[i] = retrieve(known, self.k, self.choices.retrieval, requests[i], queries[i])
+        if wanted:
+            raise unknown_user(self._snapshot, next(iter(wanted)))
+        chosen = [chosen[i] for i in range(len(requests))]
         asins = {entry.review.asin for entries in chosen for entry in entries}
         items = self._snapshot.items(sorted(asins))
         differences = iter(self._peers.differences([entry for entries in chosen for entry in entries]))
@@ -191,3 +196,11 @@ class PromptBuilder:
     def tokens(self, prompt: Prompt) -> int:
         """Positions that the prompt takes in the backbone."""
         return sum(self._count(part.text) if isinstance(part, Text) else 1 for part in prompt.parts)
+
+
+def _by_user(requests: Sequence[Request]) -> dict[str, list[int]]:
+    """Which of the requests are whose."""
+    found: dict[str, list[int]] = {}
+    for i, request in enumerate(requests):
+        found.setdefault(request.user_id, []).append(i)
+    return found

@@ -7,9 +7,10 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from depcli.personal.difference import Peers, key_of
+from depcli.personal.history import each_history
 from depcli.records import Stored
 
-_ITEMS_AT_ONCE, _USERS_AT_ONCE = 64, 512
+_ITEMS_AT_ONCE = 64
 
 
 class WeighedPeers(Peers):
@@ -52,12 +53,10 @@ class WeighedPeers(Peers):
         return (weights(np.array(away)) @ gaps).astype(np.float32), len(peers)
 
     def _learn_means(self, users: Iterable[str]) -> None:
-        unknown = sorted(set(users) - self._means.keys())
-        for start in range(0, len(unknown), _USERS_AT_ONCE):
-            for user, history in self._snapshot.histories(unknown[start : start + _USERS_AT_ONCE]).items():
-                vectors = [entry.vector for entry in history if key_of(entry) not in self._held_out]
-                if vectors:
-                    self._means[user] = np.mean(vectors, axis=0, dtype=np.float64)
+        for user, history in each_history(self._snapshot, set(users) - self._means.keys()):
+            vectors = [entry.vector for entry in history if key_of(entry) not in self._held_out]
+            if vectors:
+                self._means[user] = np.mean(vectors, axis=0, dtype=np.float64)
 
 
 def weights(distances: np.ndarray) -> np.ndarray:

@@ -19,6 +19,7 @@ from depcli.splits.split import (
     TARGETS_PER_USER,
     Split,
     Target,
+    by_user,
     leave_last_out,
     make_split,
     user_by_hash,
@@ -26,7 +27,7 @@ from depcli.splits.split import (
 
 SHARE, KNOWN = 0.2, 2
 _LATEST = 0.1  # share of the reviews that are tested when no moment is named; of those before, the same share validates
-_Users = dict[str, list[Target]]  # each user's reviews in records.stable_order
+_Users = dict[str, list[Target]]  # as by_user gives them
 
 
 def make(snapshot, asked: str = LEAVE_LAST_OUT, *, targets_per_user: int = TARGETS_PER_USER) -> Split:
@@ -40,7 +41,7 @@ def make(snapshot, asked: str = LEAVE_LAST_OUT, *, targets_per_user: int = TARGE
         if not split.test:
             raise BadInput(f"no user has the {2 * (value or 1) + 2:,} reviews that {split.name} takes", _MORE[kind])
     else:
-        split = _MAKE[kind](_users(snapshot), value, targets_per_user)
+        split = _MAKE[kind](by_user(snapshot), value, targets_per_user)
     if empty := [role for role in ("train", "validation", "test") if not getattr(split, role)]:
         raise BadInput(f"the split {split.name} leaves no review to {' or '.join(_VERBS[role] for role in empty)}", _MORE[kind])
     return split
@@ -114,17 +115,6 @@ def _unseen(
         unseen=unseen,
         withheld=[target.key for user in unseen for target in users[user]],
     )  # fmt: skip
-
-
-def _users(snapshot) -> _Users:
-    """Every user's reviews, users and reviews in order. Holds the keys of all reviews, no texts and no vectors."""
-    found: _Users = {}
-    for rows in snapshot.review_rows(("user_id", "asin", "timestamp")):
-        for user, asin, time in zip(*(rows.column(name).to_pylist() for name in ("user_id", "asin", "timestamp")), strict=True):
-            found.setdefault(user, []).append(Target(user, asin, time))
-    for targets in found.values():
-        targets.sort(key=lambda target: target.order)
-    return {user: found[user] for user in sorted(found)}
 
 
 def _moment(said: str) -> int:

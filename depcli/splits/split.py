@@ -10,13 +10,13 @@ from itertools import islice
 from typing import Literal
 
 from depcli.errors import BadInput, NotFound
-from depcli.records import Item, Request, Stored, stable_order
+from depcli.records import Item, Request, stable_order
 
 ROLES = ("train", "validation", "test")
 LEAVE_LAST_OUT = "leave-last-out"
 TARGETS_PER_USER = 8  # to be learned, unless somebody says otherwise
 MIN_REVIEWS = 4  # one to test, one to validate, one to learn, and one before it as history
-_WINDOW = 256  # users whose reviews are looked up together
+_WINDOW = 256  # targets whose reviews are looked up together
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,17 @@ class Split:
     since: float | None = None
 
 
+def by_user(snapshot) -> dict[str, list[Target]]:
+    """Every user's reviews, users and reviews in order. Holds the keys of all reviews, no texts and no vectors."""
+    found: dict[str, list[Target]] = {}
+    for rows in snapshot.review_rows(("user_id", "asin", "timestamp")):
+        for user, asin, time in zip(*(rows.column(name).to_pylist() for name in ("user_id", "asin", "timestamp")), strict=True):
+            found.setdefault(user, []).append(Target(user, asin, time))
+    for targets in found.values():
+        targets.sort(key=lambda target: target.order)
+    return {user: found[user] for user in sorted(found)}
+
+
 def leave_last_out(snapshot, *, last: int = 1, targets_per_user: int = TARGETS_PER_USER) -> Split:
     """Per user, in records.stable_order: the `last` reviews are to be tested, as many before them to be validated, and the
     `targets_per_user` before those to be learned; the very first is never a target. Takes users who have enough for that, four
@@ -63,10 +74,10 @@ def leave_last_out(snapshot, *, last: int = 1, targets_per_user: int = TARGETS_P
     if targets_per_user < 1:
         raise BadInput(f"{targets_per_user} targets per user are too few", "ask for 1 or more")
     roles: dict[str, list[Target]] = {role: [] for role in ROLES}
-    for _, reviews in _histories(snapshot, snapshot.user_ids()):
+    for reviews in by_user(snapshot).values():
         if len(reviews) < MIN_REVIEWS + 2 * (last - 1):
             continue
-        targets = [Target(s.review.user_id, s.review.asin, s.review.timestamp) for s in reviews[1:]]
+        targets = reviews[1:]
         roles["test"] += targets[-last:]
         roles["validation"] += targets[-2 * last : -last]
         roles["train"] += targets[: -2 * last][-targets_per_user:]
@@ -92,11 +103,7 @@ def pairs_of(targets: Iterable[Target], snapshot) -> Iterator[tuple[Request, str
     where there is one, its title. Raises NotFound when the snapshot lacks a target's review."""
     targets = iter(targets)
     while window := list(islice(targets, _WINDOW)):
-        reviews = {
-            (user, stored.review.asin): stored.review
-            for user, history in _histories(snapshot, {target.user_id for target in window})
-            for stored in history
-        }
+        reviews = snapshot.reviews([target.key for target in window])
         items = snapshot.items(sorted({target.asin for target in window}))
         for target in window:
             if target.key not in reviews:
@@ -123,14 +130,6 @@ def choose(split: Split, role: Literal["train", "validation", "test"], limit: in
     """The targets of a role, or the first `limit` of them in shuffled order: a larger limit keeps those of a smaller one."""
     chosen = sorted(getattr(split, role), key=lambda target: by_hash(target, seed))
     return chosen if limit is None else chosen[:limit]
-
-
-def _histories(snapshot, user_ids: Iterable[str]) -> Iterator[tuple[str, list[Stored]]]:
-    """(user, reviews in stable order), users sorted, a window of users at a time."""
-    users = iter(sorted(user_ids))
-    while window := list(islice(users, _WINDOW)):
-        found = snapshot.histories(window)
-        yield from ((user, found[user]) for user in window if user in found)
 
 
 def _canonical(value) -> bytes:

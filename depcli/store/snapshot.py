@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -106,6 +107,12 @@ class Snapshot:
         """The reviews of these (user_id, asin), without their vectors; those that are not there are absent."""
         rows = self._find(REVIEWS, "key", review_keys(keys), REVIEW_COLUMNS[:-1])
         return {(review.user_id, review.asin): review for review in reviews_of(rows)}
+
+    def vectors(self, keys: Sequence[tuple[str, str]]) -> dict[tuple[str, str], np.ndarray]:
+        """The vectors (d,) float32 of the reviews with these (user_id, asin); those that are not there are absent."""
+        rows = self._find(REVIEWS, "key", review_keys(keys), ("user_id", "asin", "vector"))
+        names = zip(rows.column("user_id").to_pylist(), rows.column("asin").to_pylist(), strict=True)
+        return dict(zip(names, matrix(rows, "vector"), strict=True))
 
     def items(self, asins: Sequence[str]) -> dict[str, Item]:
         """Title, description and task of these items; unknown ones are absent."""

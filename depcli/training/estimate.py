@@ -96,17 +96,17 @@ class Estimate:
     def notes(self, hardware: Hardware, workers: int = 1) -> list[str]:
         """What to say before the training begins; the workers share the time and not the memory."""
         of = "" if self.free is None else f" of {mib(self.free)} free"
-        told = [f"estimated: {_duration(self.seconds / workers)} for all epochs, {mib(self.memory)}{of} for training"]
+        told = [f"estimated: {_duration(self.seconds / workers)} in all, {mib(self.memory)}{of} for training"]
         if not self.fits:
             told.append(f"this may not fit: {hardware.what_needs_less(workers)} needs less")
         return told
 
 
 def estimate(model, adapter, learned: Sequence[Example], checked: Sequence[Example], epochs: int, micro_tokens: int,
-             hardware: Hardware, gathered: int = 0) -> Estimate:  # fmt: skip
-    """For `epochs` over `learned` with a validation on `checked` after each; the backbone is in memory already, or lies in parts
-    of which `gathered` bytes at a time are whole (the time these take to travel is not counted). The passes shrink until they
-    fit, down to one review."""
+             hardware: Hardware, beside: Sequence[Example] = (), gathered: int = 0) -> Estimate:  # fmt: skip
+    """For `epochs` over `learned` with a validation on `checked` after each, and once on those `beside`; the backbone
+    is in memory already, or lies in parts of which `gathered` bytes at a time are whole (the time these take to travel is not
+    counted). The passes shrink until they fit, down to one review."""
     shape, device = Shape.of(model), model.device
     free = free_memory(device)
     fixed_part = gathered + _OPTIMIZER * 4 * sum(parameter.numel() for parameter in adapter.parameters())
@@ -122,9 +122,10 @@ def estimate(model, adapter, learned: Sequence[Example], checked: Sequence[Examp
         tokens = max(longest, tokens // 2)
     work = sum(_work(shape, example, backward=True, checkpointing=hardware.checkpointing) for example in learned)
     work += sum(_work(shape, example, backward=False) for example in checked)
+    once = sum(_work(shape, example, backward=False) for example in beside)
     kind = "cuda, fp8" if device.type == "cuda" and hardware.precision == "fp8" else device.type
     rate = matmul_rate(device, model.dtype, shape) * _EFFICIENCY.get(kind, 0.5)
-    return Estimate(memory(tokens), free, epochs * work / rate, tokens, free is None or memory(tokens) <= free)
+    return Estimate(memory(tokens), free, (epochs * work + once) / rate, tokens, free is None or memory(tokens) <= free)
 
 
 def _work(shape: Shape, example: Example, **how) -> float:

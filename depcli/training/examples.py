@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,9 @@ from depcli.records import Prompt, Request, Slot
 
 if TYPE_CHECKING:
     from depcli.personal.prompts import PromptBuilder
+
+
+_TOLD = 32
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,14 +28,17 @@ class Example:
 
 
 def make_examples(
-    builder: PromptBuilder, tokenizer, pairs: Iterable[tuple[Request, str]], max_target_tokens: int
-) -> list[Example]:
-    """Examples of (request, real review) pairs, in order."""
+    builder: PromptBuilder, tokenizer, pairs: Iterable[tuple[Request, str]], max_target_tokens: int,
+    on_made: Callable[[int], None] = lambda made: None,
+) -> list[Example]:  # fmt: skip
+    """Examples of (request, real review) pairs, in order. `on_made` is told how many there are, now and then."""
     pairs = list(pairs)
     examples = []
     for prompt, (_, text) in zip(builder.build_all(request for request, _ in pairs), pairs, strict=True):
         slots = tuple(part for part in prompt.parts if isinstance(part, Slot))
         examples.append(Example(encode(prompt.parts, tokenizer, text, max_target_tokens), slots, prompt, text))
+        if len(examples) % _TOLD == 0:
+            on_made(len(examples))
     return examples
 
 

@@ -43,8 +43,9 @@ class TrainOptions:
     choices: Choices = Choices()
     min_peers: int = 1  # a difference from fewer peers is not used
     as_of: float | None = None  # unix seconds: only the reviews up to then exist; None: all do
-    split: str = named.LEAVE_LAST_OUT  # see evaluation.splits
+    split: str = named.LEAVE_LAST_OUT  # see splits.named
     targets_per_user: int = TARGETS_PER_USER
+    limit: int | None = None  # of the reviews to learn, drawn by hash; None: all
     validation_limit: int = 512
     select_by: str = "loss"  # or "meteor"
     patience: int = 2  # epochs without a better validation before stopping
@@ -63,6 +64,7 @@ class TrainOptions:
                 ("history", "1 or more (with none, nothing is learned)", self.history >= 1),
                 ("min_peers", "1 or more", self.min_peers >= 1),
                 ("targets_per_user", "1 or more", self.targets_per_user >= 1),
+                ("limit", "1 or more", self.limit is None or self.limit >= 1),
                 ("validation_limit", "1 or more", self.validation_limit >= 1),
                 ("reduction", " or ".join(REDUCTIONS), self.reduction in REDUCTIONS),
                 ("embeddings", "his, diff or both (without any, rag is the same)", embedded),

@@ -24,7 +24,7 @@ from depcli.personal.template import GUIDED, Template
 from depcli.records import Sampling
 from depcli.splits import named
 from depcli.splits.leakage import CHECKED, check_differences, check_leakage, check_shown
-from depcli.splits.split import Split, Target, pairs_of
+from depcli.splits.split import Split, Target, choose, pairs_of
 from depcli.training.backbone import load_backbone
 from depcli.training.budget import Budget
 from depcli.training.estimate import estimate
@@ -50,10 +50,13 @@ class Prepared:
         self, store, backbone: Backbone, options: TrainOptions, commit: str | None, *, offline: bool, hardware: Hardware,
         workers: Workers, on_event: Callable[[dict], None], embedder,
     ):  # fmt: skip
-        self.backbone, self.options, self.embedder, self.workers = backbone, options, embedder, workers
+        self.backbone, self.options, self.embedder = backbone, options, embedder
+        self.workers, self.on_event = workers, on_event
         self.snapshot = store.snapshot(at=commit, as_of=options.as_of)
         self.split = named.make(self.snapshot, options.split, targets_per_user=options.targets_per_user)
         check_leakage(self.split)
+        drawn = frozenset(choose(self.split, "train", options.limit))
+        self.to_learn = [target for target in self.split.train if target in drawn]
         self.model, workers.weights = load_backbone(backbone, hardware, workers, offline=offline, on_event=on_event)
         self.hardware = dataclasses.replace(hardware, shard=isinstance(workers.weights, Shards))
         if self.model.device.type == "cuda" and not self.hardware.shard and hardware.precision not in ONLY_WHOLE:
@@ -91,7 +94,7 @@ class Prepared:
     def learned(self) -> list[Example]:
         """The examples to learn from: those with a history. Raises BadInput when there are none."""
         examples = [
-            example for example in self.examples(self.options.method, self.split.train)
+            example for example in self.examples(self.options.method, self.to_learn)
             if example.slots and (example.prompt.shown or example.prompt.pooled)
         ]  # fmt: skip
         if not examples:
@@ -107,7 +110,10 @@ class Prepared:
             k=self.options.history, max_input_tokens=self.max_input_tokens, held_out=self.split.held_out,
             min_peers=self.options.min_peers, choices=choices, embed=self.embedder.encode if self.embedder else None,
         )  # fmt: skip
-        examples = make_examples(builder, self.tokenizer, pairs_of(targets, self.snapshot), self.max_target_tokens)
+        examples = make_examples(
+            builder, self.tokenizer, pairs_of(targets, self.snapshot), self.max_target_tokens,
+            lambda made: self.on_event({"preparing": "prompts made", "done": made, "of": len(targets)}),
+        )  # fmt: skip
         for target, example in zip(targets, examples, strict=True):
             check_shown(target, example.prompt)
         first = [example.prompt for example in examples[:CHECKED]]
@@ -136,10 +142,10 @@ class Prepared:
         made.fit(example.slots for example in learned)
         return made.to(self.model.device)
 
-    def plan(self, adapter, learned: Sequence[Example], checked: Sequence[Example]) -> list[str]:
-        """What the training will take, as one reads it; its passes are made small enough to fit."""
+    def plan(self, adapter, learned: Sequence[Example], checked: Sequence[Example], beside: Sequence[Example]) -> list[str]:
+        """What the training and weighing those `beside` once will take, as one reads it. Passes are made small enough to fit."""
         share = estimate(self.model, adapter, learned, checked, self.options.epochs, self.budget.micro_tokens, self.hardware,
-                         gathered=self.workers.weights.working_memory)  # fmt: skip
+                         beside=beside, gathered=self.workers.weights.working_memory)  # fmt: skip
         self.budget.micro_tokens = share.micro_tokens
         return share.notes(self.hardware, self.workers.count)
 

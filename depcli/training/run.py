@@ -77,17 +77,16 @@ def train(
     learned = run.learned()
     targets = choose(run.split, "validation", options.validation_limit)
     checked = run.examples(options.method, targets)
-    without = len(run.split.train) - len(learned)
+    without = len(run.to_learn) - len(learned)
     left_out = f"; {without:,} left out, no history" if without else ""
     on_event({"note": f"{count(len(learned), 'review')} to learn, {len(checked):,} to validate{left_out}"})
 
-    text_alone = {name: run.losses(None, examples) for name, examples in run.text_alone(targets).items()}
+    adapter, beside = run.new_adapter(learned), run.text_alone(targets)
+    for note in run.plan(adapter, learned, checked, [example for examples in beside.values() for example in examples]):
+        on_event({"note": note})
+    text_alone = {name: run.losses(None, examples) for name, examples in beside.items()}
     losses = {name: per_token(*found) for name, found in text_alone.items()}
     on_event({"note": "validation loss of text alone: " + ", ".join(f"{name} {loss:.4f}" for name, loss in losses.items())})
-
-    adapter = run.new_adapter(learned)
-    for note in run.plan(adapter, learned, checked):
-        on_event({"note": note})
     loop = Loop(run.model, adapter, learned, options, rate=run.rate, budget=run.budget, validate=run.scorer(checked),
                 folder=folder, settings=run.settings, on_event=on_event, workers=workers)  # fmt: skip
     if resume:
@@ -114,7 +113,7 @@ def train(
         "best_epoch": progress.best_epoch,
         "validation_losses": losses, "minus": gains, "validations": progress.validations,
         "seconds": round(progress.seconds, 1),
-        seen.KEY: seen.record(target.user_id for target in (*run.split.train, *targets)),
+        seen.KEY: seen.record(target.user_id for target in (*run.to_learn, *targets)),
     }  # fmt: skip
     if workers.is_first:
         _save(folder, run.template, adapter, config)

@@ -13,7 +13,7 @@ from depcli.personal.difference import Peers
 from depcli.records import Difference, Dimension, Item, PastReview, Profile, Prompt, Review
 from depcli.splits import named
 from depcli.splits.leakage import check_adapters, check_differences, check_leakage, check_shown
-from depcli.splits.split import Target, leave_last_out, make_split, pairs_of
+from depcli.splits.split import Target, by_user, leave_last_out, make_split, pairs_of
 from tests.evaluation.world import make_writers
 
 
@@ -63,7 +63,7 @@ def test_learning_from_an_unseen_user_is_refused(snapshot):
     split = named.make(snapshot, "unseen-users")
     check_leakage(split)
     user = next(iter(split.unseen))
-    first = min((t for t in named._users(snapshot)[user]), key=lambda target: target.asin)
+    first = min(by_user(snapshot)[user], key=lambda target: target.asin)
     planted = make_split(
         split.name, train=[*split.train, first], validation=split.validation, test=split.test, unseen=split.unseen,
         withheld=split.held_out - {first.key},

@@ -56,6 +56,9 @@ def everything(snapshot) -> dict:
         ),
         "all_reviews": list(snapshot.all_reviews()),
         "reviews": snapshot.reviews([(user, asin) for user in users for asin in asins]),
+        "vectors": {
+            key: vector.tobytes() for key, vector in snapshot.vectors([(user, asin) for user in users for asin in asins]).items()
+        },
     }
 
 
@@ -83,6 +86,7 @@ def test_no_reader_of_reviews_was_forgotten():
         "sums",
         "review_rows",
         "reviews",
+        "vectors",
         "all_reviews",
     }
     timeless = {"embedder", "items", "all_items", "moment", "check_nobody_forgotten", "advice"}

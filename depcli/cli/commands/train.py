@@ -39,6 +39,7 @@ _AT_LEAST_1 = click.IntRange(min=1)
 @click.option("--replace", is_flag=True, help="Train again over an adapter of this name.")
 @choose_split("leave-last-out")
 @click.option("--targets-per-user", type=_AT_LEAST_1, metavar="N", help="Reviews to learn from each user. [default: 8]")
+@click.option("--limit", type=_AT_LEAST_1, metavar="N", help="Reviews to learn in all, drawn by chance. [default: all]")
 @click.option("--select-by", type=click.Choice(["loss", "meteor"]), help="What decides the best epoch. [default: loss]")
 @click.option("--batch-size", type=_AT_LEAST_1, metavar="N", help="Reviews per step. [default: 16]")
 @click.option("--learning-rate", type=Finite(0, 1, min_open=True), help="[default: by what is trained and the backbone]")
@@ -122,7 +123,7 @@ def command(
     embedder = query_embedder(setting, store, [options.method], options.choices.retrieval) if speaks else None
     sink.note(f"adapter {folder.name} of {options.method} for the backbone {found.name}, in {folder}")
     tell_moment(sink, options.as_of)
-    with sink.progress("training", "steps") as update:
+    with sink.progress("training") as update:
         report = train(
             store=store, backbone=found, folder=folder, options=options, resume=resume, replace=replace, offline=setting.offline,
             hardware=Hardware(device, precision, checkpointing, shard), at=at, embedder=embedder,
@@ -141,12 +142,15 @@ def show_event(sink, update, event: dict) -> None:
     """One event of a training run: a note, a step for the bar, or the validation of an epoch."""
     if "note" in event:
         sink.note(event["note"])
+    elif "preparing" in event:
+        update(event["done"], event["of"], event["preparing"])
     elif "steps" in event:
         terms = {name: event[name] for name in event if name not in _NO_LOSS}
         if len(terms) == 2:  # nothing is added to the loss of generation: it is the loss
             del terms["gen"]
         losses = "  ".join(f"{name} {value:.3g}" for name, value in terms.items())
-        update(event["step"], event["steps"], f"epoch {event['epoch'] + 1}  {losses}  {event['tokens_per_second']:,.0f} tokens/s")
+        speed = f"{event['tokens_per_second']:,.0f} tokens/s"
+        update(event["step"], event["steps"], f"steps, epoch {event['epoch'] + 1}  {losses}  {speed}")
     else:
         scores = (f"{name} {event[f'validation_{name}']:.4f}" for name in ("loss", "meteor") if f"validation_{name}" in event)
         sink.note(f"epoch {event['epoch'] + 1}: validation {', '.join(scores)}")

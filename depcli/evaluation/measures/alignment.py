@@ -20,9 +20,10 @@ import numpy as np
 from depcli.evaluation.measures.metrics import is_empty
 from depcli.evaluation.predictions import digest
 from depcli.personal.difference import Peers, key_of
+from depcli.personal.history import each_history
 from depcli.splits.split import Target
 
-_USERS = 256  # whose reviews are looked up together
+_REAL = 256  # reviews whose items are looked up together
 _TEXTS = 256  # embedded together: the more there are, the better they pair off by length
 _NO_LENGTH = 1e-4  # unit vectors no further apart than this are of the same text: what is left of the difference is rounding
 
@@ -47,11 +48,10 @@ def real_differences(snapshot, targets: Sequence[Target], *, min_peers: int = 1)
     wanted = {target.key for target in targets}
     peers = Peers(snapshot, min_peers=min_peers)
     found: dict[tuple[str, str], Real] = {}
-    users = sorted({user for user, _ in wanted})
-    for start in range(0, len(users), _USERS):
-        histories = snapshot.histories(users[start : start + _USERS]).values()
-        entries = [entry for history in histories for entry in history if key_of(entry) in wanted]
-        for entry, (difference, count) in zip(entries, peers.differences(entries), strict=True):
+    histories = each_history(snapshot, {user for user, _ in wanted})
+    entries = (entry for _, history in histories for entry in history if key_of(entry) in wanted)
+    while window := list(islice(entries, _REAL)):
+        for entry, (difference, count) in zip(window, peers.differences(window), strict=True):
             if difference is None or np.linalg.norm(difference) <= _NO_LENGTH:
                 continue
             difference = difference.astype(np.float64)

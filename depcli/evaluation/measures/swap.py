@@ -9,19 +9,18 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 
 from depcli.evaluation.measures.likelihood import EngineScorer, WeightsScorer
 from depcli.methods.base import Method
 from depcli.personal.choices import Choices
-from depcli.personal.history import known_before
 from depcli.personal.template import Template
 from depcli.records import Item, PastReview, Prompt, Request, Review
-from depcli.splits.split import Target, by_hash
+from depcli.splits.split import Target, by_hash, by_user
 
 HISTORY, TEXT, VECTORS = "history", "text", "vectors"  # what is the stranger's: all of it, the text alone, the soft tokens alone
-_USERS = 256  # whose reviews are looked up together
 _DRAWS = 32
 Swap = tuple[str, str, Target, Request, str, Target]  # id, variant, target, its request, the real review, the stranger's target
 
@@ -43,21 +42,15 @@ def strangers(snapshot, targets: Sequence[Target], candidates: Sequence[Target],
     as this user before this one, or as many as are `shown` in a prompt. Each of these is as likely as the others, drawn by the
     target alone; absent where there is none. `candidates` are all targets of the role."""
     pool = sorted({target.user_id: target for target in candidates}.values(), key=lambda target: target.user_id)
-    asked: dict[str, list[Target]] = {}
-    for target in dict.fromkeys((*pool, *targets)):
-        asked.setdefault(target.user_id, []).append(target)
-    items: dict[str, frozenset[str]] = {}
-    before: dict[tuple[str, str], int] = {}
-    users = sorted(asked)
-    for start in range(0, len(users), _USERS):
-        for user, history in snapshot.histories(users[start : start + _USERS]).items():
-            items[user] = frozenset(entry.review.asin for entry in history)
-            for target in asked[user]:
-                before[target.key] = len(known_before(history, _request(target)))
+    reviews = by_user(snapshot)
+
+    @cache
+    def before(target: Target) -> int:
+        return sum(one.order < target.order and one.asin != target.asin for one in reviews[target.user_id])
 
     def fits(other: Target, target: Target) -> bool:
-        enough = before[other.key] >= min(before[target.key], shown)
-        return enough and other.user_id != target.user_id and target.asin not in items[other.user_id]
+        enough = before(other) >= min(before(target), shown)
+        return enough and other.user_id != target.user_id and all(one.asin != target.asin for one in reviews[other.user_id])
 
     found = {}
     for target in targets:

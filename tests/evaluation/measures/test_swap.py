@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import replace
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from depcli import methods
@@ -15,7 +16,7 @@ from depcli.evaluation.measures.swap import HISTORY, TEXT, VECTORS, strangers, s
 from depcli.personal.choices import Choices
 from depcli.personal.history import known_before
 from depcli.personal.template import Template
-from depcli.records import Review, Slot, Stored
+from depcli.records import Slot
 from depcli.splits.split import Target, leave_last_out, pairs_of
 from tests.evaluation.world import make_writers
 
@@ -59,14 +60,14 @@ def test_a_stranger_wrote_as_much_or_as_much_as_is_shown_and_never_of_the_item(s
 
 
 class Everybody:
-    """Users without a review, but for those who have `written` about an item."""
+    """Users with one review, of the item that they have `written` about, or of another one."""
 
-    def __init__(self, written: dict[str, str]):
-        self._written = written
+    def __init__(self, users: list[Target], written: dict[str, str]):
+        self._written = {target.user_id: "y" for target in users} | written
 
-    def histories(self, users):
-        found = {user: self._written.get(user) for user in users}
-        return {user: [Stored(Review(user, item, "t"), None)] if item else [] for user, item in found.items()}
+    def review_rows(self, columns):
+        rows = [{"user_id": user, "asin": item, "timestamp": None} for user, item in self._written.items()]
+        yield pa.Table.from_pylist(rows).select(list(columns))
 
 
 def test_strangers_depend_on_the_target_alone_and_are_drawn_evenly(snapshot, split, drawn):
@@ -75,11 +76,11 @@ def test_strangers_depend_on_the_target_alone_and_are_drawn_evenly(snapshot, spl
     assert found == {target.key: drawn[target.key] for target in few if target.key in drawn}
     pool, targets = [[Target(f"{kind}{i}", "x", None) for i in range(n)] for kind, n in (("pool", 40), ("asks", 4000))]
     written = {f"pool{i}": "x" for i in range(20)}
-    times = Counter(other.user_id for other in strangers(Everybody(written), targets, pool, shown=0).values())
+    times = Counter(other.user_id for other in strangers(Everybody([*pool, *targets], written), targets, pool, shown=0).values())
     assert sorted(times) == sorted(f"pool{i}" for i in range(20, 40)) and sum(times.values()) == 4000
     assert 150 < min(times.values()) and max(times.values()) < 250, "200 each, give or take 14"
     all_but_one = {f"pool{i}": "x" for i in range(39)}
-    found = strangers(Everybody(all_but_one), targets[:200], pool, shown=0)
+    found = strangers(Everybody([*pool, *targets], all_but_one), targets[:200], pool, shown=0)
     assert {other.user_id for other in found.values()} == {"pool39"} and len(found) == 200
 
 
