@@ -8,9 +8,9 @@ PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
 INSTALLED := $(VENV)/.installed-$(shell cat Makefile pyproject.toml constraints.txt | cksum | cut -d' ' -f1)
 
 # llama.cpp without what the Python package never loads (image input, the library of its command-line tools): minutes, not ten.
-# A plain -DLLAMA_BUILD_COMMON=OFF is overwritten by llama.cpp's own CMakeLists.txt, an included file is not.
-NOCOMMON := $(CURDIR)/build/nocommon.cmake
-SLIM := -DGGML_NATIVE=OFF -DLLAVA_BUILD=OFF -DCMAKE_PROJECT_llama.cpp_INCLUDE=$(NOCOMMON)
+# A plain -DLLAMA_BUILD_COMMON=OFF is overwritten by llama.cpp's own CMakeLists.txt, an included file is not. It lies in a folder
+# whose name has no spaces, wherever the checkout is.
+SLIM := -DGGML_NATIVE=OFF -DLLAVA_BUILD=OFF -DCMAKE_PROJECT_llama.cpp_INCLUDE
 CORES := $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
 TESTERS ?= $(shell echo $$(( $(CORES) < 4 ? $(CORES) : 4 )))# processes that test, of 1.5 GB each
 
@@ -29,7 +29,7 @@ test: lint
 	  else echo "tests of the engine vllm: skipped, its build for CPUs is for Linux on x86-64"; fi
 
 test-vllm: $(VLLM_INSTALLED)
-	VLLM_CACHE_ROOT=$(CURDIR)/$(VLLM)/cache $(VLLM)/bin/python -m pytest -m "vllm and not slow and not gpu"
+	VLLM_CACHE_ROOT='$(CURDIR)/$(VLLM)/cache' $(VLLM)/bin/python -m pytest -m "vllm and not slow and not gpu"
 
 lint: $(INSTALLED)
 	$(VENV)/bin/ruff check
@@ -39,9 +39,10 @@ install: $(INSTALLED)
 $(INSTALLED): | $(VENV)/bin/python
 	@command -v c++ g++ clang++ >/dev/null || { echo "llama.cpp is built here: install a C++ compiler first" >&2; exit 1; }
 	$(PIP) install -q -c constraints.txt torch
-	mkdir -p $(dir $(NOCOMMON)) && echo 'set(LLAMA_BUILD_COMMON OFF)' > $(NOCOMMON)
-	CMAKE_BUILD_PARALLEL_LEVEL="$${CMAKE_BUILD_PARALLEL_LEVEL:-$(CORES)}" CMAKE_ARGS="$${CMAKE_ARGS:-$(SLIM)}" \
-	  $(PIP) install -q -c constraints.txt llama-cpp-python
+	beside="$$(mktemp -d)" && echo 'set(LLAMA_BUILD_COMMON OFF)' > "$$beside/nocommon.cmake" && \
+	  CMAKE_BUILD_PARALLEL_LEVEL="$${CMAKE_BUILD_PARALLEL_LEVEL:-$(CORES)}" \
+	  CMAKE_ARGS="$${CMAKE_ARGS:-$(SLIM)=$$beside/nocommon.cmake}" \
+	  $(PIP) install -q -c constraints.txt llama-cpp-python && rm -r "$$beside"
 	$(PIP) install -q -c constraints.txt -e '.[minilm,test]'
 	rm -f $(VENV)/.installed-* && touch $@
 

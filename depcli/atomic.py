@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import tempfile
 from collections.abc import Iterator
@@ -19,11 +20,22 @@ def atomically(path: Path) -> Iterator[BinaryIO]:
         with os.fdopen(handle, "wb") as file:
             yield file
             file.flush()
-            os.fsync(file.fileno())
+            to_disk(file.fileno())
         os.replace(temporary, path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def to_disk(descriptor: int) -> None:
+    """Wait until an open file or folder is on the disk. Raises OSError."""
+    if hasattr(fcntl, "F_FULLFSYNC"):  # macOS, where fsync alone leaves it in the memory of the drive
+        try:
+            fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
+            return
+        except OSError:  # a file system without it
+            pass
+    os.fsync(descriptor)
 
 
 def write_atomically(path: Path, data: bytes) -> None:

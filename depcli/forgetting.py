@@ -18,6 +18,7 @@ from depcli.store.disk.lock import is_held
 from depcli.store.upkeep import erase
 from depcli.store.upkeep.backup import files_below
 from depcli.store.upkeep.erase import Erased
+from depcli.words import twin
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,12 @@ def plan(profiles: Path, users: Collection[str], items: Collection[str]) -> Plan
     snapshot, unfinished = store.snapshot(), erase.unfinished(store.folder)
     authors = _authors(snapshot, users, items)
     if not unfinished:
-        erase.refuse_unknown("user", users, [user for user in users if snapshot.has_user(user)])
+        known = [user for user in users if snapshot.has_user(user)]
+        for user in set(users) - set(known):
+            if found := twin(user, snapshot.user_ids()):
+                hint = f"nothing was removed; it has {ascii(found)}, in another case or of other characters"
+                raise NotFound(f"the store has no user {user!r}", hint)
+        erase.refuse_unknown("user", users, known)
         erase.refuse_unknown("item", items, {**snapshot.items(list(items)), **snapshot.sums(list(items))})
     return Plan(tuple(users), tuple(items), len(authors), len(set(authors)), unfinished)
 

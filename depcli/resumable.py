@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from depcli.atomic import write_atomically
+from depcli.atomic import to_disk, write_atomically
 from depcli.errors import BadInput, DepError, Incompatible
 from depcli.permissions import private
 
@@ -120,7 +120,7 @@ def append_lines(path: Path, entries: Iterable[dict], check: Callable[[], None] 
         with file_errors(path), open(path, "ab", opener=_for_the_owner) as file:
             file.write(_line(entry))
             file.flush()
-            os.fsync(file.fileno())
+            to_disk(file.fileno())
         yield entry
 
 

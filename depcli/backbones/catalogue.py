@@ -94,7 +94,7 @@ def _hint() -> str:
 
 
 def _folder(path: Path, name: str) -> Backbone:
-    ggufs = [file for file in sorted(path.glob("*.gguf")) if _first_part(file.name)]
+    ggufs = [file for file in sorted(path.glob("[!.]*.gguf")) if _first_part(file.name)]
     gguf = ggufs[0] if len(ggufs) == 1 else None
     try:
         config = json.loads((path / "config.json").read_text(encoding="utf-8"))

@@ -6,15 +6,20 @@ import errno
 import os
 import sys
 import traceback
+from contextlib import suppress
 
-from depcli.errors import BUG, DONE, FAILURE, INTERRUPTED, DepError
+from depcli.errors import BUG, DONE, FAILURE, INTERRUPTED, MISSING, DepError
 
 # The state of the machine, not a mistake of ours: reported like a DepError. Every other OSError is a bug.
 _MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG}
+_FILES = 8192  # open at once
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run `dep` with these arguments (default: the command line's) and return its exit code."""
+    if os.name == "nt":
+        sys.stderr.write("error: dep runs on Linux and macOS\nhint: on Windows install it in WSL, the Linux that Windows has\n")
+        return MISSING
     try:
         import click
 
@@ -25,6 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
         return INTERRUPTED
     arguments = sys.argv[1:] if arguments is None else arguments
     _stand_in_for_closed_streams()
+    _allow_many_files()
     try:
         code = dep.main(arguments, prog_name="dep", standalone_mode=False)
         sys.stdout.flush()
@@ -56,7 +62,9 @@ def main(arguments: list[str] | None = None) -> int:
         where = f": {error.filename}" if error.filename else ""
         complain(f"{error.strerror}{where}", "make room, or check who may write there; nothing half-written is used")
         return FAILURE
-    except Exception as error:
+    except SystemExit:
+        raise
+    except BaseException as error:  # LanceDB's panics are no Exceptions
         return _bug(error)
 
 
@@ -75,9 +83,18 @@ def _stand_in_for_closed_streams() -> None:
             setattr(sys, name, open(os.devnull, mode))
 
 
+def _allow_many_files() -> None:
+    """As many open files as the system lets us have: macOS begins with 256, which a store and some inputs exceed."""
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = _FILES if hard == resource.RLIM_INFINITY else min(_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        with suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+
+
 def _let_go_of_stdout() -> None:
     """Whoever read our output has closed it: keep the interpreter from complaining about that when it ends."""
-    import os
-
     with open(os.devnull, "wb") as nowhere:
         os.dup2(nowhere.fileno(), sys.stdout.fileno())

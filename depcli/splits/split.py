@@ -19,7 +19,7 @@ MIN_REVIEWS = 4  # one to test, one to validate, one to learn, and one before it
 _WINDOW = 256  # targets whose reviews are looked up together
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Target:
     """A real review to be written again. `timestamp` is unix seconds, None when the store has none."""
 

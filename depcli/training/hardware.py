@@ -51,7 +51,8 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def free_memory(device: torch.device) -> int | None:
-    """Bytes that this process may still take on the device; workers of one machine share its memory. None: not known."""
+    """Bytes that this process may still take on the device; workers of one machine share its memory. Where the system does not
+    tell what is free: all that there is. None: not known."""
     if device.type == "cuda":
         kept_for_us = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return torch.cuda.mem_get_info(device)[0] + kept_for_us
@@ -59,7 +60,10 @@ def free_memory(device: torch.device) -> int | None:
         with open("/proc/meminfo") as file:
             available = next(int(line.split()[1]) * 1024 for line in file if line.startswith("MemAvailable:"))
     except (OSError, StopIteration):
-        return None
+        try:
+            available = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        except (OSError, ValueError):
+            return None
     return available // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
 
 

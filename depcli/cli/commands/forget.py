@@ -48,10 +48,8 @@ def command(setting: Setting, users: tuple[str, ...], items: tuple[str, ...], no
     if not nothing_left and not sink.ask(f"Erase {what} from {setting.profiles}, and every earlier commit, for good?"):
         raise DepError("nothing was erased", "say yes to the question (--yes where nobody is asked)")
     before = untestable(setting.profiles)
-    erased, beyond = forgetting.forget(
-        setting.profiles, plan, wait=not no_wait,
-        on_wait=setting.on_wait,
-    )  # fmt: skip
+    with sink.progress("writing the store anew"):
+        erased, beyond = forgetting.forget(setting.profiles, plan, wait=not no_wait, on_wait=setting.on_wait)
     document = {
         "profiles": str(setting.profiles), "users": plan.users, "items": plan.items, "reviews_removed": erased.reviews,
         "items_removed": erased.items, "commits_dropped": erased.commits, "finished_earlier": plan.unfinished,

@@ -5,14 +5,19 @@ LanceDB leaves that to the system, which writes in its own order, within half a 
 
 from __future__ import annotations
 
+import errno
 import os
 import re
+import stat
 from collections.abc import Collection, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
+from depcli.atomic import to_disk
+
 _TOGETHER = 16
+_NO_FOLDERS = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP}  # of network file systems that cannot flush a folder
 _TEMPORARY = re.compile(r"\.tmp|.*#\d+$")  # of LanceDB: what becomes a whole file only by its last step
 HINT = "latest_version_hint.json"  # of a table: LanceDB does without, but not with one of a version that was removed
 
@@ -69,7 +74,10 @@ def _flush(path: str | Path) -> None:
     with suppress(FileNotFoundError):  # removed: its folder is flushed, and says so
         descriptor = os.open(path, os.O_RDONLY)
         try:
-            os.fsync(descriptor)
+            to_disk(descriptor)
+        except OSError as error:
+            if error.errno not in _NO_FOLDERS or not stat.S_ISDIR(os.fstat(descriptor).st_mode):
+                raise
         finally:
             os.close(descriptor)
 

@@ -15,6 +15,7 @@ from depcli.errors import DepError
 _SYSTEM_ERROR = re.compile(r"os error (\d+)")
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NO_ACCESS = {errno.EACCES, errno.EPERM}
+_TOO_MANY = {errno.EMFILE, errno.ENFILE}
 _BLOCKED = {errno.ENOTDIR, errno.EEXIST, errno.EISDIR}
 _DAMAGE = re.compile(
     r"no longer exists|was not found|not found:|corrupt|invalid (?:magic|protobuf)|LanceError\(IO\)"
@@ -48,6 +49,9 @@ def _translate(error: Exception, folder: Path) -> DepError | None:
     if code in _NO_ACCESS:
         hint = f"give yourself access (ls -ld {folder}), or name another folder with --profiles"
         return DepError(f"no permission to use the profile store in {folder}", hint)
+    if code in _TOO_MANY:
+        hint = "allow more (ulimit -n 4096), or name fewer files at once"
+        return DepError(f"the profile store in {folder} cannot be used: too many files are open", hint)
     if code in _BLOCKED:
         return DepError(f"{folder} cannot be a profile store: a file is in the way", "name another folder with --profiles")
     if isinstance(error, OSError) or code is not None:

@@ -50,13 +50,11 @@ def write_lock(path: Path, *, wait: bool = True, on_wait: Callable[[str], None] 
     with storage_errors(path.parent):
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not _take(descriptor, path):
             holder = _holder(descriptor)
             if not wait:
                 hint = "wait for it to end, or leave --no-wait out"
-                raise StoreBusy(f"another process (pid {holder}) is writing to {path.parent}", hint) from None
+                raise StoreBusy(f"another process (pid {holder}) is writing to {path.parent}", hint)
             if on_wait is not None:
                 on_wait(holder)
             fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -69,6 +67,20 @@ def write_lock(path: Path, *, wait: bool = True, on_wait: Callable[[str], None] 
             yield lock
     finally:
         os.close(descriptor)
+
+
+def _take(descriptor: int, path: Path) -> bool:
+    """Take the lock, if nobody has it. Raises DepError where there are no locks."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        raise DepError(
+            f"the file system of {path.parent} has no locks ({error.strerror}), so two writers could not be kept apart",
+            "put the profiles on a disk of this machine: --profiles",
+        ) from error
+    return True
 
 
 def _holder(descriptor: int) -> str:
@@ -90,6 +102,8 @@ def is_held(path: Path) -> bool:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
+    except OSError:  # no locks here: nobody has one
+        return False
     finally:
         os.close(descriptor)
     return False

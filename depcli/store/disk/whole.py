@@ -80,7 +80,9 @@ def remove_versions(manifests: Sequence[Path]) -> int:
 
 
 def _files(folder: Path) -> set[Path]:
-    return {path for part in ("data/*", "_deletions/*", "_indices/*/*") for path in folder.glob(part) if path.suffix in _ENDS}
+    """Those that LanceDB makes: what begins with a dot is the system's, such as macOS's beside each file on some disks."""
+    found = (path for part in ("data/*", "_deletions/*", "_indices/*/*") for path in folder.glob(part))
+    return {path for path in found if path.suffix in _ENDS and not path.name.startswith(".")}
 
 
 def _take_back(table, version: int) -> None:
