@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -7,7 +8,7 @@ import sys
 
 import pytest
 
-from depcli.atomic import atomically, write_atomically
+from depcli.atomic import atomically, to_disk, write_atomically
 
 
 def test_a_file_is_replaced_whole_and_its_folder_made(tmp_path):
@@ -43,3 +44,20 @@ def test_a_name_of_as_many_bytes_as_there_may_be(tmp_path):
     path = tmp_path / ("\U0001f3ac" * 63)
     write_atomically(path, b"here")
     assert path.read_bytes() == b"here"
+
+
+@pytest.mark.parametrize("has_it", [True, False])
+def test_on_macos_the_drive_is_told_to_write_too(tmp_path, monkeypatch, has_it):
+    asked = []
+
+    def control(descriptor, what):
+        asked.append(what)
+        if not has_it:
+            raise OSError
+
+    monkeypatch.setattr(fcntl, "F_FULLFSYNC", 51, raising=False)
+    monkeypatch.setattr(fcntl, "fcntl", control)
+    monkeypatch.setattr(os, "fsync", lambda descriptor: asked.append("fsync"))
+    with open(tmp_path / "file", "wb") as file:
+        to_disk(file.fileno())
+    assert asked == ([51] if has_it else [51, "fsync"])

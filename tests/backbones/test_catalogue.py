@@ -43,6 +43,12 @@ def test_a_gguf_file_alone_is_a_backbone(tiny_backbone, tmp_path):
         weights_folder(find(str(path)))
 
 
+def test_what_macos_puts_beside_a_file_is_no_second_gguf(tiny_backbone, tmp_path):
+    shutil.copytree(tiny_backbone, tmp_path / "mine")
+    (tmp_path / "mine" / "._tiny.gguf").write_bytes(b"attributes")
+    assert find(str(tmp_path / "mine")).gguf == tmp_path / "mine" / "tiny.gguf"
+
+
 def test_two_ggufs_in_a_folder_are_ambiguous_and_parts_are_one(tiny_backbone, tmp_path):
     for name in ("a.gguf", "b.gguf"):
         (tmp_path / name).touch()

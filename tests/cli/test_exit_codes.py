@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import signal
 import subprocess
@@ -34,7 +35,11 @@ def test_expected_failures_have_message_hint_and_code(monkeypatch, capsys, error
     assert capsys.readouterr() == ("", "error: what\nhint: mend it\n")
 
 
-@pytest.mark.parametrize("error", [ValueError("oops"), KeyError("k"), EOFError("end"), OSError(errno.EBADF, "bad")])
+class Panic(BaseException):
+    """As LanceDB's, which are no Exceptions."""
+
+
+@pytest.mark.parametrize("error", [ValueError("oops"), KeyError("k"), EOFError("end"), OSError(errno.EBADF, "bad"), Panic("!")])
 def test_anything_else_is_a_bug_with_its_traceback(monkeypatch, capsys, error):
     failing(monkeypatch, error)
     assert main(["status"]) == 70
@@ -123,6 +128,17 @@ def test_whoever_closes_the_pipe_costs_no_open_file(monkeypatch):
         assert main(["path"]) == 1
         os.close(after := os.dup(stream.fileno()))
     assert after == free, "the lowest number that is free is still the same"
+
+
+def test_more_files_than_a_mac_has_open_at_first(tmp_path):
+    for i in range(80):
+        (tmp_path / f"{i}.jsonl").write_text(json.dumps({"user_id": "u", "asin": f"a{i}", "text": f"text {i}"}) + "\n")
+    dep = f"{sys.executable} -m depcli ingest *.jsonl --embedder minilm --offline --profiles"
+    here = {"cwd": tmp_path, "capture_output": True, "text": True, "env": {**os.environ, "PYTHONPATH": os.getcwd()}}
+    found = subprocess.run(["bash", "-c", f"ulimit -Sn 64; {dep} p"], **here)
+    assert found.returncode == 0 and "80 reviews" in found.stdout, found.stderr
+    found = subprocess.run(["bash", "-c", f"ulimit -n 64; {dep} q"], **here)
+    assert found.returncode in (1, 5) and "oo many" in found.stderr and "Traceback" not in found.stderr, found.stderr
 
 
 @pytest.mark.parametrize(("closed", "code"), [(">&-", 0), ("2>&-", 0), ("<&- >&- 2>&-", 0)])

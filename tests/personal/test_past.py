@@ -9,6 +9,7 @@ import pytest
 
 from depcli import methods
 from depcli.errors import NotFound
+from depcli.forgetting import plan
 from depcli.personal.difference import Peers
 from depcli.personal.history import moment_text
 from depcli.personal.prompts import PromptBuilder
@@ -165,3 +166,15 @@ def test_real_reviews_of_fifty_users(real):
                 np.testing.assert_allclose(difference, entry.vector - sum(others) / found, atol=1e-6)
             checked += 1
     assert len(users) == 50 and checked > 500 and 0 < alone < checked
+
+
+def test_a_name_that_looks_the_same_is_said_by_its_characters(tmp_path):
+    composed, apart = "Jos\u00e9", "Jose\u0301"
+    store = made_store(tmp_path, [Review(composed, "a", "A text.", timestamp=1.0)], [])
+    for asked in (apart, "jos\u00e9"):
+        with pytest.raises(NotFound) as error:
+            find_request(store.snapshot(), asked, "b", item_title="B")
+        assert "it knows 'Jos\\xe9'" in error.value.hint
+    with pytest.raises(NotFound, match="no user") as error:
+        plan(store.path, [apart], [])
+    assert "nothing was removed; it has 'Jos\\xe9'" in error.value.hint

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import shutil
 import stat
@@ -12,6 +14,7 @@ import pytest
 
 from depcli.errors import DepError, StoreBusy
 from depcli.store import Store
+from depcli.store.disk.lock import is_held
 from tests.store.made import IDENTITY, some_reviews, upsert, vectors_of
 
 HOLD = """
@@ -84,3 +87,15 @@ def test_a_lock_that_was_replaced_while_waiting_for_it_is_worth_nothing(store, h
 
     with pytest.raises(DepError, match="was moved, deleted or replaced"), store.writer(on_wait=on_wait):
         pass
+
+
+def test_a_file_system_without_locks_is_said_and_can_be_read(store, monkeypatch):
+    def no_lock(descriptor, how):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    upsert(store, some_reviews())
+    monkeypatch.setattr(fcntl, "flock", no_lock)
+    with pytest.raises(DepError, match="has no locks") as error, store.writer():
+        pass
+    assert "a disk of this machine" in error.value.hint
+    assert not is_held(store.folder / "write.lock") and store.snapshot().counts()["reviews"] == len(some_reviews())

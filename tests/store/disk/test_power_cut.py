@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import random
+import stat
 from dataclasses import replace
 from pathlib import Path
 from threading import Lock
@@ -13,6 +15,7 @@ import pytest
 from depcli.errors import DepError
 from depcli.records import Item
 from depcli.store import Store
+from depcli.store.disk.durable import flush
 from depcli.store.upkeep import erase
 from depcli.store.upkeep.check import check
 from depcli.store.upkeep.compact import compact
@@ -139,3 +142,20 @@ def test_what_was_forgotten_does_not_come_back(store, tmp_path, monkeypatch):
         disk.after_power_cut(cut, random.Random(number) if number else None)
         assert not [file for file in cut.rglob("*") if file.is_file() and b"user 1 on" in file.read_bytes()]
         assert check(opened(cut)).ok
+
+
+def test_where_folders_cannot_be_flushed_files_are(tmp_path, monkeypatch):
+    """As on some network file systems. What is no folder still has to be on the disk."""
+    flushed = []
+
+    def fsync(descriptor):
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode) or not flushed:
+            flushed.append(descriptor)
+            raise OSError(errno.EINVAL, "Invalid argument")
+
+    (tmp_path / "t.lance").mkdir()
+    (tmp_path / "t.lance" / "file").write_bytes(b"x")
+    monkeypatch.setattr(os, "fsync", fsync)
+    with pytest.raises(OSError, match="Invalid argument"):
+        flush([tmp_path / "t.lance" / "file"], tmp_path)
+    flush([tmp_path / "t.lance" / "file"], tmp_path)

@@ -54,3 +54,12 @@ def test_an_error_inside_stays_what_it_is(tmp_path):
     table = lancedb.connect(tmp_path).create_table("t", rows(0, 1))
     with pytest.raises(ZeroDivisionError), whole_files(table):
         raise ZeroDivisionError
+
+
+def test_what_macos_puts_beside_each_file_is_no_cut_file(tmp_path):
+    table = lancedb.connect(tmp_path).create_table("t", rows(0, 1))
+    with whole_files(table):
+        table.add(rows(1, 2))
+        for path in list((tmp_path / "t.lance" / "data").iterdir()):
+            path.with_name(f"._{path.name}").write_bytes(b"attributes")
+    assert table.count_rows() == 2
