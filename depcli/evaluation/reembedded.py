@@ -30,9 +30,9 @@ class Reembedded:
         """As of a Snapshot."""
         return self._again(self._snapshot.histories(user_ids))
 
-    def reviewers(self, asins: Sequence[str]) -> dict[str, list[Stored]]:
+    def reviewers(self, asins: Sequence[str], most: int | None = None) -> dict[str, list[Stored]]:
         """As of a Snapshot."""
-        return self._again(self._snapshot.reviewers(asins))
+        return self._again(self._snapshot.reviewers(asins, most))
 
     def vectors(self, keys: Sequence[tuple[str, str]]) -> dict[tuple[str, str], np.ndarray]:
         """As of a Snapshot."""

@@ -6,6 +6,7 @@ reviews (his) and for their differences from the peers (diff, eq. 4 with all hel
 any user    Is the author's profile nearer (cosine) to the held-out review than another user's profile?
 same item   Of the held-out review and another user's review of the same item, is the own one nearer to the author's profile?
             Both are about the same thing, so that shared topics do not help; both differ from the same peers, all but these two.
+            (Of an item with many reviews some hundred others', drawn by hash, are compared.)
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ KINDS = ("his", "diff")
 LAST = (1, 2, 4, 8, None)  # K; None: the whole history
 RESAMPLES, CONFIDENCE = 1000, 0.95
 _WINDOW = 256  # users, or rows of the users' table, at once
-_ITEMS = 16  # items whose reviewers are looked up together: popular ones bring many vectors
+_ITEMS = 16  # items whose reviewers are looked up together
+_RIVALS = 512  # others' reviews of an item that are compared: of more, so many are drawn
 
 
 @dataclass
@@ -75,7 +77,7 @@ def _tables(snapshot, targets: Sequence[Target], min_peers: int, on_progress) ->
         histories = snapshot.histories([target.user_id for target in window])
         sums = peers.sums(entry.review.asin for history in histories.values() for entry in history)
         for group in _by_items(window):
-            reviewers = snapshot.reviewers(sorted({target.asin for target in group}))
+            reviewers = snapshot.reviewers(sorted({target.asin for target in group}), _RIVALS)
             for target in group:
                 *past, last = histories[target.user_id]
                 if last.review.asin != target.asin:
@@ -88,7 +90,7 @@ def _tables(snapshot, targets: Sequence[Target], min_peers: int, on_progress) ->
                     pairs = _different_pairs(last, rivals, sums[target.asin], held_out, min_peers)
                     _enter(tables["diff"], target, difference, (found for found in differences if found is not None), pairs)
                 done += 1
-            on_progress(done, len(targets))
+                on_progress(done, len(targets))
     return tables
 
 

@@ -1,7 +1,7 @@
 """Representative peers: a few reviews by others that stand for all that others wrote about an item (DPL, section 3).
 
 k-means over the stored vectors of everybody's reviews, the user's own included; the cluster that holds the own review is left
-out, and each other cluster is stood for by the member nearest to its centre.
+out, and each other cluster is stood for by the member nearest to its centre. Of an item that thousands reviewed some are drawn.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from depcli.methods.base import Anchor
 from depcli.records import PastReview, Review, Stored
 
 CLUSTERS, MIN_PEERS, SEED = 5, 4, 0
+MOST = 2000  # reviews of an item that are clustered: of more, so many are drawn
 
 
 def anchors(
@@ -22,7 +23,7 @@ def anchors(
     """The reviews of a history, each with its representative peers in `snapshot`: none where fewer than four others, or than
     `min_peers`, reviewed the item. `held_out` reviews (user_id, asin) are nobody's peers."""
     held_out = frozenset(held_out)
-    everybody = snapshot.reviewers([past.review.asin for past in history])
+    everybody = snapshot.reviewers([past.review.asin for past in history], MOST)
     found = []
     for past in history:
         others = [

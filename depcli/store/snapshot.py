@@ -67,10 +67,16 @@ class Snapshot:
             history.sort(key=lambda stored: stable_order(stored.review))
         return found
 
-    def reviewers(self, asins: Sequence[str]) -> dict[str, list[Stored]]:
+    def reviewers(self, asins: Sequence[str], most: int | None = None) -> dict[str, list[Stored]]:
         """Everybody's reviews of these items by time (undated first), ties by user, each with its vector (d,) float32; items
-        without any are absent. All of them are held at once: a very popular item brings all its vectors."""
-        found = self._stored("asin", asins, lambda review: review.asin)
+        without any are absent. All of them are held at once: a very popular item brings all its vectors, or `most` of them, by
+        users who are always the same, drawn by hash."""
+        popular = [] if most is None else [asin for asin, item in self.sums(asins).items() if item.reviews > most]
+        found = self._stored("asin", [asin for asin in asins if asin not in popular], lambda review: review.asin)
+        for asin in popular:
+            users = (user for rows in self.review_rows(("user_id",), asin) for user in rows.column("user_id").to_pylist())
+            drawn = sorted(review_keys((user, asin) for user in users))[:most]
+            found |= self._stored("key", drawn, lambda review: review.asin)
         for reviews in found.values():
             reviews.sort(key=lambda stored: (stable_order(stored.review), stored.review.user_id))
         return found

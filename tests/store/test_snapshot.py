@@ -6,8 +6,9 @@ import shutil
 
 import pytest
 
+from depcli.records import Review
 from depcli.store import Store
-from tests.store.made import some_reviews, upsert, vector_of
+from tests.store.made import IDENTITY, some_reviews, upsert, vector_of
 
 
 @pytest.fixture(params=["indexed", "made without the index"])
@@ -40,3 +41,19 @@ def test_reviewers_of_items_in_a_stable_order(filled):
         assert [stored.review for stored in found[asin]] == slow
         assert all(stored.vector.tobytes() == vector_of(stored.review.text).tobytes() for stored in found[asin])
     assert found.keys() == {"item4", "item7"}
+
+
+def test_of_many_reviewers_the_same_ones_are_drawn_whoever_asks(tmp_path):
+    store = Store.create(tmp_path / "p", IDENTITY)
+    crowd = [Review(f"user{i}", "popular", f"text {i}", timestamp=float(i % 7)) for i in range(40)]
+    upsert(store, [*crowd, Review("user1", "other", "another")])
+    snapshot = store.snapshot()
+    everybody = snapshot.reviewers(["popular", "other"])
+    some, fewer = (snapshot.reviewers(["other", "popular"], most) for most in (12, 5))
+    assert some["other"][0].review == everybody["other"][0].review and snapshot.reviewers(["popular"], 40).keys() == {"popular"}
+    names = [[stored.review.user_id for stored in found["popular"]] for found in (everybody, some, fewer)]
+    assert [len(each) for each in names] == [40, 12, 5] and set(names[2]) < set(names[1])
+    assert names[1] == [name for name in names[0] if name in set(names[1])], "in the same order"
+    assert all(stored.vector.tobytes() == vector_of(stored.review.text).tobytes() for stored in some["popular"])
+    past = store.snapshot(as_of=3.0).reviewers(["popular"], 12)["popular"]
+    assert len(past) == 12 and all(stored.review.timestamp <= 3 for stored in past)
