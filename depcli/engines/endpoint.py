@@ -81,13 +81,9 @@ def find_endpoint(url: str | None = None, key: str | None = None, *, offline: bo
 
 
 def no_soft_tokens(what: str) -> Incompatible:
-    """What to raise when soft tokens are asked of an endpoint, with the methods that need none."""
-    from depcli.methods import METHODS
-
-    fitting = ", ".join(method.name for method in METHODS.values() if not method.needs_adapter)
-    return Incompatible(
-        f"a chat endpoint takes text alone, and {what}", f"with --engine openai: {fitting}; or --engine llamacpp or transformers"
-    )
+    """What to raise when soft tokens are asked of an endpoint."""
+    hint = "take a method that needs no adapter (`dep methods` lists them), or --engine llamacpp or transformers"
+    return Incompatible(f"a chat endpoint takes text alone, and {what}", hint)
 
 
 def _is_here(host: str) -> bool:

@@ -10,7 +10,7 @@ from depcli.errors import Unknown
 from depcli.records import Request, Stored, stable_order
 from depcli.words import count, twin
 
-_FEW, _MANY, _REVIEWS = 32, 512, 16_384  # users looked up together: at first, at most, and as have so many reviews
+_FEW, _MANY, _REVIEWS = 8, 512, 16_384  # users looked up together: at first, at most, and as have so many reviews
 
 
 def each_history(snapshot, user_ids: Iterable[str]) -> Iterator[tuple[str, list[Stored]]]:
