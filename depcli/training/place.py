@@ -3,6 +3,8 @@ each would remove the other's checkpoints."""
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
@@ -16,7 +18,7 @@ from depcli.training.workers import launched_rank
 
 def alone(function: Callable) -> Callable:
     """The function, called with `folder=`, raises DepError while another process is at work in that folder. Of torchrun's
-    processes the first one holds the place for all."""
+    processes the first one holds the place for all. Where nothing came of it the folder goes again."""
 
     @wraps(function)
     def in_its_place(*, folder: Path, **given):
@@ -31,6 +33,8 @@ def alone(function: Callable) -> Callable:
         try:
             return function(folder=folder, **given)
         finally:
+            if folder.is_dir() and os.listdir(folder) == [LOCK]:
+                shutil.rmtree(folder)
             lock.release()
 
     return in_its_place

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from depcli.adapters import files
-from depcli.errors import DepError
+from depcli.errors import BadInput, DepError, NotFound
 from depcli.training.options import TrainOptions
 from depcli.training.run import train
 from tests.personal.conftest import few_people, made_store
@@ -40,3 +41,16 @@ def test_a_file_in_the_way_of_adapters_is_said(store, backbone, tmp_path):
     (tmp_path / "adapters").write_bytes(b"")
     with pytest.raises(DepError, match="no adapter can be trained in .*: Not a directory"):
         train(store=store, backbone=backbone, folder=tmp_path / "adapters" / "mine", options=OPTIONS)
+
+
+def test_of_a_training_that_is_refused_no_folder_is_left(store, backbone, tmp_path):
+    with pytest.raises(BadInput, match="leave no room"):
+        train(store=store, backbone=backbone, folder=tmp_path / "no", options=replace(OPTIONS, max_input_tokens=2048))
+    with pytest.raises(NotFound, match="no unfinished run"):
+        train(store=store, backbone=backbone, folder=tmp_path / "no", options=OPTIONS, resume=True)
+    assert not (tmp_path / "no").exists()
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept" / "notes.txt").write_text("mine")
+    with pytest.raises(BadInput):
+        train(store=store, backbone=backbone, folder=tmp_path / "kept", options=replace(OPTIONS, max_input_tokens=2048))
+    assert (tmp_path / "kept" / "notes.txt").read_text() == "mine"
