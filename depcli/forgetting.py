@@ -12,9 +12,9 @@ from depcli.analysts import cache
 from depcli.engines.llama import kept_states
 from depcli.errors import DepError, NotFound
 from depcli.evaluation import predictions
+from depcli.lock import is_held
 from depcli.profiles import ADAPTERS, EVALUATIONS
 from depcli.store import Snapshot, Store
-from depcli.store.disk.lock import is_held
 from depcli.store.upkeep import erase
 from depcli.store.upkeep.backup import files_below
 from depcli.store.upkeep.erase import Erased

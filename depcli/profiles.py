@@ -20,8 +20,8 @@ from depcli.engines.endpoint import find_endpoint, no_soft_tokens
 from depcli.engines.llama.kept_states import FOLDER as STATES
 from depcli.engines.llama.kept_states import KeptStates
 from depcli.errors import BadInput, DepError, Incompatible, NotFound
+from depcli.lock import is_held
 from depcli.store import Snapshot, Store, commits
-from depcli.store.disk.lock import is_held
 from depcli.store.schema import COMMITS, DATA_TABLES
 from depcli.store.upkeep import erase
 

@@ -10,14 +10,11 @@ import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from depcli.atomic import to_disk, write_atomically
 from depcli.errors import BadInput, DepError, Incompatible
+from depcli.lock import Lock
 from depcli.permissions import private
-
-if TYPE_CHECKING:
-    from filelock import FileLock
 
 _SHOWN = 80  # characters of a setting in an error
 
@@ -46,19 +43,16 @@ def claimed(
         holder.release()
 
 
-def held(lock: Path, busy: DepError) -> FileLock:
+def held(lock: Path, busy: DepError) -> Lock:
     """The lock file, which this process holds until `release()`. Makes its folder. Raises `busy` while another process holds it,
     OSError where it cannot be made."""
-    from filelock import FileLock, Timeout
 
-    holder = FileLock(lock)
+    def refuse(holder: str) -> None:
+        raise busy
+
     with private():
         lock.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            holder.acquire(timeout=0)
-        except Timeout:
-            raise busy from None
-    return holder
+        return Lock(lock, refuse)
 
 
 def _settle(lines: Path, beside: Path, settings: dict, growing: Sequence[str], advice: Callable[[dict], str]) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from depcli.lock import is_held
 from depcli.store.commits import Commit, of, readable
 from depcli.store.disk import lance
 from depcli.store.disk.durable import temporary_files
-from depcli.store.disk.lock import LOCK, is_held
+from depcli.store.disk.lock import LOCK
 from depcli.store.disk.whole import hinted_version
 from depcli.store.schema import COMMITS, DATA_TABLES
 from depcli.store.upkeep import erase

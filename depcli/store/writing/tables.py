@@ -6,13 +6,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from depcli.lock import Lock
 from depcli.records import EmbedderIdentity
 from depcli.store import commits
 from depcli.store.commits import Commit
 from depcli.store.disk import lance
 from depcli.store.disk.durable import Disk, files_of
 from depcli.store.disk.failures import storage_errors
-from depcli.store.disk.lock import WriteLock
+from depcli.store.disk.lock import confirm
 from depcli.store.disk.whole import remove_versions, undo_cut
 from depcli.store.schema import COMMITS, DATA_TABLES
 
@@ -21,7 +22,7 @@ class Tables:
     """The four tables, open for writing under the write `lock`, and every commit so far (`log`, oldest first). What a killed
     writer left uncommitted is undone first."""
 
-    def __init__(self, db, lock: WriteLock, embedder: EmbedderIdentity):
+    def __init__(self, db, lock: Lock, embedder: EmbedderIdentity):
         self.folder, self.embedder, self._lock = lock.path.parent, embedder, lock
         with storage_errors(self.folder):
             self.disk = Disk(self.folder)
@@ -53,7 +54,7 @@ class Tables:
     def commit(self, action: str, source: str, counts: Mapping[str, int]) -> None:
         """Make the tables as they are now the newest commit, on the disk when this returns. Raises DepError when the folder was
         moved away meanwhile."""
-        self._lock.confirm()
+        confirm(self._lock)
         self.disk.finish()  # before the commit, which must not outlive what it names
         number = self.head.number + 1
         self.log.append(commits.append(self.commits, number, action, source, counts, self._versions(), self.embedder))
@@ -62,7 +63,7 @@ class Tables:
     def roll_back(self) -> None:
         """Undo what was written and not committed. Every change begins with this, so a folder that was moved away is noticed
         here (DepError)."""
-        self._lock.confirm()
+        confirm(self._lock)
         stray = [name for name, version in self._versions().items() if version != self.head.versions[name]]
         for name in stray:
             self._data[name].restore(self.head.versions[name])
