@@ -37,6 +37,7 @@ from depcli.training.workers import Workers
 
 _LOOKED_AT = 256  # token embeddings
 # options whose chosen value is recorded instead
+_MANY = 50_000  # reviews to learn: of more it is said that they can be fewer
 _RESOLVED = {"learning_rate", "max_input_tokens", "max_target_tokens", "micro_tokens", "split", "template"}
 
 
@@ -93,6 +94,8 @@ class Prepared:
 
     def learned(self) -> list[Example]:
         """The examples to learn from: those with a history. Raises BadInput when there are none."""
+        if len(self.to_learn) > _MANY:
+            self.on_event({"note": f"{len(self.to_learn):,} prompts are made and kept in memory: --limit N learns fewer reviews"})
         examples = [
             example for example in self.examples(self.options.method, self.to_learn)
             if example.slots and (example.prompt.shown or example.prompt.pooled)
