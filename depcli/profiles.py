@@ -293,7 +293,8 @@ def writing_parts(
 def _model_of_endpoint(method_names: Sequence[str], model: str | None) -> str:
     for method in method_names:
         if methods.find(method).needs_adapter:
-            raise no_soft_tokens(f"the method {method!r} needs soft tokens")
+            fitting = ", ".join(known.name for known in methods.METHODS.values() if not known.needs_adapter)
+            raise no_soft_tokens(f"the method {method!r} needs soft tokens", fitting)
     if model is None:
         raise NotFound("no model is named for the endpoint", "--backbone NAME, as the endpoint calls it")
     return model

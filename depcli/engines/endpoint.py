@@ -80,9 +80,9 @@ def find_endpoint(url: str | None = None, key: str | None = None, *, offline: bo
     return endpoint
 
 
-def no_soft_tokens(what: str) -> Incompatible:
-    """What to raise when soft tokens are asked of an endpoint."""
-    hint = "take a method that needs no adapter (`dep methods` lists them), or --engine llamacpp or transformers"
+def no_soft_tokens(what: str, fitting: str = "a method that needs no adapter, see `dep methods`") -> Incompatible:
+    """What to raise when soft tokens are asked of an endpoint, with the methods that are `fitting`."""
+    hint = f"with --engine openai: {fitting}; or --engine llamacpp or transformers"
     return Incompatible(f"a chat endpoint takes text alone, and {what}", hint)
 
 

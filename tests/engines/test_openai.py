@@ -109,7 +109,7 @@ def test_dep_write_through_an_endpoint(url, tmp_path, monkeypatch, capsys):
     assert f"reviews of the users, and for dpl and drp of their peers, go to {url}" in capsys.readouterr().err
     # A method with soft tokens, no model, an endpoint elsewhere although offline.
     assert main([*ask, "--method", "dep", "--backbone", "mini"]) == 1
-    assert "soft tokens" in (err := capsys.readouterr().err) and "rag" in err
+    assert "soft tokens" in (err := capsys.readouterr().err) and "--engine openai: nonperso, rag, pag, dpl, drp;" in err
     assert main([*ask, "--method", "rag"]) == 3
     assert "--backbone" in capsys.readouterr().err
     monkeypatch.setenv("OPENAI_BASE_URL", "https://example.com/v1")
