@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from depcli.engines.llama import kept_states
 from depcli.errors import DepError, NotFound
 from depcli.evaluation import predictions
 from depcli.lock import is_held
-from depcli.profiles import ADAPTERS, EVALUATIONS
+from depcli.profiles import EVALUATIONS
 from depcli.store import Snapshot, Store
 from depcli.store.upkeep import erase
 from depcli.store.upkeep.backup import files_below
@@ -95,17 +95,17 @@ def _authors(snapshot: Snapshot, users: Collection[str], items: Collection[str])
 
 def _beyond(profiles: Path, store: Store, people: Collection[str], items: Collection[str]) -> Beyond:
     # Who is at work comes first: whoever ends meanwhile has left what is looked at after.
-    training = [folder.name for folder in _held((profiles / ADAPTERS).glob(f"*/{files.LOCK}"))]
-    writing = [str(folder.relative_to(profiles)) for folder in _held(_evaluations(profiles, predictions.LOCK))]
+    training = files.under_way(profiles)
+    writing = [str(lock.parent.relative_to(profiles)) for lock in _evaluations(profiles, predictions.LOCK) if is_held(lock)]
     inputs = dict.fromkeys(commit.source for commit in store.log() if commit.source)
     adapters = {name: _was_trained_on(files.folder_of(profiles, name), people) for name in files.names(profiles)}
-    adapters |= {f"{folder.parent.name} (unfinished)": None for folder in (profiles / ADAPTERS).glob(f"*/{files.CHECKPOINTS}")}
+    adapters |= {f"{name} (unfinished)": None for name in files.unfinished(profiles)}
     evaluations = {
         str(file.parent.relative_to(profiles)): _mentions(file, people, items)
         for file in _evaluations(profiles, predictions.PREDICTIONS)
     }
     return Beyond(
-        tuple(inputs), _names(adapters, True), _names(adapters, None), tuple(sorted(training)),
+        tuple(inputs), _names(adapters, True), _names(adapters, None), tuple(training),
         _names(evaluations, True), _names(evaluations, None), tuple(sorted(writing)),
     )  # fmt: skip
 
@@ -113,11 +113,6 @@ def _beyond(profiles: Path, store: Store, people: Collection[str], items: Collec
 def _evaluations(profiles: Path, name: str) -> Iterator[Path]:
     """The files of this name among the evaluations."""
     return (path for path in files_below(profiles / EVALUATIONS) if path.name == name)
-
-
-def _held(locks: Iterable[Path]) -> list[Path]:
-    """The folders where a process is at work."""
-    return [lock.parent for lock in locks if is_held(lock)]
 
 
 def _names(found: dict[str, bool | None], answer: bool | None) -> tuple[str, ...]:

@@ -20,7 +20,6 @@ from depcli.engines.endpoint import find_endpoint, no_soft_tokens
 from depcli.engines.llama.kept_states import FOLDER as STATES
 from depcli.engines.llama.kept_states import KeptStates
 from depcli.errors import BadInput, DepError, Incompatible, NotFound
-from depcli.lock import is_held
 from depcli.store import Snapshot, Store, commits
 from depcli.store.schema import COMMITS, DATA_TABLES
 from depcli.store.upkeep import erase
@@ -75,12 +74,8 @@ def overview(profiles: Path, at: str | None = None) -> dict:
             "commits": log,
         },
         "adapters": _adapters(profiles, asdict(store.embedder)),
-        "unfinished_adapters": sorted(
-            folder.parent.name for folder in (profiles / ADAPTERS).glob(f"*/{adapter_files.CHECKPOINTS}")
-        ),
-        "adapters_under_way": sorted(
-            lock.parent.name for lock in (profiles / ADAPTERS).glob(f"*/{adapter_files.LOCK}") if is_held(lock)
-        ),
+        "unfinished_adapters": adapter_files.unfinished(profiles),
+        "adapters_under_way": adapter_files.under_way(profiles),
         "evaluations": [
             {"name": folder.name, "bytes": _bytes_under(folder)} for folder in sorted((profiles / EVALUATIONS).glob("*/"))
         ],
@@ -105,14 +100,12 @@ def commit_documents(store: Store) -> list[dict]:
 def commits_in_use(profiles: Path) -> set[str]:
     """The ids of the commits that finished adapters are evaluated on and unfinished ones go on with; one whose checkpoint is
     damaged goes on with none."""
-    adapters = profiles / ADAPTERS
     used = {entry["store_commit"] for entry in _adapters(profiles, {}) if "store_commit" in entry}
-    for folder in adapters.glob(f"*/{adapter_files.CHECKPOINTS}"):
+    for name in adapter_files.unfinished(profiles):
         from depcli.training import checkpoints  # brings PyTorch, for the few who have such a folder
 
-        if checkpoints.exists(folder.parent):
-            with suppress(BadInput):
-                used.add(checkpoints.settings_of(folder.parent)["store_commit"])
+        with suppress(BadInput, NotFound):
+            used.add(checkpoints.settings_of(adapter_files.folder_of(profiles, name))["store_commit"])
     return used
 
 

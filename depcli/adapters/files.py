@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from depcli import methods
 from depcli.atomic import write_atomically
 from depcli.errors import BadInput, Incompatible, NotFound
+from depcli.lock import is_held
 from depcli.records import EmbedderIdentity
 
 if TYPE_CHECKING:
@@ -43,6 +44,16 @@ def folder_of(profiles: Path, name: str) -> Path:
 def names(profiles: Path) -> list[str]:
     """The finished adapters of a profiles folder."""
     return sorted(path.parent.name for path in (profiles / FOLDER).glob(f"*/{CONFIG}"))
+
+
+def unfinished(profiles: Path) -> list[str]:
+    """The names of the adapters whose training was interrupted."""
+    return sorted(path.parent.name for path in (profiles / FOLDER).glob(f"*/{CHECKPOINTS}"))
+
+
+def under_way(profiles: Path) -> list[str]:
+    """The names of the adapters that are being trained."""
+    return sorted(path.parent.name for path in (profiles / FOLDER).glob(f"*/{LOCK}") if is_held(path))
 
 
 def save(folder: Path, adapter, config: dict) -> None:

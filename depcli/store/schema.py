@@ -49,7 +49,7 @@ def schemas(dimension: int) -> dict[str, pa.Schema]:
         _required("text", pa.string(), _TOGETHER),
         pa.field("timestamp", pa.float64(), metadata=_COMPRESSED),
         _required("text_hash", _HASH),
-        pa.field("superseded", pa.list_(_HASH)),  # equally dated versions that this one replaced, see batch.py
+        pa.field("superseded", pa.list_(_HASH)),  # equally dated versions that this one replaced, see writing/batch.py
         _required("vector", pa.list_(pa.float32(), dimension)),
     ]
     items = [

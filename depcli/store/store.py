@@ -64,7 +64,7 @@ class Store:
 
     @staticmethod
     def rescue(path: str | Path, wait: bool = True, on_wait: Callable[[str], None] | None = None) -> Rescued:
-        """Make a store in the profiles folder `path` open again, as far as that goes: see rescue.py."""
+        """Make a store in the profiles folder `path` open again, as far as that goes: see upkeep/rescue.py."""
         folder = Path(path) / _FOLDER
         if not folder.is_dir():
             return Rescued(0, False)

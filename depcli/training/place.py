@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
 
-from depcli.adapters.files import CONFIG, LOCK
+from depcli.adapters.files import CONFIG, LOCK, folder_of, unfinished
 from depcli.errors import DepError, NotFound
 from depcli.resumable import held
 from depcli.training import checkpoints
@@ -50,6 +50,18 @@ def claim(folder: Path) -> None:
         raise DepError(
             f"the adapter {folder.name!r} exists already", "name another with --adapter, or train it again with --replace"
         )
+
+
+def unfinished_run(profiles: Path, usual: str, named: bool) -> str:
+    """The name of the adapter whose run goes on: the `usual` one, or where nothing was `named` the only one that is unfinished.
+    Raises NotFound with those that are."""
+    there = unfinished(profiles)
+    if usual in there:
+        return usual
+    if len(there) == 1 and not named:
+        return there[0]
+    hint = f"unfinished here: {', '.join(there)}; name one with --adapter" if there else "leave --resume out to start one"
+    raise NotFound(f"there is no unfinished run in {folder_of(profiles, usual)}", hint)
 
 
 def check_readable(store, folder: Path, commit: str) -> None:

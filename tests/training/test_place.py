@@ -10,6 +10,7 @@ import pytest
 from depcli.adapters import files
 from depcli.errors import BadInput, DepError, NotFound
 from depcli.training.options import TrainOptions
+from depcli.training.place import unfinished_run
 from depcli.training.run import train
 from tests.personal.conftest import few_people, made_store
 
@@ -54,3 +55,23 @@ def test_of_a_training_that_is_refused_no_folder_is_left(store, backbone, tmp_pa
     with pytest.raises(BadInput):
         train(store=store, backbone=backbone, folder=tmp_path / "kept", options=replace(OPTIONS, max_input_tokens=2048))
     assert (tmp_path / "kept" / "notes.txt").read_text() == "mine"
+
+
+def test_the_only_run_that_was_interrupted_goes_on_where_nothing_is_named(tmp_path):
+    def interrupted(name: str) -> None:
+        (tmp_path / "adapters" / name / files.CHECKPOINTS).mkdir(parents=True)
+
+    with pytest.raises(NotFound) as error:
+        unfinished_run(tmp_path, "mini", named=False)
+    assert error.value.hint == "leave --resume out to start one"
+    interrupted("mine")
+    assert unfinished_run(tmp_path, "mini", named=False) == "mine"
+    with pytest.raises(NotFound) as error:
+        unfinished_run(tmp_path, "mini", named=True)
+    assert error.value.hint == "unfinished here: mine; name one with --adapter"
+    interrupted("other")
+    with pytest.raises(NotFound, match="no unfinished run in .*mini") as error:
+        unfinished_run(tmp_path, "mini", named=False)
+    assert "mine, other" in error.value.hint
+    interrupted("mini")
+    assert unfinished_run(tmp_path, "mini", named=False) == "mini"

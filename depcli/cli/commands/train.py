@@ -39,7 +39,7 @@ _AT_LEAST_1 = click.IntRange(min=1)
 @click.option("--replace", is_flag=True, help="Train again over an adapter of this name.")
 @choose_split("leave-last-out")
 @click.option("--targets-per-user", type=_AT_LEAST_1, metavar="N", help="Reviews to learn from each user. [default: 8]")
-@click.option("--limit", type=_AT_LEAST_1, metavar="N", help="Reviews to learn in all, drawn by chance. [default: all]")
+@click.option("--limit", type=_AT_LEAST_1, metavar="N", help="Reviews to learn in all, always the same ones. [default: all]")
 @click.option("--select-by", type=click.Choice(["loss", "meteor"]), help="What decides the best epoch. [default: loss]")
 @click.option("--batch-size", type=_AT_LEAST_1, metavar="N", help="Reviews per step. [default: 16]")
 @click.option("--learning-rate", type=Finite(0, 1, min_open=True), help="[default: by what is trained and the backbone]")
@@ -100,6 +100,7 @@ def command(
     from depcli.training.checkpoints import settings_of
     from depcli.training.hardware import Hardware
     from depcli.training.options import options_of
+    from depcli.training.place import unfinished_run
     from depcli.training.run import train
     from depcli.training.workers import launched_rank
 
@@ -110,7 +111,10 @@ def command(
     sink = setting.sink
     store, found = Store.open(setting.profiles), backbones.find(backbone or "mini")
     default = found.name.rpartition("/")[2] + ("" if method in (None, "dep") else f"-{method}")
-    folder = folder_of(setting.profiles, adapter or default)
+    name = adapter or default
+    if resume:
+        name = unfinished_run(setting.profiles, name, named=bool(adapter or backbone or method))
+    folder = folder_of(setting.profiles, name)
     begun = settings_of(folder) if resume else None
     if begun and not backbone:
         found, _ = backbone_of(folder, begun)

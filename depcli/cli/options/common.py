@@ -96,7 +96,7 @@ class Finite(click.FloatRange):
         return number
 
 
-# What `--help` shows without loading the registry, which a test compares them with; PROFILED is in cli.analyst.
+# What `--help` shows without loading the registry, which a test compares them with; PROFILED is in analyst.py.
 METHODS = ("nonperso", "rag", "pag", "dpl", "drp", "pplug", "trained-prompt", "dep")
 TRAINED = ("dep", "pplug", "trained-prompt")
 

@@ -123,7 +123,7 @@ def _grams(words: list[str], n: int) -> list[tuple[str, ...]]:
     return [tuple(words[i : i + n]) for i in range(len(words) - n + 1)]
 
 
-# In the order of the table.
+# Each has a title in report/titles.py, in whose order tables show them.
 METRICS: dict[str, Callable[[Sequence[str], Sequence[str]], Score]] = {
     "rouge1": rouge1, "rougeL": rouge_l, "meteor": meteor, "bleu": bleu, "bertscore": bertscore,
     "length": length_ratio, "distinct1": distinct(1), "distinct2": distinct(2),

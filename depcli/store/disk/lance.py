@@ -233,7 +233,7 @@ def prune(table, oldest: int) -> None:
     for path in (path for part in _DATED for path in (Path(table.uri) / part).glob("*")):
         os.utime(path, (0, 0))
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # that readers of those versions will fail: they are told, see snapshot.py
+        warnings.simplefilter("ignore", UserWarning)  # that readers of those versions will fail: see commits.reading
         table.optimize(cleanup_older_than=_KEEP, delete_unverified=True)
 
 

@@ -1,7 +1,7 @@
 """Opening a store again that a power cut left unopenable, or that lost its item sums.
 
-A commit is on the disk before anything is built on it (durable.py), so what a power cut can leave cut short is what came after:
-versions that no commit names, and at most the commit that was being written.
+A commit is on the disk before anything is built on it (disk/durable.py), so what a power cut can leave cut short is what came
+after: versions that no commit names, and at most the commit that was being written.
 """
 
 from __future__ import annotations

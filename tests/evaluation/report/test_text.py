@@ -5,7 +5,10 @@ from itertools import combinations
 import numpy as np
 import pytest
 
+from depcli.evaluation.measures import ALIGNMENT, JUDGE
+from depcli.evaluation.measures.metrics import METRICS
 from depcli.evaluation.report import text
+from depcli.evaluation.report.titles import TITLES
 from depcli.evaluation.results import problems
 from depcli.evaluation.statistics.comparing import Values, compare, description
 
@@ -215,3 +218,7 @@ def test_groups_of_users_have_a_table_of_their_own():
     found = {columns[0]: (columns, rows) for columns, rows in text.tables(results)}
     assert any(columns[1] == "users" and len(rows) == 4 for columns, rows in found.values())
     assert found["gain"][0][2] == "unique minus others" and found["gain"][1][0][:3] == ["rag - nonperso", "NLL/token", "-0.0100"]
+
+
+def test_every_metric_has_a_title_and_so_a_place_in_the_table():
+    assert {*METRICS, ALIGNMENT, JUDGE, "nll"} == set(TITLES)
