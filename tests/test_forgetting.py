@@ -36,8 +36,9 @@ def place(tmp_path) -> str:
         "format": 1, "type": "dep", "shape": {}, "backbone": {"name": "made", "revision": "", "hidden_size": 1},
         "embedder": asdict(IDENTITY), "split": {"name": "leave-last-out", "digest": ""}, "validation_losses": {},
         "weights_sha256": "", "template": "t", "history": 8, "max_input_tokens": 1, "store_commit": store.log()[1].id,
-        "targets_per_user": 1, "choices": {}, "min_peers": 1, "as_of": None, "reduction": "pca", "best_epoch": 0,
-        "validations": [],
+        "targets_per_user": 1, "choices": {"retrieval": "recency"}, "min_peers": 1, "as_of": None, "reduction": "pca",
+        "best_epoch": 0, "validations": [], "limit": None, "epochs": 1, "batch_size": 16, "select_by": "loss", "seed": 0,
+        "learning_rate": 0.01, "max_target_tokens": 1,
     }  # fmt: skip
     for name, record in (("of-user1", ["user1", "user9"]), ("of-others", ["user0"]), ("torn", None)):
         folder = profiles / "adapters" / name

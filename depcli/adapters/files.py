@@ -28,8 +28,9 @@ CARD, METRICS, CHECKPOINTS, LOCK = "README.md", "metrics.jsonl", "checkpoints", 
 _NEEDED = {
     "shape": (), "backbone": ("name", "revision", "hidden_size"), "embedder": ("name", "revision", "dimension"),
     "split": ("name", "digest"), "validation_losses": (), "weights_sha256": None, "template": None, "history": None,
-    "max_input_tokens": None, "store_commit": None, "targets_per_user": None, "choices": (), "min_peers": None, "as_of": None,
-    "reduction": None, "best_epoch": None, "validations": None, "seen_users": ("salt", "hashes"),
+    "max_input_tokens": None, "store_commit": None, "targets_per_user": None, "choices": ("retrieval",), "min_peers": None,
+    "as_of": None, "reduction": None, "best_epoch": None, "validations": None, "seen_users": ("salt", "hashes"), "limit": None,
+    "epochs": None, "batch_size": None, "select_by": None, "seed": None, "learning_rate": None, "max_target_tokens": None,
 }  # fmt: skip
 AGAIN = "train the adapter again"
 

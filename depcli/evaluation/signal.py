@@ -58,11 +58,11 @@ def measure(
     """{kind: {"users", "chance", "last": [{"k", "auc", "low", "high", "top1", "same_item", "same_low", "same_high",
     "same_users"}, ...]}}.
 
-    `targets` are users' last reviews; `snapshot` needs only histories(), reviewers() and sums(). An AUC is the mean over users of
-    the share of strangers that the user beats, ties one half; its interval is the percentile interval when users are drawn again,
-    as authors and as strangers at once. `top1` is the share of held-out reviews whose nearest profile is their author's, `chance`
-    what guessing would reach, `same_users` how many have a held-out review of an item that others reviewed. None: nothing to
-    compare. `on_progress` gets (users done, users).
+    `targets` are users' last reviews; `snapshot` needs only histories(), reviewers(), sums() and vectors(). An AUC is the mean
+    over users of the share of strangers that the user beats, ties one half; its interval is the percentile interval when users
+    are drawn again, as authors and as strangers at once. `top1` is the share of held-out reviews whose nearest profile is their
+    author's, `chance` what guessing would reach, `same_users` how many have a held-out review of an item that others reviewed.
+    None: nothing to compare. `on_progress` gets (users done, users).
     """
     tables = _tables(snapshot, targets, min_peers, on_progress)
     return {kind: _summary(table) for kind, table in tables.items()}

@@ -56,12 +56,17 @@ def save(folder: Path, settings: dict, progress: Progress, adapter, optimizer, b
 
 
 def check_same(begun: dict, settings: dict) -> None:
-    """Raise Incompatible when a run that was `begun` with other settings should go on with these. The folder of the backbone may
-    be another: its weights are compared."""
-    begun, settings = ({name: value for name, value in each.items() if name != KEY} for each in (begun, settings))
-    if changed := "; ".join(differences(begun, json.loads(json.dumps(settings)))):
+    """Raise Incompatible when a run that was `begun` with other settings should go on with these. Where the backbone lies and
+    what its folder is called does not count: its weights are compared."""
+    begun, settings = (_wherever_the_backbone_is(each) for each in (begun, json.loads(json.dumps(settings))))
+    if changed := "; ".join(differences(begun, settings)):
         hint = "leave these options out, and it goes on with its own; or begin again: --replace, or another --adapter name"
         raise Incompatible(f"this run was begun with other settings ({changed})", hint)
+
+
+def _wherever_the_backbone_is(settings: dict) -> dict:
+    backbone = {name: value for name, value in settings.get("backbone", {}).items() if name != "name"}
+    return {name: value for name, value in settings.items() if name != KEY} | {"backbone": backbone}
 
 
 def restore(folder: Path, adapter, optimizer) -> tuple[Progress, dict | None]:

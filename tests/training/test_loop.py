@@ -86,6 +86,10 @@ def test_a_checkpoint_says_what_the_run_was_begun_with(parts, tmp_path):
         run(parts, tmp_path, stop_after=4, interrupt=KeyboardInterrupt)
     begun = checkpoints.settings_of(tmp_path)
     checkpoints.check_same(begun, {"epochs": 3, "seed": 0})
+    lies = ({"backbone": {"name": name, "revision": "r"}, "backbone_folder": f"/{name}"} for name in ("here", "there"))
+    checkpoints.check_same(begun | next(lies), {"epochs": 3, "seed": 0} | next(lies))
+    with pytest.raises(Incompatible, match='backbone.revision: expected "r", found "s"'):
+        checkpoints.check_same({"backbone": {"name": "a", "revision": "r"}}, {"backbone": {"name": "a", "revision": "s"}})
     with pytest.raises(Incompatible, match="seed: expected 0, found 1"):
         checkpoints.check_same(begun, {"epochs": 3, "seed": 1})
     whole = checkpoints.path_of(tmp_path).read_bytes()

@@ -120,7 +120,7 @@ def command(
         found, _ = backbone_of(folder, begun)
     named = {name: value for name, value in {"method": method, **values}.items() if value is not None}
     options = options_of(named, choices, begun)
-    precision = precision or (begun["backbone_precision"] if begun else None)
+    precision = precision or (begun or {}).get("backbone_precision")
     told = tell_preset(sink, preset, store=store, backbone=found)
     if speaks:
         agree_to_download(setting, found, "weights")
