@@ -242,11 +242,13 @@ def _moment(trained: Mapping[str, tuple[Path, dict]], asked: float | None) -> fl
 
 
 def _split(snapshot, trained: Mapping[str, tuple[Path, dict]], asked: str | None) -> Split:
-    """The split that is asked for, else the one that the first adapter was trained on, which has to be that of all."""
+    """The split that is asked for, else the one that the first adapter was trained on, which has to be that of all; how many
+    reviews of each user they learned from it may differ."""
     usual = {"split": {"name": named.LEAVE_LAST_OUT}, "targets_per_user": TARGETS_PER_USER}  # as `dep train` by itself
     first = next((config for _, config in trained.values()), usual)
     split = named.make(snapshot, asked or first["split"]["name"], targets_per_user=first["targets_per_user"])
-    for name, known in ((folder.name, config["split"]) for folder, config in trained.values()):
+    digests = {first["targets_per_user"]: split.digest}
+    for name, known, each in ((folder.name, config["split"], config["targets_per_user"]) for folder, config in trained.values()):
         if known["name"] != split.name:
             raise Incompatible(
                 f"adapter {name!r} was trained on the split {known['name']}, not on {split.name}: it may have learned what "
@@ -254,7 +256,9 @@ def _split(snapshot, trained: Mapping[str, tuple[Path, dict]], asked: str | None
                 f"evaluate it with --split {known['name']}, name an --adapter of that split, or train one: "
                 f"dep train --split {split.name} --adapter NAME",
             )
-        if known["digest"] != split.digest:
+        if each not in digests:
+            digests[each] = named.make(snapshot, split.name, targets_per_user=each).digest
+        if known["digest"] != digests[each]:
             raise Incompatible(
                 f"adapter {name!r} was trained on another split ({known['name']}) of this store",
                 "evaluate the store that it was trained on, or train an adapter on this one",

@@ -16,12 +16,14 @@ import torch
 from depcli import engines
 from depcli.adapters import files
 from depcli.backbones.sequence import encode
-from depcli.errors import Incompatible, NotFound
-from depcli.evaluating import Plan, evaluate_store
+from depcli.errors import BadInput, Incompatible, NotFound
+from depcli.evaluating import Plan, _split, evaluate_store
 from depcli.evaluation.studies import plain
 from depcli.personal.choices import Choices
 from depcli.profiles import choose_adapter, compared_adapters
 from depcli.records import Sampling, Slot, Vectors
+from depcli.retraining import said
+from depcli.splits.split import leave_last_out
 from depcli.training import prepared
 from depcli.training.options import TrainOptions
 from depcli.training.run import train
@@ -137,13 +139,30 @@ def test_an_adapter_of_one_method_is_refused_for_another(trained, store, backbon
                     assert f"--method {other}" in error.value.hint
 
 
-def test_adapters_of_before_there_was_a_choice_load(trained, tmp_path):
-    old = trained["dep"].folder
-    (tmp_path / files.WEIGHTS).write_bytes((old / files.WEIGHTS).read_bytes())
-    config = json.loads((old / files.CONFIG).read_text())
-    known = {"format", "type", "shape", "method", "weights_sha256", *files._NEEDED}
-    (tmp_path / files.CONFIG).write_text(json.dumps({key: value for key, value in config.items() if key in known}))
-    assert files.load(tmp_path)[0].type == "dep"
+def test_what_a_configuration_needs_is_enough_to_load_it_and_to_train_another_like_it(trained, tmp_path):
+    whole = trained["dep"].folder
+    (tmp_path / files.WEIGHTS).write_bytes((whole / files.WEIGHTS).read_bytes())
+    config = json.loads((whole / files.CONFIG).read_text())
+    config = {key: config[key] for key in ("format", "type", *files._NEEDED)}
+    (tmp_path / files.CONFIG).write_text(json.dumps(config))
+    assert files.load(tmp_path)[0].type == "dep" and said(files.read_config(tmp_path))["reduction"] == "sae"
+    for name in files._NEEDED:
+        (tmp_path / files.CONFIG).write_text(json.dumps({key: value for key, value in config.items() if key != name}))
+        with pytest.raises(BadInput, match=f"it lacks {name}$"):
+            files.read_config(tmp_path)
+
+
+def test_adapters_that_learned_more_or_fewer_reviews_of_each_user_are_compared(trained, store):
+    snapshot = store.snapshot()
+    first, other = (files.read_config(trained[method].folder) for method in ("pplug", "dep"))
+    two = leave_last_out(snapshot, targets_per_user=2)
+    other = {**other, "targets_per_user": 2, "split": {**other["split"], "digest": two.digest}}
+    both = {"pplug": (trained["pplug"].folder, first), "dep": (trained["dep"].folder, other)}
+    split = _split(snapshot, both, None)
+    assert split.digest == first["split"]["digest"] != two.digest and split.held_out == two.held_out and split.test == two.test
+    both["dep"] = trained["dep"].folder, {**other, "targets_per_user": 3}
+    with pytest.raises(Incompatible, match="'dep' was trained on another split"):
+        _split(snapshot, both, None)
 
 
 def test_the_newest_adapter_of_each_method_is_compared_or_the_named_one(trained, store):
