@@ -70,13 +70,14 @@ class _Withheld:
         """Those of these items that have any."""
         asins = [asin for asin in asins if asin in self._users]
         keys = [(user, asin) for asin in asins if asin not in self._sums for user in self._users[asin]]
-        self._sums |= {asin: ItemSum(0, np.zeros(())) for _, asin in keys}
+        added = {asin: ItemSum(0, np.zeros(())) for _, asin in keys}
         for start in range(0, len(keys), _AT_ONCE):
             vectors = snapshot.vectors(keys[start : start + _AT_ONCE])
-            for key in keys[start : start + _AT_ONCE]:
-                if key in vectors:
-                    before = self._sums[key[1]]
-                    self._sums[key[1]] = ItemSum(before.reviews + 1, before.total + vectors[key])
+            for user, asin in keys[start : start + _AT_ONCE]:
+                if (user, asin) in vectors:
+                    before = added[asin]
+                    added[asin] = ItemSum(before.reviews + 1, before.total + vectors[user, asin])
+        self._sums |= added  # all at once: whoever was interrupted before this left nothing half added up
         return {asin: self._sums[asin] for asin in asins}
 
 

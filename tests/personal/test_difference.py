@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from depcli.personal.difference import Peers
 from depcli.records import Review
@@ -80,3 +81,26 @@ def test_held_out_reviews_are_looked_up_once_for_a_snapshot(tmp_path):
     none = Peers(snapshot).differences(entries)
     assert len(asked) == 2 and [peers for _, peers in none] != [peers for _, peers in few], "other keys are other sums"
     assert [peers for _, peers in Peers(store.snapshot(), keys).differences(entries)] == [peers for _, peers in few]
+
+
+def test_an_interrupted_look_up_leaves_no_half_of_a_sum(tmp_path, monkeypatch):
+    from tests.evaluation.world import make_store
+
+    store = make_store(tmp_path / "p")
+    snapshot, calls = store.snapshot(), []
+    entries = snapshot.histories(["ann"])["ann"]
+    keys = {(user, entry.review.asin) for user in snapshot.user_ids() if user != "ann" for entry in entries}
+    monkeypatch.setattr("depcli.personal.difference._AT_ONCE", 2)
+    look, peers = snapshot.vectors, Peers(snapshot, keys)
+
+    def interrupted(asked):
+        calls.append(asked)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return look(asked)
+
+    snapshot.vectors = interrupted
+    with pytest.raises(KeyboardInterrupt):
+        peers.differences(entries)
+    again, fresh = peers.differences(entries), Peers(store.snapshot(), keys).differences(entries)
+    assert len(calls) > 2 and [count for _, count in again] == [count for _, count in fresh] == [0] * len(entries)
