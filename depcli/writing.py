@@ -10,7 +10,7 @@ from pathlib import Path
 
 from depcli import backbones, methods
 from depcli.adapters import files, light
-from depcli.adapters.project import plain, project
+from depcli.adapters.project import project
 from depcli.analysts.analyst import Analyst
 from depcli.analysts.cache import ProfileCache
 from depcli.backbones.catalogue import Backbone
@@ -52,7 +52,7 @@ class Writer:
     def soft(self, prompt: Prompt) -> SoftPrompt:
         """What the engine reads for a prompt."""
         if self.adapter is None:
-            return plain(prompt)
+            return SoftPrompt(prompt.parts)
         return replace(project(self.adapter, prompt), origin=(self.adapter_config or {}).get("weights_sha256", ""))
 
     def write(

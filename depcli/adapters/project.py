@@ -7,17 +7,12 @@ import numpy as np
 from depcli.records import Prompt, Slot, SoftPrompt, Text, Vectors
 
 
-def plain(prompt: Prompt) -> SoftPrompt:
-    """The SoftPrompt of a prompt without slots."""
-    return SoftPrompt(prompt.parts)
-
-
 def project(adapter, prompt: Prompt) -> SoftPrompt:
     """Fill the slots of a prompt with the adapter's soft tokens, float32. Neighbouring slots become one
     Vectors block. A prompt without slots (a user without history) passes as it is."""
     slots = [part for part in prompt.parts if isinstance(part, Slot)]
     if not slots:
-        return plain(prompt)
+        return SoftPrompt(prompt.parts)
     rows = adapter.rows(slots)
     parts: list[Text | Vectors] = []
     block: list[np.ndarray] = []

@@ -50,8 +50,8 @@ class KeptStates:
     """The states of one profiles folder. `unforgotten` is held while a state is written and says whether all whose reviews went
     into the prompts are still there. A folder that cannot be read or written costs time, never a review."""
 
-    def __init__(self, folder: Path, unforgotten: Callable[[], AbstractContextManager[bool]], most_bytes: int = MOST_BYTES):
-        self.folder, self._unforgotten, self._most = folder, unforgotten, most_bytes
+    def __init__(self, folder: Path, unforgotten: Callable[[], AbstractContextManager[bool]]):
+        self.folder, self._unforgotten, self._most = folder, unforgotten, MOST_BYTES
 
     def find(self, digests: Sequence[bytes], at_least: int) -> Found | None:
         """The state that shares the longest beginning with a prompt (digests of its pieces), `at_least` so many pieces and never
