@@ -18,7 +18,6 @@ from depcli.store import Snapshot, Store
 from depcli.store.upkeep import erase
 from depcli.store.upkeep.backup import files_below
 from depcli.store.upkeep.erase import Erased
-from depcli.words import twin
 
 
 @dataclass(frozen=True)
@@ -56,7 +55,7 @@ def plan(profiles: Path, users: Collection[str], items: Collection[str]) -> Plan
     if not unfinished:
         known = [user for user in users if snapshot.has_user(user)]
         for user in set(users) - set(known):
-            if found := twin(user, snapshot.user_ids()):
+            if found := snapshot.twin(user):
                 hint = f"nothing was removed; it has {ascii(found)}, in another case or of other characters"
                 raise NotFound(f"the store has no user {user!r}", hint)
         erase.refuse_unknown("user", users, known)

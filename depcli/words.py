@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable
 
 # Controls (but newline and tab), marks that turn the writing direction, halves of characters, and what is none.
 OBEYED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
@@ -20,11 +19,6 @@ def count(number: int, noun: str) -> str:
     return f"{number:,} {noun}" + ("" if number == 1 else "s")
 
 
-def twin(name: str, names: Iterable[str]) -> str | None:
-    """The one of `names` that a person takes for this one: in another case, or made of other characters that look the same."""
-
-    def letters(one: str) -> str:
-        return unicodedata.normalize("NFKC", one).casefold()
-
-    wanted = letters(name)
-    return next((other for other in names if other != name and letters(other) == wanted), None)
+def letters(name: str) -> str:
+    """What a person sees of a name: the same for names in another case, or made of other characters that look the same."""
+    return unicodedata.normalize("NFKC", name).casefold()

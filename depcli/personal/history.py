@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from depcli.errors import Unknown
 from depcli.records import Request, Stored, stable_order
-from depcli.words import count, twin
+from depcli.words import count
 
 _FEW, _MANY, _REVIEWS = 8, 512, 16_384  # users looked up together: at first, at most, and as have so many reviews
 
@@ -40,10 +40,10 @@ def most_recent(stored: Sequence[Stored], k: int) -> list[Stored]:
 
 def unknown_user(snapshot, user_id: str) -> Unknown:
     """The error that says that this snapshot has nothing by a user."""
-    users = snapshot.user_ids()
-    if found := twin(user_id, users):
+    if found := snapshot.twin(user_id):
         hint = f"it knows {ascii(found)}, in another case or of other characters: give that"
         return Unknown(f"no user {user_id!r} in {store_text(snapshot)}", hint)
+    users = snapshot.user_ids()
     alike = users[min(bisect(users, user_id), len(users) - 1)] if users else None  # what begins alike stands beside it
     known = f"it knows {count(len(users), 'user')}" + (f", such as {alike!r}" if users else "")
     untimed = "" if snapshot.moment is None else ", and reviews without a time are left out"

@@ -16,6 +16,7 @@ from depcli.store.commits import Commit, check_nobody_forgotten, of, readable, r
 from depcli.store.disk import lance
 from depcli.store.disk.failures import storage_errors
 from depcli.store.schema import COMMITS, ITEM_COLUMNS, ITEMS, REVIEWS, SUMS, items_of, matrix, review_keys, reviews_of, sums_of
+from depcli.words import letters
 
 REVIEW_COLUMNS = ("user_id", "asin", "text", "rating", "title", "timestamp", "vector")
 _AT_ONCE = 256  # users or items looked up together, so that memory stays flat
@@ -59,6 +60,10 @@ class Snapshot:
 
     def has_user(self, user_id: str) -> bool:
         return self._find(REVIEWS, "user_id", [user_id], ["key"]).num_rows > 0
+
+    def twin(self, user_id: str) -> str | None:
+        """A user whom a person takes for this one, who is not there: see words.letters."""
+        return self._by_letters.get(letters(user_id))
 
     def histories(self, user_ids: Sequence[str]) -> dict[str, list[Stored]]:
         """The reviews of these users in records.stable_order, each with its vector (d,) float32; users without any are absent."""
@@ -172,6 +177,10 @@ class Snapshot:
     @cached_property
     def _users(self) -> list[str]:
         return sorted(self._distinct(REVIEWS, "user_id"))
+
+    @cached_property
+    def _by_letters(self) -> dict[str, str]:
+        return {letters(user): user for user in self._users}
 
     @cached_property
     def _asins(self) -> set[str]:

@@ -56,8 +56,10 @@ class Prepared:
         self.snapshot = store.snapshot(at=commit, as_of=options.as_of)
         self.split = named.make(self.snapshot, options.split, targets_per_user=options.targets_per_user)
         check_leakage(self.split)
-        drawn = frozenset(choose(self.split, "train", options.limit))
-        self.to_learn = [target for target in self.split.train if target in drawn]
+        self.to_learn = self.split.train
+        if options.limit is not None:
+            drawn = frozenset(choose(self.split, "train", options.limit))
+            self.to_learn = tuple(target for target in self.split.train if target in drawn)
         self.model, workers.weights = load_backbone(backbone, hardware, workers, offline=offline, on_event=on_event)
         self.hardware = dataclasses.replace(hardware, shard=isinstance(workers.weights, Shards))
         if self.model.device.type == "cuda" and not self.hardware.shard and hardware.precision not in ONLY_WHOLE:

@@ -43,6 +43,7 @@ def everything(snapshot) -> dict:
         "untimed": snapshot.untimed(),
         "user_ids": snapshot.user_ids(),
         "has_user": [user for user in users if snapshot.has_user(user)],
+        "twin": [snapshot.twin(user.upper()) for user in users],
         "reviewers": {
             asin: [(stored.review, stored.vector.tobytes()) for stored in found]
             for asin, found in snapshot.reviewers(asins).items()
@@ -81,6 +82,7 @@ def test_no_reader_of_reviews_was_forgotten():
         "untimed",
         "user_ids",
         "has_user",
+        "twin",
         "histories",
         "reviewers",
         "sums",
