@@ -4,6 +4,7 @@ alike. So all hold the same adapter, and what travels is a few rows per review, 
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 from collections.abc import Callable, Sequence
@@ -116,4 +117,6 @@ def join(device: str) -> tuple[Workers, str]:
         torch.cuda.set_device(device)
     if not dist.is_initialized():
         dist.init_process_group("cpu:gloo,cuda:nccl" if on_gpu else "gloo", timeout=_PATIENCE)
+        if not on_gpu:  # NCCL may wait there for a worker that has died
+            atexit.register(dist.destroy_process_group)  # else gloo's threads, still at work when the process ends, may abort it
     return Workers(launched_rank(), count), device
