@@ -61,8 +61,10 @@ def entries() -> list[Item | Review]:
     """Items, reviews, and newer versions of a quarter of them."""
     reviews = [
         Review(f"user-{u:03}", f"item-{i:02}", f"user {u} on item {i}", float(1 + (u * i) % 5), f"title {i}", 1000.0 * u + i)
-        for u in range(USERS) for i in range(ITEMS) if (u * 7 + i) % 3 == 0
-    ]  # fmt: skip
+        for u in range(USERS)
+        for i in range(ITEMS)
+        if (u * 7 + i) % 3 == 0
+    ]
     newer = [replace(review, text=review.text + ", again", timestamp=review.timestamp + 500) for review in reviews[::4]]
     return [*(Item(f"item-{i:02}", f"Item {i}", f"What item {i} is") for i in range(ITEMS)), *reviews, *newer]
 
@@ -148,15 +150,17 @@ class Harness:
         self.tally = Tally(self._run(undisturbed.path, None))
         self._states = {
             commit.number - self._start: state(undisturbed.snapshot(commit.id))
-            for commit in undisturbed.log() if commit.number >= self._start and undisturbed.readable(commit)
-        }  # fmt: skip
+            for commit in undisturbed.log()
+            if commit.number >= self._start and undisturbed.readable(commit)
+        }
         self._states[0] = state(store.snapshot())
         self._end = state(undisturbed.snapshot())
         self._vectors = [
             np.array(row["vector"], np.float32).tobytes()
-            for part in store.snapshot().review_rows(("user_id", "vector")) for row in part.to_pylist()
+            for part in store.snapshot().review_rows(("user_id", "vector"))
+            for row in part.to_pylist()
             if row["user_id"] in FORGOTTEN_USERS
-        ]  # fmt: skip
+        ]
 
     def kill(self) -> None:
         """Kill the command once, look at what it left, and run it again."""
@@ -249,9 +253,12 @@ def main(kills: int, seed: int, json_path: Path | None) -> None:
     if json_path:
         result = {
             "machine": f"{platform.machine()}, {os.cpu_count()} cores",
-            "python": platform.python_version(), "lancedb": version("lancedb"), "kills": kills, "seed": seed,
+            "python": platform.python_version(),
+            "lancedb": version("lancedb"),
+            "kills": kills,
+            "seed": seed,
             "commands": {harness.action: vars(harness.tally) for harness in harnesses},
-        }  # fmt: skip
+        }
         json_path.write_text(json.dumps(result, indent=2) + "\n")
     sys.exit(1 if problems else 0)
 

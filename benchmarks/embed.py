@@ -34,9 +34,15 @@ def random_bge(folder: Path, layers: int) -> BgeM3:
     tokenizer = AutoTokenizer.from_pretrained(model_path())
     tokenizer.save_pretrained(folder)
     config = XLMRobertaConfig(
-        vocab_size=len(tokenizer), hidden_size=1024, num_hidden_layers=layers, num_attention_heads=16, intermediate_size=4096,
-        max_position_embeddings=8194, type_vocab_size=1, pad_token_id=0,
-    )  # fmt: skip
+        vocab_size=len(tokenizer),
+        hidden_size=1024,
+        num_hidden_layers=layers,
+        num_attention_heads=16,
+        intermediate_size=4096,
+        max_position_embeddings=8194,
+        type_vocab_size=1,
+        pad_token_id=0,
+    )
     XLMRobertaModel(config).save_pretrained(folder)
     for head, width in (("colbert", 1024), ("sparse", 1)):
         torch.save(torch.nn.Linear(1024, width).state_dict(), folder / f"{head}_linear.pt")
@@ -90,11 +96,16 @@ def measure(embedder, name: str, texts: list[str], rounds: int) -> dict:
     }
     ratios = {way: [real / ours[i] / (equal / theirs[i]) for ours, theirs in pairs] for i, way in enumerate(("wall", "cpu"))}
     return {
-        "embedder": name, "device": str(model.device), "threads": torch.get_num_threads(), "torch": torch.__version__,
-        "texts": len(texts), "mean_tokens": statistics.mean(lengths), **{key: statistics.median(of) for key, of in rates.items()},
+        "embedder": name,
+        "device": str(model.device),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "texts": len(texts),
+        "mean_tokens": statistics.mean(lengths),
+        **{key: statistics.median(of) for key, of in rates.items()},
         **{f"ratio_by_{way}": statistics.median(of) for way, of in ratios.items()},
         **{f"ratios_by_{way}": of for way, of in ratios.items()},
-    }  # fmt: skip
+    }
 
 
 def timed(work) -> tuple[float, float]:

@@ -44,14 +44,23 @@ def main(profiles, methods, limit, seeds, backbone, max_new_tokens, threads, jso
         click.echo(f"\n{one['texts']} texts, {one['seeds']} seeds: {one['total']:.1f} s, {one['seconds_per_text']:.3f} s a text")
         for part, seconds in one["seconds"].items():
             click.echo(f"  {part:12} {seconds:7.2f} s  {seconds / one['total']:6.1%}")
-        click.echo(f"  not writing {one['rest']:8.2f} s  {one['rest_share']:6.1%}  (goal {GOAL:.0%}; {GOAL:.0%} from "
-                   f"{one['goal_from_seconds_per_text']:.3f} s a text)")  # fmt: skip
+        click.echo(
+            f"  not writing {one['rest']:8.2f} s  {one['rest_share']:6.1%}  (goal {GOAL:.0%}; {GOAL:.0%} from "
+            f"{one['goal_from_seconds_per_text']:.3f} s a text)"
+        )
     if json_path:
         told = {
-            "machine": platform.processor() or platform.machine(), "cpus": os.cpu_count(), "threads": threads,
-            "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS"), "methods": methods.split(","), "limit": limit,
-            "backbone": Path(backbone).name, "max_new_tokens": max_new_tokens, "goal": GOAL, "runs": found,
-        }  # fmt: skip
+            "machine": platform.processor() or platform.machine(),
+            "cpus": os.cpu_count(),
+            "threads": threads,
+            "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS"),
+            "methods": methods.split(","),
+            "limit": limit,
+            "backbone": Path(backbone).name,
+            "max_new_tokens": max_new_tokens,
+            "goal": GOAL,
+            "runs": found,
+        }
         Path(json_path).write_text(json.dumps(told, indent=1) + "\n")
 
 
@@ -68,11 +77,16 @@ def run(asked: list[str], limit: int, seeds: int) -> dict:
     metrics = next(iter(results["methods"].values()))["metrics"]
     texts, rest = results["requests"] * len(results["methods"]), total - seconds["writing"]
     return {
-        "seeds": seeds, "texts": texts, "total": round(total, 3), "seconds": {part: round(s, 3) for part, s in seconds.items()},
-        "seconds_per_text": round(seconds["writing"] / texts, 4), "rest": round(rest, 3), "rest_share": round(rest / total, 4),
+        "seeds": seeds,
+        "texts": texts,
+        "total": round(total, 3),
+        "seconds": {part: round(s, 3) for part, s in seconds.items()},
+        "seconds_per_text": round(seconds["writing"] / texts, 4),
+        "rest": round(rest, 3),
+        "rest_share": round(rest / total, 4),
         "goal_from_seconds_per_text": round(rest * (1 - GOAL) / GOAL / texts, 4),
         "not_computed": [name for name, one in metrics.items() if one["value"] is None],
-    }  # fmt: skip
+    }
 
 
 if __name__ == "__main__":

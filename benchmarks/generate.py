@@ -32,10 +32,16 @@ from depcli.records import Sampling, SoftPrompt, Text, Vectors
 
 SHAPES = {
     "qwen2.5-7b": dict(
-        hidden_size=3584, intermediate_size=18944, num_hidden_layers=28, num_attention_heads=28, num_key_value_heads=4,
-        vocab_size=152064, max_position_embeddings=32768, tie_word_embeddings=False,
+        hidden_size=3584,
+        intermediate_size=18944,
+        num_hidden_layers=28,
+        num_attention_heads=28,
+        num_key_value_heads=4,
+        vocab_size=152064,
+        max_position_embeddings=32768,
+        tie_word_embeddings=False,
     ),
-}  # fmt: skip
+}
 REVIEWS, ROWS = 8, 4  # soft tokens as DEP has them: a marker on each side of two vectors, after each of 8 reviews
 
 
@@ -66,12 +72,21 @@ def main(backbone, shape, requests, prompt_tokens, new_tokens, rounds, tensor_pa
             engine._ends, engine._padding = frozenset(), range(0)  # every text goes on to the same length
             found = _rounds(engine, requests, length, written, rounds, clock)
             result = {
-                "backbone": shape or spec.name, "random_weights": bool(shape), "vllm": __version__,
-                "tensor_parallel": tensor_parallel, "device": current_platform.get_device_name(),
+                "backbone": shape or spec.name,
+                "random_weights": bool(shape),
+                "vllm": __version__,
+                "tensor_parallel": tensor_parallel,
+                "device": current_platform.get_device_name(),
                 "machine": platform.processor() or platform.machine(),
-                "dtype": str(engine._vllm.dtype), "requests": requests, "prompt_tokens": length, "new_tokens": written,
-                "rounds": rounds, "clock": clock_name, "more": more, "rows": found,
-            }  # fmt: skip
+                "dtype": str(engine._vllm.dtype),
+                "requests": requests,
+                "prompt_tokens": length,
+                "new_tokens": written,
+                "rounds": rounds,
+                "clock": clock_name,
+                "more": more,
+                "rows": found,
+            }
     for row in found:
         click.echo(
             f"{row['what']:28} {row['requests_per_second']:9.2f} requests/s {row['tokens_per_second']:11,.0f} tokens/s   "
@@ -108,11 +123,16 @@ def _rounds(engine, requests: int, length: int, written: int, rounds: int, clock
     for what, seconds in sides.items():
         ratios = [other / one for one, other in zip(seconds, theirs, strict=True)]
         middle = statistics.median(seconds)
-        rows.append({
-            "what": what, "requests_per_second": round(requests / middle, 3),
-            "tokens_per_second": round(requests * (length + written) / middle, 1),
-            "ratio": round(statistics.median(ratios), 4), "least": round(min(ratios), 4), "most": round(max(ratios), 4),
-        })  # fmt: skip
+        rows.append(
+            {
+                "what": what,
+                "requests_per_second": round(requests / middle, 3),
+                "tokens_per_second": round(requests * (length + written) / middle, 1),
+                "ratio": round(statistics.median(ratios), 4),
+                "least": round(min(ratios), 4),
+                "most": round(max(ratios), 4),
+            }
+        )
     return rows
 
 

@@ -51,9 +51,15 @@ def main(backbone, prompt_tokens, new_tokens, rounds, folder, users, clock_name,
     clock = time.process_time if clock_name == "processor" else time.perf_counter
     spec = backbones.find(backbone)
     result = {
-        "backbone": backbone, "clock": clock_name, "threads": threads(), "machine": platform.processor() or platform.machine(),
-        "llama_cpp_python": llama_cpp.__version__, "prompt_tokens": prompt_tokens, "new_tokens": new_tokens, "rounds": rounds,
-    }  # fmt: skip
+        "backbone": backbone,
+        "clock": clock_name,
+        "threads": threads(),
+        "machine": platform.processor() or platform.machine(),
+        "llama_cpp_python": llama_cpp.__version__,
+        "prompt_tokens": prompt_tokens,
+        "new_tokens": new_tokens,
+        "rounds": rounds,
+    }
     with engines.load("llamacpp", spec, offline=True) as engine:
         result["speed"] = _speeds(engine, spec, prompt_tokens, new_tokens, rounds, clock)
         if folder:
@@ -86,9 +92,12 @@ def main(backbone, prompt_tokens, new_tokens, rounds, folder, users, clock_name,
 def _speeds(engine, spec, prompt_tokens: int, new_tokens: int, rounds: int, clock) -> list[dict]:
     room = prompt_tokens + new_tokens
     llm = llama_cpp.Llama(
-        str(gguf_file(spec, offline=True)), n_ctx=-(-room // 1024) * 1024, n_threads=threads(), n_threads_batch=threads(),
+        str(gguf_file(spec, offline=True)),
+        n_ctx=-(-room // 1024) * 1024,
+        n_threads=threads(),
+        n_threads_batch=threads(),
         verbose=False,
-    )  # fmt: skip
+    )
     ids = llm.tokenize((SENTENCE * (prompt_tokens // 8)).encode(), add_bos=False)[: prompt_tokens - 1]
     heads = [llm.tokenize(f" {word}".encode(), add_bos=False)[0] for word in ("one", "two")]
     sampling = Sampling(temperature=0, max_new_tokens=new_tokens)
@@ -167,10 +176,11 @@ def _parallel(spec, prompt_tokens: int, new_tokens: int, rounds: int, clock) -> 
         [[pair[i] for pair in taken[count][1:]] for count in (1, SIDE_BY_SIDE)] for i in (0, 1)
     )  # the first round warms up
     return {
-        "alone": round(statistics.median(writing[0]), 1), "together": round(statistics.median(writing[1]), 1),
+        "alone": round(statistics.median(writing[0]), 1),
+        "together": round(statistics.median(writing[1]), 1),
         "ratio": round(statistics.median(b / a for a, b in zip(*writing, strict=True)), 3),
         "whole_ratio": round(statistics.median(b / a for a, b in zip(*whole, strict=True)), 3),
-    }  # fmt: skip
+    }
 
 
 def _second_process(spec, folder: Path, users: int, clock) -> dict:
@@ -213,10 +223,15 @@ def _second(opened: list, users: int, spec, folder: Path, method: str, template:
         lengths.append(done.prompt_tokens)
     middle = statistics.median
     return {
-        "method": method, "template": template, "users": len(long), "prompt_tokens": middle(lengths),
-        "shared_tokens": middle(shared), "first_ms": round(middle(first), 2), "second_ms": round(middle(second), 2),
+        "method": method,
+        "template": template,
+        "users": len(long),
+        "prompt_tokens": middle(lengths),
+        "shared_tokens": middle(shared),
+        "first_ms": round(middle(first), 2),
+        "second_ms": round(middle(second), 2),
         "ratio": round(middle(ratios), 3),
-    }  # fmt: skip
+    }
 
 
 if __name__ == "__main__":

@@ -49,8 +49,9 @@ def paper_samples(count: int, vocabulary: int, scale: float = 1.0, seed: int = 0
         soft = np.concatenate([np.arange(end - len(_GROUP), end) for end in ends]).astype(np.int32)
         slots = tuple(
             Slot(kind, rng.normal(size=EMBEDDING).astype(np.float32) / EMBEDDING**0.5 if kind in ("his", "diff") else None)
-            for _ in range(REVIEWS) for kind in _GROUP
-        )  # fmt: skip
+            for _ in range(REVIEWS)
+            for kind in _GROUP
+        )
         ids = rng.integers(0, vocabulary, prompt + targets).astype(np.int32)
         samples.append(Example(Encoded(ids, soft, targets), slots, Prompt(()), ""))
     return samples

@@ -126,7 +126,7 @@ def _measured(runs: int, commands: dict, base: str) -> dict:
             "ratio": round(statistics.median(each[name] / each[base] for each in rounds), 3),
         }
         for name in commands
-    }  # fmt: skip
+    }
 
 
 def _writing(place: Path, methods: tuple[str, ...], timed: Callable[[list[str]], float]) -> dict:

@@ -103,7 +103,7 @@ def fill(world: World, folder: Path, rounds: int) -> dict:
         "ingest_seconds": median(ours["seconds"] for ours, *_ in taken),
         "bare_seconds": median(bare["seconds"] for _, bare, _ in taken),
         "ingest_memory_mib": memory,
-    }  # fmt: skip
+    }
 
 
 def _fill_store(world: World, entries: list, folder: Path, pieces: list[int]) -> dict:
@@ -191,11 +191,15 @@ class Readings:
     def result(self) -> dict:
         times = {name: 1000 * (np.mean(each) if name == "add" else median(each)) for name, each in self.seconds.items()}
         return {
-            "add_one_ms": times["add"], "history_ms": times["history"], "history_ratio": times["history"] / times["bare"],
-            "popular_reviewers": self.reviewers, "popular_ms": times["popular"],
+            "add_one_ms": times["add"],
+            "history_ms": times["history"],
+            "history_ratio": times["history"] / times["bare"],
+            "popular_reviewers": self.reviewers,
+            "popular_ms": times["popular"],
             "popular_ratio": times["popular"] / times["rare"],
-            "recomputed_ms": times["recomputed"], "recomputed_ratio": times["recomputed"] / times["popular"],
-        }  # fmt: skip
+            "recomputed_ms": times["recomputed"],
+            "recomputed_ratio": times["recomputed"] / times["popular"],
+        }
 
     def _timed(self, name: str, work: Callable, *arguments, **options):
         began = time.perf_counter()
@@ -279,7 +283,7 @@ def machine() -> str:
 @click.option("--rounds", default=3, show_default=True)
 @click.option(
     "--folder", type=click.Path(exists=True, file_okay=False, path_type=Path), help="For the stores. [default: a temporary one]"
-)  # fmt: skip
+)
 @click.option("--json", "json_path", type=click.Path(dir_okay=False, path_type=Path))
 def main(sizes: str, rounds: int, folder: Path | None, json_path: Path | None) -> None:
     """Print a table of every figure for every size."""

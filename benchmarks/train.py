@@ -172,21 +172,36 @@ def main(
     seconds = statistics.median(clock.wall for clock in ours_took)
     pairs = [] if precision else list(zip(ours_took, authors_took, strict=True))
     result = {
-        "backbone": shape or backbone, "weights": "random" if shape else "real", "precision": precision or str(model.dtype),
-        "checkpointing": checkpointing, "device": str(where), "hardware": hardware_name(where),
-        "threads": torch.get_num_threads(), "torch": torch.__version__, "samples": samples,
-        "mean_tokens": statistics.mean(lengths), "padded_to": padded, "micro_tokens": told.micro_tokens,
-        "padding_share": padding(batches, told.micro_tokens, grain_of(model)), "loss_of_both_layouts": [slow, quick],
+        "backbone": shape or backbone,
+        "weights": "random" if shape else "real",
+        "precision": precision or str(model.dtype),
+        "checkpointing": checkpointing,
+        "device": str(where),
+        "hardware": hardware_name(where),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "samples": samples,
+        "mean_tokens": statistics.mean(lengths),
+        "padded_to": padded,
+        "micro_tokens": told.micro_tokens,
+        "padding_share": padding(batches, told.micro_tokens, grain_of(model)),
+        "loss_of_both_layouts": [slow, quick],
         "ours_samples_per_second": samples / seconds,
         "ours_samples_per_cpu_second": statistics.median(samples / clock.cpu for clock in ours_took),
         "authors_samples_per_second": [authors_samples / clock.wall for clock in authors_took],
         "authors_samples_per_cpu_second": [authors_samples / clock.cpu for clock in authors_took],
         "ratios_by_wall": [samples / a.wall / (authors_samples / b.wall) for a, b in pairs],
         "ratios_by_cpu": [samples / a.cpu / (authors_samples / b.cpu) for a, b in pairs],
-        "model_flops_per_second": done, "matmul_flops_per_second": rate, "model_flop_share": done / rate,
-        "epoch_of_3996_minutes": EPOCH * seconds / samples / 60, "estimated_seconds": told.seconds,
-        "measured_seconds": seconds, "estimated_memory": told.memory, "free_memory": told.free, "peak_memory": peak,
-    }  # fmt: skip
+        "model_flops_per_second": done,
+        "matmul_flops_per_second": rate,
+        "model_flop_share": done / rate,
+        "epoch_of_3996_minutes": EPOCH * seconds / samples / 60,
+        "estimated_seconds": told.seconds,
+        "measured_seconds": seconds,
+        "estimated_memory": told.memory,
+        "free_memory": told.free,
+        "peak_memory": peak,
+    }
     show(result)
     if json_path:
         with open(json_path, "w") as file:
@@ -282,10 +297,14 @@ def samples_of(store, spec, tokenizer, samples: int) -> list[Example]:
     snapshot = store.snapshot()
     split = leave_last_out(snapshot, targets_per_user=1)
     builder = PromptBuilder(
-        snapshot, methods.find("dep"), Template(spec.template), backbones.chat_of(tokenizer),
+        snapshot,
+        methods.find("dep"),
+        Template(spec.template),
+        backbones.chat_of(tokenizer),
         lambda text: len(tokenizer(text, add_special_tokens=False)["input_ids"]),
-        max_input_tokens=spec.max_input_tokens, held_out=split.held_out,
-    )  # fmt: skip
+        max_input_tokens=spec.max_input_tokens,
+        held_out=split.held_out,
+    )
     examples = make_examples(builder, tokenizer, pairs_of(split.train[:samples], snapshot), 2048)
     return [example for example in examples if example.slots]
 

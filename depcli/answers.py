@@ -103,13 +103,19 @@ def _refused(waiting: deque[tuple[RequestLine, Request | str]]) -> Iterator[dict
 
 def _entry(line: RequestLine, found: Written | str) -> dict:
     entry = {
-        "line": line.number, **({} if line.id is None else {"id": line.id}),
-        **{key: line.asked[key] for key in ("user_id", "asin") if key in line.asked}, "request": line.digest,
-    }  # fmt: skip
+        "line": line.number,
+        **({} if line.id is None else {"id": line.id}),
+        **{key: line.asked[key] for key in ("user_id", "asin") if key in line.asked},
+        "request": line.digest,
+    }
     if isinstance(found, str):
         return {**entry, "error": found}
     completion = found.completion
     return {
-        **entry, "text": completion.text, "finish": completion.finish, "request_seed": found.seed,
-        "prompt_tokens": completion.prompt_tokens, "generated_tokens": completion.generated_tokens,
-    }  # fmt: skip
+        **entry,
+        "text": completion.text,
+        "finish": completion.finish,
+        "request_seed": found.seed,
+        "prompt_tokens": completion.prompt_tokens,
+        "generated_tokens": completion.generated_tokens,
+    }

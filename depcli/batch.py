@@ -50,26 +50,39 @@ class BatchReport:
                 self.first_errors.append({key: entry[key] for key in ("line", "error")})
 
 
-def settings_of(
-    writer: Writer, snapshot, backbone: Backbone, sampling: Sampling, analyst=None, tuning: Tuning = USUAL
-) -> dict:  # fmt: skip
+def settings_of(writer: Writer, snapshot, backbone: Backbone, sampling: Sampling, analyst=None, tuning: Tuning = USUAL) -> dict:
     """All that shapes a text beside the request: what a file is begun with, and has to go on with."""
     builder, config = writer.builder, writer.adapter_config
     return {
-        "method": writer.method, "engine": writer.engine.name, "backbone": backbone.name,
-        "weights": weights_of(writer.engine), "adapter": config and config["weights_sha256"],
-        "store_commit": snapshot.commit.id, "as_of": snapshot.moment, "min_peers": builder.min_peers, "history": builder.k,
-        "choices": asdict(builder.choices), "max_input_tokens": builder.max_input_tokens,
+        "method": writer.method,
+        "engine": writer.engine.name,
+        "backbone": backbone.name,
+        "weights": weights_of(writer.engine),
+        "adapter": config and config["weights_sha256"],
+        "store_commit": snapshot.commit.id,
+        "as_of": snapshot.moment,
+        "min_peers": builder.min_peers,
+        "history": builder.k,
+        "choices": asdict(builder.choices),
+        "max_input_tokens": builder.max_input_tokens,
         "template": hashlib.sha256(builder.template.source.encode()).hexdigest(),
-        "analyst": analyst.identity if builder.method.profile else None, "sampling": asdict(sampling),
+        "analyst": analyst.identity if builder.method.profile else None,
+        "sampling": asdict(sampling),
         **tuning.rounding(writer.engine.name),
-    }  # fmt: skip
+    }
 
 
 def write_all(
-    asked: Generator[RequestLine], out: Path, writer: Writer, snapshot, sampling: Sampling, settings: dict, *,
-    total: int | None = None, on_progress: Callable[[dict], None] = lambda event: None,
-) -> BatchReport:  # fmt: skip
+    asked: Generator[RequestLine],
+    out: Path,
+    writer: Writer,
+    snapshot,
+    sampling: Sampling,
+    settings: dict,
+    *,
+    total: int | None = None,
+    on_progress: Callable[[dict], None] = lambda event: None,
+) -> BatchReport:
     """Write the requests, which are closed in the end, into `out`, a file of JSON lines, one for each: line, id if the request
     has one, user_id, asin, and either text, finish, request_seed, prompt_tokens and generated_tokens, or `error` where it cannot
     be written (no request, a user or item that nobody knows, a prompt that does not fit). `request` is the digest of the line
@@ -95,10 +108,15 @@ def write_all(
         for entry in resumable.append_lines(out, answers.after(begun, asked), snapshot.check_nobody_forgotten):
             report.count(entry, kept=False)
             report.seconds = round(time.perf_counter() - started, 3)
-            on_progress({
-                "done_requests": report.requests, "total_requests": total, "failed_requests": report.failed,
-                "generated_tokens": report.generated_tokens, "seconds": report.seconds,
-            })  # fmt: skip
+            on_progress(
+                {
+                    "done_requests": report.requests,
+                    "total_requests": total,
+                    "failed_requests": report.failed,
+                    "generated_tokens": report.generated_tokens,
+                    "seconds": report.seconds,
+                }
+            )
         out.touch(0o600)  # of a shard without a line there is a file too
     return report
 

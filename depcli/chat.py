@@ -48,8 +48,11 @@ class Chat:
         try:
             return _chat_template(self.template).render(
                 messages=[{"role": role, "content": text} for role, text in messages.items()],
-                add_generation_prompt="assistant" not in messages, bos_token=self.bos, eos_token=self.end, enable_thinking=False,
-            )  # fmt: skip
+                add_generation_prompt="assistant" not in messages,
+                bos_token=self.bos,
+                eos_token=self.end,
+                enable_thinking=False,
+            )
         except (TemplateError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
             raise BadInput(f"the backbone's chat template cannot be used: {error}", "use another backbone") from error
 

@@ -33,9 +33,22 @@ from depcli.writing import make_writer
 
 _TOLD = ("store_commit", "split", "seed", "history", "best_epoch", "validation_losses")  # of an adapter
 _OPTIONS = (
-    "template", "reduction", "latents", "targets_per_user", "limit", "epochs", "batch_size", "learning_rate", "select_by",
-    "min_peers", "max_input_tokens", "max_target_tokens", "backbone_precision", "train_reviews", "weights_sha256",
-)  # fmt: skip
+    "template",
+    "reduction",
+    "latents",
+    "targets_per_user",
+    "limit",
+    "epochs",
+    "batch_size",
+    "learning_rate",
+    "select_by",
+    "min_peers",
+    "max_input_tokens",
+    "max_target_tokens",
+    "backbone_precision",
+    "train_reviews",
+    "weights_sha256",
+)
 
 
 @dataclass(frozen=True)
@@ -66,10 +79,21 @@ class Plan:
 
 
 def evaluate_store(
-    *, store, backbone: Backbone, variants: Sequence[Variant], out: Path, sampling: Sampling, plan: Plan | None = None,
-    engine_name: str = "llamacpp", report: Path | None = None, analyst: str | None = None, embedder=None, offline: bool = False,
-    tuning: Tuning = USUAL, on_event: Callable[[dict], None] = lambda event: None,
-) -> dict:  # fmt: skip
+    *,
+    store,
+    backbone: Backbone,
+    variants: Sequence[Variant],
+    out: Path,
+    sampling: Sampling,
+    plan: Plan | None = None,
+    engine_name: str = "llamacpp",
+    report: Path | None = None,
+    analyst: str | None = None,
+    embedder=None,
+    offline: bool = False,
+    tuning: Tuning = USUAL,
+    on_event: Callable[[dict], None] = lambda event: None,
+) -> dict:
     """Write and score reviews by each of the `variants`, as `plan` says; see evaluation.run.evaluate. `report` is where a page
     (HTML) is to be written about it.
 
@@ -106,14 +130,21 @@ def evaluate_store(
             measuring, notes = (embedder, []) if embedder else _embedder_here(store)
             writers = {
                 variant.label: make_writer(
-                    store=store, snapshot=snapshot, method=variant.method, backbone=backbone, engine=engine,
-                    adapter_folder=variant.adapter, held_out=split.held_out, analyst=asked, embedder=embedder,
+                    store=store,
+                    snapshot=snapshot,
+                    method=variant.method,
+                    backbone=backbone,
+                    engine=engine,
+                    adapter_folder=variant.adapter,
+                    held_out=split.held_out,
+                    analyst=asked,
+                    embedder=embedder,
                     choices=plan.choices if variant.adapter else {"retrieval": retrieval, **plan.choices, **variant.choices},
                     history=None if variant.adapter else shown if variant.history is None else variant.history,
                     min_peers=plan.min_peers if variant.adapter else floor,
                 )
                 for variant in variants
-            }  # fmt: skip
+            }
             room, most = min(writer.room for writer in writers.values()), engine.context
             if sampling.max_new_tokens > room:
                 on_event({"note": f"texts have {room:,} tokens at most: {backbone.name} holds {most:,}, with the prompt"})
@@ -135,11 +166,24 @@ def evaluate_store(
             "adapters": {label: {key: found[key] for key in _TOLD} for label, (_, found) in trained.items()},
         }
         results = evaluate(
-            snapshot=snapshot, split=split, targets=targets, methods=writers, sampling=sampling, out=out, settings=settings,
-            scorer=scorer, seeds=plan.seeds, embedder=measuring,
-            strangers_from=getattr(split, plan.role) if plan.swap else (), asked=judge, comparison=comparison, clock=clock,
-            training={label: _training(*found) for label, found in trained.items()}, notes=notes, on_progress=on_event,
-        )  # fmt: skip
+            snapshot=snapshot,
+            split=split,
+            targets=targets,
+            methods=writers,
+            sampling=sampling,
+            out=out,
+            settings=settings,
+            scorer=scorer,
+            seeds=plan.seeds,
+            embedder=measuring,
+            strangers_from=getattr(split, plan.role) if plan.swap else (),
+            asked=judge,
+            comparison=comparison,
+            clock=clock,
+            training={label: _training(*found) for label, found in trained.items()},
+            notes=notes,
+            on_progress=on_event,
+        )
     if report:
         write_page(report, results, out, snapshot)
     return results
@@ -166,11 +210,12 @@ def _training(folder: Path, config: dict) -> dict:
     """How an adapter was trained."""
     losses = config["validation_losses"]
     return {
-        "adapter": folder.name, "best_epoch": config["best_epoch"],
+        "adapter": folder.name,
+        "best_epoch": config["best_epoch"],
         "epochs": [{key: one[key] for key in ("epoch", "loss")} for one in config["validations"]],
         "text_alone": {name: loss for name, loss in losses.items() if name != config["type"]},
         "options": {name: config[name] for name in _OPTIONS if name in config},
-    }  # fmt: skip
+    }
 
 
 def _groups(snapshot, split: Split, plan: Plan) -> tuple[dict[str, set[str]] | None, list[str]]:
@@ -198,8 +243,12 @@ def _study(plan: Plan, variants: Sequence[Variant]) -> dict | None:
         for variant in variants
     }
     return {
-        "name": plan.study, "about": study.about, "reference": study.reference, "variants": rows, "missing": dict(plan.missing),
-    }  # fmt: skip
+        "name": plan.study,
+        "about": study.about,
+        "reference": study.reference,
+        "variants": rows,
+        "missing": dict(plan.missing),
+    }
 
 
 def _scorer(engine, backbone: Backbone, room: int, offline: bool) -> EngineScorer | WeightsScorer | None:

@@ -65,7 +65,7 @@ def plan(profiles: Path, users: Collection[str], items: Collection[str]) -> Plan
 
 def forget(
     profiles: Path, planned: Plan, wait: bool = True, on_wait: Callable[[str], None] | None = None
-) -> tuple[Erased, Beyond]:  # fmt: skip
+) -> tuple[Erased, Beyond]:
     """Do it, and look what is left elsewhere. Raises NotFound when what was planned is not there, unless an unfinished erasing
     was finished instead."""
     store = Store.open(profiles)
@@ -86,9 +86,11 @@ def _authors(snapshot: Snapshot, users: Collection[str], items: Collection[str])
     """Who wrote each of the reviews that go."""
     theirs = {(stored.review.user_id, stored.review.asin) for h in snapshot.histories(list(users)).values() for stored in h}
     of_items = {
-        (user, asin) for asin in items for rows in snapshot.review_rows(("user_id",), asin)
+        (user, asin)
+        for asin in items
+        for rows in snapshot.review_rows(("user_id",), asin)
         for user in rows.column("user_id").to_pylist()
-    }  # fmt: skip
+    }
     return [user for user, _ in theirs | of_items]
 
 
@@ -104,9 +106,14 @@ def _beyond(profiles: Path, store: Store, people: Collection[str], items: Collec
         for file in _evaluations(profiles, predictions.PREDICTIONS)
     }
     return Beyond(
-        tuple(inputs), _names(adapters, True), _names(adapters, None), tuple(training),
-        _names(evaluations, True), _names(evaluations, None), tuple(sorted(writing)),
-    )  # fmt: skip
+        tuple(inputs),
+        _names(adapters, True),
+        _names(adapters, None),
+        tuple(training),
+        _names(evaluations, True),
+        _names(evaluations, None),
+        tuple(sorted(writing)),
+    )
 
 
 def _evaluations(profiles: Path, name: str) -> Iterator[Path]:

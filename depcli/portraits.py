@@ -51,9 +51,11 @@ def of_user(snapshot: Snapshot, user_id: str, *, most: int = 3, vectors: bool = 
         difference, others = peers.difference(entry, sums)
         length = None if difference is None else float(np.linalg.norm(difference))
         document = {
-            **_review(entry.review), "item_title": items.get(entry.review.asin, Item("")).title, "peers": others,
+            **_review(entry.review),
+            "item_title": items.get(entry.review.asin, Item("")).title,
+            "peers": others,
             "difference": length,
-        }  # fmt: skip
+        }
         if length is not None:
             differing.append((length, document, entry))
         if vectors:
@@ -61,10 +63,13 @@ def of_user(snapshot: Snapshot, user_id: str, *, most: int = 3, vectors: bool = 
         entries.append(document)
     differing.sort(key=lambda found: -found[0])
     return {
-        "user_id": user_id, **_counted(entry.review for entry in history), "store_commit": snapshot.commit.id,
-        "unusual": asdict(standing(snapshot, user_id)), "history": entries,
+        "user_id": user_id,
+        **_counted(entry.review for entry in history),
+        "store_commit": snapshot.commit.id,
+        "unusual": asdict(standing(snapshot, user_id)),
+        "history": entries,
         "most_different": [_beside_peers(snapshot, document, entry) for _, document, entry in differing[:most]],
-    }  # fmt: skip
+    }
 
 
 def of_item(snapshot: Snapshot, asin: str, *, vectors: bool = False) -> dict:
@@ -88,10 +93,14 @@ def of_item(snapshot: Snapshot, asin: str, *, vectors: bool = False) -> dict:
     found.sort(key=lambda pair: (stable_order(pair[0]), pair[0].user_id))
     described = described or Item(asin)
     return {
-        "asin": asin, "title": described.title, "description": described.description,
-        "task": described.task, **_counted(review for review, _ in found),
-        "store_commit": snapshot.commit.id, "reviewers": [document for _, document in found],
-    }  # fmt: skip
+        "asin": asin,
+        "title": described.title,
+        "description": described.description,
+        "task": described.task,
+        **_counted(review for review, _ in found),
+        "store_commit": snapshot.commit.id,
+        "reviewers": [document for _, document in found],
+    }
 
 
 def profiles_of(profiles: Path, snapshot: Snapshot, user_id: str, method: str) -> dict:
@@ -105,9 +114,10 @@ def profiles_of(profiles: Path, snapshot: Snapshot, user_id: str, method: str) -
             f"dep write --user {shlex.quote(user_id)} --item ITEM --method {method}",
         )
     return {
-        "user_id": user_id, "method": method,
+        "user_id": user_id,
+        "method": method,
         "profiles": [{**entry, "profile": profile_document(entry["profile"])} for entry in kept],
-    }  # fmt: skip
+    }
 
 
 def profile_document(profile: Profile) -> dict:
@@ -137,9 +147,12 @@ def _counted(reviews: Iterable[Review]) -> dict:
 
 def _spread(ratings: list[float]) -> dict:
     return {
-        "rated": len(ratings), "mean": statistics.fmean(ratings), "deviation": statistics.pstdev(ratings),
-        "median": statistics.median(ratings), "counts": dict(Counter(f"{rating:g}" for rating in ratings)),
-    }  # fmt: skip
+        "rated": len(ratings),
+        "mean": statistics.fmean(ratings),
+        "deviation": statistics.pstdev(ratings),
+        "median": statistics.median(ratings),
+        "counts": dict(Counter(f"{rating:g}" for rating in ratings)),
+    }
 
 
 def _review(review: Review) -> dict:

@@ -12,12 +12,21 @@ if TYPE_CHECKING:
 _PROMPT_TOKENS = 2048  # the paper's; the authors' code has 3072
 _TEMPLATE = "full"  # the fields of the paper's prompts, whole, and its guidance
 _ROW = {
-    "backbone": "qwen2.5-7b", "history": 8, "retrieval": "recency", "temperature": 0.8, "top_p": 0.95, "max_new_tokens": 2048,
-}  # fmt: skip
+    "backbone": "qwen2.5-7b",
+    "history": 8,
+    "retrieval": "recency",
+    "temperature": 0.8,
+    "top_p": 0.95,
+    "max_new_tokens": 2048,
+}
 _LEARNED = {
-    "epochs": 5, "batch_size": 16, "learning_rate": 1e-5, "select_by": "meteor", "targets_per_user": 1,
+    "epochs": 5,
+    "batch_size": 16,
+    "learning_rate": 1e-5,
+    "select_by": "meteor",
+    "targets_per_user": 1,
     "max_input_tokens": _PROMPT_TOKENS,
-}  # fmt: skip
+}
 _EVERY = (
     "data: this store, each user's last review; the papers test on Amazon Books, Movies & TV and CDs & Vinyl",
     "wording of the prompts: our own",
@@ -48,24 +57,33 @@ PRESETS = {
     "pag-paper": Preset("PAG 7B, DEP paper", "pag"),
     "dpl-paper": Preset("DPL 7B, DEP paper", "dpl"),
     "drp-paper": Preset(
-        "DRP 14B with a 32B reasoning extractor, DRP paper", "drp",
+        "DRP 14B with a 32B reasoning extractor, DRP paper",
+        "drp",
         {**_ROW, "backbone": "Qwen/Qwen2.5-14B-Instruct", "analyst": "transformers:Qwen/QwQ-32B"},
         departures=(
-            *_EVERY, "models: of writer and extractor only the sizes are known here, 14B and 32B; these two stand in",
-            "sampling: DEP's, as the DRP paper's is not known here", "at most 8 dimensions are proposed for one review",
+            *_EVERY,
+            "models: of writer and extractor only the sizes are known here, 14B and 32B; these two stand in",
+            "sampling: DEP's, as the DRP paper's is not known here",
+            "at most 8 dimensions are proposed for one review",
         ),
     ),
     "pplug-paper": Preset(
-        "PPlug 7B, DEP paper", "pplug", _ROW, _LEARNED, "bge-m3",
+        "PPlug 7B, DEP paper",
+        "pplug",
+        _ROW,
+        _LEARNED,
+        "bge-m3",
         (*_EVERY, *_TRAINED, "training: with DEP's settings, as PPlug's own are not known here"),
     ),
     "dep-paper": Preset(
-        "DEP 7B, DEP paper", "dep",
+        "DEP 7B, DEP paper",
+        "dep",
         {**_ROW, "embeddings": "both", "review_text": True, "guidance": True, "peer_weighting": "mean", "min_peers": 1},
-        {**_LEARNED, "reduction": "sae"}, "bge-m3",
+        {**_LEARNED, "reduction": "sae"},
+        "bge-m3",
         (*_EVERY, *_TRAINED, "autoencoder: the encoder ends in a sigmoid, the decoder is linear (the authors': in GELU)"),
     ),
-}  # fmt: skip
+}
 
 
 def options_of(preset: Preset, known: Collection[str]) -> dict[str, object]:
@@ -76,7 +94,7 @@ def options_of(preset: Preset, known: Collection[str]) -> dict[str, object]:
 
 def deviations(
     preset: Preset, found: Mapping[str, object], *, embedder: str, backbone: Backbone, engine: str | None, trained: Mapping | None
-) -> list[str]:  # fmt: skip
+) -> list[str]:
     """Every way in which a command with the options `found` departs from the published row: what was asked for instead, what the
     store, the engine (None when training) and the adapter (its configuration `trained`) bring, and what is built otherwise."""
     wanted = options_of(preset, found)

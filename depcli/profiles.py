@@ -29,7 +29,7 @@ ADAPTERS, EVALUATIONS = adapter_files.FOLDER, "evaluations"
 
 def store_to_fill(
     profiles: Path, embedder: str | None, *, offline: bool, ask: Callable[[str], bool] | None = None
-) -> tuple[Store, object, str]:  # fmt: skip
+) -> tuple[Store, object, str]:
     """(store, its embedder, why this one). Makes the store when there is none; a store that exists keeps its embedder.
 
     Raises Incompatible when another embedder is named than the store was made with.
@@ -80,7 +80,7 @@ def overview(profiles: Path, at: str | None = None) -> dict:
             {"name": folder.name, "bytes": _bytes_under(folder)} for folder in sorted((profiles / EVALUATIONS).glob("*/"))
         ],
         "cache": {folder.name: _bytes_under(profiles / folder) for folder in (PROFILES, STATES)},
-    }  # fmt: skip
+    }
 
 
 def run_named(profiles: Path, run: str) -> Path:
@@ -134,10 +134,15 @@ def _adapter(folder: Path, embedder: dict) -> dict:
     elif config["embedder"] != embedder:
         problem = {"problem": f"trained on {config['embedder']['name']} vectors, which are not this store's"}
     return {
-        **entry, "method": config["type"], "backbone": config["backbone"]["name"], "embedder": config["embedder"]["name"],
-        "split": config["split"]["name"], "store_commit": config["store_commit"],
-        "validation_losses": config["validation_losses"], **problem,
-    }  # fmt: skip
+        **entry,
+        "method": config["type"],
+        "backbone": config["backbone"]["name"],
+        "embedder": config["embedder"]["name"],
+        "split": config["split"]["name"],
+        "store_commit": config["store_commit"],
+        "validation_losses": config["validation_losses"],
+        **problem,
+    }
 
 
 def _bytes_under(folder: Path) -> int:
@@ -152,16 +157,17 @@ def _bytes_under(folder: Path) -> int:
 
 def choose_adapter(
     profiles: Path, method: str, name: str | None, backbone: str | None, split: str | None = None
-) -> tuple[Path, str]:  # fmt: skip
+) -> tuple[Path, str]:
     """(folder, why this one) of the adapter to write with: the named one, else the newest usable one of the method, of `backbone`
     or of all, and where there are any that were trained on `split`, of these. Raises NotFound when there is none."""
     if name is not None:
         return adapter_files.folder_of(profiles, name), "as named"
     usable = {entry["name"]: entry for entry in usable_adapters(profiles)}
     fitting = [
-        profiles / ADAPTERS / name for name, entry in usable.items()
+        profiles / ADAPTERS / name
+        for name, entry in usable.items()
         if entry["method"] == method and backbone in (None, entry["backbone"])
-    ]  # fmt: skip
+    ]
     if not fitting:
         wanted = f" for the backbone {backbone}" if backbone else ""
         there = adapter_files.names(profiles)
@@ -186,7 +192,7 @@ def usable_adapters(profiles: Path) -> list[dict]:
 
 def compared_adapters(
     profiles: Path, method_names: Sequence[str], named: Sequence[str] = (), backbone: str | None = None, split: str | None = None
-) -> tuple[dict[str, Path], list[str]]:  # fmt: skip
+) -> tuple[dict[str, Path], list[str]]:
     """(adapter folders by method, why these) for methods that are compared: the named ones, each for the method that it was
     trained for, else the newest ones. All are of one backbone: the given one, else that of DEP's adapter, else that of the first;
     and where there are such, of one split.
@@ -214,9 +220,14 @@ def compared_adapters(
 
 
 def compared_parts(
-    profiles: Path, method_names: Sequence[str], named: Sequence[str] = (), *, backbone: str | None = None,
-    engine: str | None = None, split: str | None = None,
-) -> tuple[WritingParts, dict[str, Path], list[str]]:  # fmt: skip
+    profiles: Path,
+    method_names: Sequence[str],
+    named: Sequence[str] = (),
+    *,
+    backbone: str | None = None,
+    engine: str | None = None,
+    split: str | None = None,
+) -> tuple[WritingParts, dict[str, Path], list[str]]:
     """(what all compared methods are written with, adapter folders by method, why these): see `compared_adapters` and
     `writing_parts`, which say what they raise."""
     if engine == "openai":
@@ -252,7 +263,7 @@ class WritingParts:
 
 def writing_parts(
     profiles: Path, *, method: str, adapter: str | None = None, backbone: str | None = None, engine: str | None = None
-) -> WritingParts:  # fmt: skip
+) -> WritingParts:
     """Choose what was not named: the newest adapter, the backbone it was trained for, llama.cpp where there is a GGUF.
 
     Loads nothing. Raises NotFound when there is no such method, adapter or backbone, Incompatible when an endpoint is asked for

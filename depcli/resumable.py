@@ -21,9 +21,14 @@ _SHOWN = 80  # characters of a setting in an error
 
 @contextmanager
 def claimed(
-    lines: Path, settings: dict, *, beside: Path, lock: Path, growing: Sequence[str] = (),
+    lines: Path,
+    settings: dict,
+    *,
+    beside: Path,
+    lock: Path,
+    growing: Sequence[str] = (),
     advice: Callable[[dict], str] = lambda begun: "",
-) -> Iterator[None]:  # fmt: skip
+) -> Iterator[None]:
     """The right to add to the file `lines`, for one process at a time (the one that holds `lock`), and only with the settings it
     was begun with, which are kept in the file `beside` (JSON values). Those named in `growing` are objects, which may get further
     entries. Makes the folder. Where nothing comes of a file that is begun here, its settings go again.
@@ -143,7 +148,7 @@ def cut_torn_line(path: Path) -> None:
 
 def read_lines(
     path: Path, remedy: str = "restore the file, or name another place with --out", needed: Collection[str] = ()
-) -> Iterator[dict]:  # fmt: skip
+) -> Iterator[dict]:
     """The objects of a file of JSON lines, none when there is no file. Raises BadInput, with `remedy` as its hint and the number
     of a line that is none, or lacks one of the fields `needed`."""
     if not path.exists():

@@ -16,9 +16,18 @@ from depcli.splits.split import LEAVE_LAST_OUT
 _CHOICES = tuple(asdict(Choices()))
 _SHARED = ("backbone", "embedder", "template", "store_commit", "split", "max_input_tokens", "max_target_tokens")
 _TRAINED = (
-    "epochs", "batch_size", "min_peers", "as_of", "targets_per_user", "limit", "select_by", "seed", "history", "reduction",
+    "epochs",
+    "batch_size",
+    "min_peers",
+    "as_of",
+    "targets_per_user",
+    "limit",
+    "select_by",
+    "seed",
+    "history",
+    "reduction",
     "learning_rate",
-)  # fmt: skip
+)
 
 
 def said(config: dict) -> dict:

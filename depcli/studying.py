@@ -31,9 +31,14 @@ class Found:
 
 
 def prepare(
-    profiles: Path, name: str, method_names: Sequence[str], named: Sequence[str] = (), *, backbone: str | None = None,
+    profiles: Path,
+    name: str,
+    method_names: Sequence[str],
+    named: Sequence[str] = (),
+    *,
+    backbone: str | None = None,
     engine: str | None = None,
-) -> tuple[WritingParts, dict[str, Path], list[str], Found]:  # fmt: skip
+) -> tuple[WritingParts, dict[str, Path], list[str], Found]:
     """What profiles.compared_parts gives for the methods that can be written with what is there, and what the study `name` finds
     for all of them. Raises what these raise."""
     needing = [method for method in method_names if methods.find(method).needs_adapter]
@@ -44,8 +49,9 @@ def prepare(
         like = {method: _base(profiles, name, method, newest, parts.backbone.name, named) for method, newest in folders.items()}
         others = {
             f"adapter {newest.name}: ": f"adapter {like[method].name}: its variants are compared"
-            for method, newest in folders.items() if like[method] != newest
-        }  # fmt: skip
+            for method, newest in folders.items()
+            if like[method] != newest
+        }
         reasons = [next((ours for its, ours in others.items() if why.startswith(its)), why) for why in reasons]
         parts, folders = replace(parts, adapter=like.get(parts.method)), like
         return parts, folders, reasons, find(profiles, name, method_names, folders, named_backbone(parts.backbone))

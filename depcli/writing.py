@@ -90,11 +90,23 @@ def seed_of(seed: int, request: Request) -> int:
 
 
 def make_writer(
-    *, store, snapshot, method: str, backbone: Backbone, engine, adapter_folder: Path | None = None,
-    held_out: Iterable[tuple[str, str]] = (), max_input_tokens: int | None = None, history: int | None = None,
-    template: str | None = None, min_peers: int | None = None, analyst: Analyst | None = None,
-    on_profile: Callable[[int], None] = lambda reviews: None, embedder=None, choices: dict | None = None,
-) -> Writer:  # fmt: skip
+    *,
+    store,
+    snapshot,
+    method: str,
+    backbone: Backbone,
+    engine,
+    adapter_folder: Path | None = None,
+    held_out: Iterable[tuple[str, str]] = (),
+    max_input_tokens: int | None = None,
+    history: int | None = None,
+    template: str | None = None,
+    min_peers: int | None = None,
+    analyst: Analyst | None = None,
+    on_profile: Callable[[int], None] = lambda reviews: None,
+    embedder=None,
+    choices: dict | None = None,
+) -> Writer:
     """Put the parts together. `template` and `max_input_tokens` are for methods without an adapter: an adapter brings its own, as
     it was trained. Unset, they are the backbone's. `history` (past reviews, at most) and `min_peers` are the adapter's too, 8 and
     1 without one. Methods with a profile need an `analyst`; `on_profile` is called with the number of reviews before one is made.
@@ -130,21 +142,35 @@ def make_writer(
         if analyst is None:
             raise Incompatible(f"method {method!r} needs an analyst, who makes its profiles", "see analysts.choose.analyst")
         cache = ProfileCache(Path(store.path))
-        profiler = Profiler(
-            chosen, snapshot, analyst, cache, held_out=held_out, min_peers=min_peers or 1, on_make=on_profile
-        )  # fmt: skip
+        profiler = Profiler(chosen, snapshot, analyst, cache, held_out=held_out, min_peers=min_peers or 1, on_make=on_profile)
     builder = PromptBuilder(
-        snapshot, chosen, Template(template or backbone.template), engine.chat, engine.count,
-        k=HISTORY if history is None else history, max_input_tokens=budget, held_out=held_out, min_peers=min_peers or 1,
-        profiler=profiler, embed=embedder.encode if embedder else None, choices=made,
-    )  # fmt: skip
+        snapshot,
+        chosen,
+        Template(template or backbone.template),
+        engine.chat,
+        engine.count,
+        k=HISTORY if history is None else history,
+        max_input_tokens=budget,
+        held_out=held_out,
+        min_peers=min_peers or 1,
+        profiler=profiler,
+        embed=embedder.encode if embedder else None,
+        choices=made,
+    )
     return Writer(builder, engine, adapter, config)
 
 
 def find_request(
-    snapshot, user_id: str, asin: str, *, rating: float | None = None, title: str | None = None,
-    item_title: str | None = None, item_description: str | None = None, item_task: str | None = None,
-) -> Request:  # fmt: skip
+    snapshot,
+    user_id: str,
+    asin: str,
+    *,
+    rating: float | None = None,
+    title: str | None = None,
+    item_title: str | None = None,
+    item_description: str | None = None,
+    item_task: str | None = None,
+) -> Request:
     """A request for a user and an item of the store; an unknown item is fine once it is described.
 
     Raises Unknown with what there is.

@@ -46,9 +46,15 @@ def run(store, folder: Path, engine, requests: Path, out: Path, *, sampling=SAMP
     snapshot = store.snapshot()
     settings = settings_of(writer, snapshot, backbone, sampling)
     return write_all(
-        lines or read_requests(requests), out, writer, snapshot, sampling, settings, total=count_requests(requests),
+        lines or read_requests(requests),
+        out,
+        writer,
+        snapshot,
+        sampling,
+        settings,
+        total=count_requests(requests),
         on_progress=on_progress,
-    )  # fmt: skip
+    )
 
 
 @pytest.fixture(scope="module")
@@ -160,8 +166,16 @@ def test_requests_are_read_a_window_ahead_at_most(store, compact_backbone, engin
             raise Enough
 
     with pytest.raises(Enough):
-        run(store, compact_backbone, engine, requests, tmp_path / "out.jsonl", lines=endless(), on_progress=watch,
-            sampling=Sampling(temperature=0, max_new_tokens=1))  # fmt: skip
+        run(
+            store,
+            compact_backbone,
+            engine,
+            requests,
+            tmp_path / "out.jsonl",
+            lines=endless(),
+            on_progress=watch,
+            sampling=Sampling(temperature=0, max_new_tokens=1),
+        )
 
 
 def test_other_settings_and_other_requests_are_refused(store, compact_backbone, engine, requests, whole, tmp_path):
@@ -229,7 +243,7 @@ def test_nothing_is_written_after_somebody_was_forgotten(store, compact_backbone
 
 def test_a_store_that_grows_meanwhile_stops_nothing_and_what_is_interrupted_goes_on_at_its_commit(
     store, compact_backbone, engine, requests, whole, tmp_path
-):  # fmt: skip
+):
     shutil.copytree(store.path, tmp_path / "store")
     copy, out = Store.open(tmp_path / "store"), tmp_path / "out.jsonl"
     then, events = copy.log()[-1].id, []

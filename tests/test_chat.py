@@ -57,7 +57,7 @@ def test_a_model_that_thinks_is_told_not_to():
         ("...", None),
         ("</turn>>x", "</turn>>"),
     ],
-)  # fmt: skip
+)
 def test_the_end_of_an_answer_is_the_longest_control_token_that_follows_it(after, end):
     template = "{% for m in messages %}<{{ m.role }}>{{ m.content | trim }}" + after + "{% endfor %}"
     assert Chat(template, "</s>", specials=("</s>", "</turn>", "</turn>>", "<user>")).end_of_answer() == end

@@ -33,13 +33,33 @@ def place(tmp_path) -> str:
     upsert(store, some_reviews()[:40], source="first.jsonl")
     upsert(store, some_reviews()[40:], source="more/second.jsonl")
     config = {
-        "format": 1, "type": "dep", "shape": {}, "backbone": {"name": "made", "revision": "", "hidden_size": 1},
-        "embedder": asdict(IDENTITY), "split": {"name": "leave-last-out", "digest": ""}, "validation_losses": {},
-        "weights_sha256": "", "template": "t", "history": 8, "max_input_tokens": 1, "store_commit": store.log()[1].id,
-        "targets_per_user": 1, "choices": {"retrieval": "recency"}, "min_peers": 1, "as_of": None, "reduction": "pca",
-        "best_epoch": 0, "validations": [], "limit": None, "epochs": 1, "batch_size": 16, "select_by": "loss", "seed": 0,
-        "learning_rate": 0.01, "max_target_tokens": 1,
-    }  # fmt: skip
+        "format": 1,
+        "type": "dep",
+        "shape": {},
+        "backbone": {"name": "made", "revision": "", "hidden_size": 1},
+        "embedder": asdict(IDENTITY),
+        "split": {"name": "leave-last-out", "digest": ""},
+        "validation_losses": {},
+        "weights_sha256": "",
+        "template": "t",
+        "history": 8,
+        "max_input_tokens": 1,
+        "store_commit": store.log()[1].id,
+        "targets_per_user": 1,
+        "choices": {"retrieval": "recency"},
+        "min_peers": 1,
+        "as_of": None,
+        "reduction": "pca",
+        "best_epoch": 0,
+        "validations": [],
+        "limit": None,
+        "epochs": 1,
+        "batch_size": 16,
+        "select_by": "loss",
+        "seed": 0,
+        "learning_rate": 0.01,
+        "max_target_tokens": 1,
+    }
     for name, record in (("of-user1", ["user1", "user9"]), ("of-others", ["user0"]), ("torn", None)):
         folder = profiles / "adapters" / name
         folder.mkdir(parents=True)
@@ -64,10 +84,14 @@ def test_it_names_what_it_cannot_reach(place, capsys):
     document = forget(capsys, place, "--user", "user1")
     assert document["reviews_removed"] == 6 and document["commits_dropped"] == 3
     assert document["beyond_reach"] == {
-        "inputs": ["first.jsonl", "more/second.jsonl"], "adapters": ["of-user1"],
-        "adapters_unknown": ["half (unfinished)", "torn"], "adapters_under_way": [], "evaluations": [],
-        "evaluations_unknown": ["evaluations/damaged"], "evaluations_under_way": [],
-    }  # fmt: skip
+        "inputs": ["first.jsonl", "more/second.jsonl"],
+        "adapters": ["of-user1"],
+        "adapters_unknown": ["half (unfinished)", "torn"],
+        "adapters_under_way": [],
+        "evaluations": [],
+        "evaluations_unknown": ["evaluations/damaged"],
+        "evaluations_under_way": [],
+    }
     document = forget(capsys, place, "--user", "user2")
     assert document["beyond_reach"]["adapters"] == [] and document["beyond_reach"]["evaluations"] == ["evaluations/about"]
     document = forget(capsys, place, "--item", "item4")  # user0 and user9 reviewed it

@@ -232,9 +232,10 @@ def test_configurations_that_lack_something_are_damaged(trained, tmp_path, text)
         files.read_config(folder)
     whole = json.loads((trained[0].folder / files.CONFIG).read_text())
     for damaged, named in (
-        ({"embedder": {}}, "lacks embedder.name, embedder.rev"), ({"backbone": "mini"}, "lacks backbone$"),
+        ({"embedder": {}}, "lacks embedder.name, embedder.rev"),
+        ({"backbone": "mini"}, "lacks backbone$"),
         ({"validation_losses": {"rag": "x"}}, "numbers among its validation_losses"),
-    ):  # fmt: skip
+    ):
         (folder / files.CONFIG).write_text(json.dumps(whole | damaged))
         with pytest.raises(BadInput, match=named):
             files.read_config(folder)

@@ -32,9 +32,13 @@ def test_a_training_and_an_evaluation_of_one_user_are_over_reviews(store, backbo
     assert "over reviews of one user, 95 %" in (report.folder / files.CARD).read_text()
     for name in ("first", "second"):
         results = evaluate_store(
-            store=store, backbone=backbone, variants=plain(["nonperso", "dep"], {"dep": report.folder}), out=tmp_path / name,
-            sampling=Sampling(max_new_tokens=4), plan=Plan(),
-        )  # fmt: skip
+            store=store,
+            backbone=backbone,
+            variants=plain(["nonperso", "dep"], {"dep": report.folder}),
+            out=tmp_path / name,
+            sampling=Sampling(max_new_tokens=4),
+            plan=Plan(),
+        )
         assert results["settings"]["split"] == "leave-last-out:3" and (results["targets"], results["users"]) == (3, 1)
         assert {one["groups"] for one in results["differences"]} == {3}
     found = compare_runs([tmp_path / "first", tmp_path / "second"])

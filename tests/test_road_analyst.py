@@ -127,7 +127,7 @@ def test_orders_in_a_review_are_a_quotation_and_are_counted(run, profiles):
         (completion(None, finish=None), "no whole chat completion"),
     ],
     ids=["429", "500", "401", "404", "nothing"],
-)  # fmt: skip
+)
 def test_an_endpoint_that_fails_stops_the_run_and_the_same_command_goes_on(run, answer, said, tmp_path):
     """Three users: the profile of the first is made, then the endpoint fails for good. Later it is well again."""
     command = (*EVAL, "dpl", "--out", str(tmp_path / "run"), "--json")

@@ -46,9 +46,14 @@ def run(place, store, backbone):
     options = TrainOptions(epochs=1, batch_size=4, history=3, max_target_tokens=20, validation_limit=2)
     train(store=store, backbone=backbone, folder=folder, options=options)
     evaluate_store(
-        store=store, backbone=backbone, variants=plain(["nonperso", "rag", "dep"], {"dep": folder}), out=place / "run",
-        sampling=SHORT, engine_name="transformers", plan=Plan(seeds=2),
-    )  # fmt: skip
+        store=store,
+        backbone=backbone,
+        variants=plain(["nonperso", "rag", "dep"], {"dep": folder}),
+        out=place / "run",
+        sampling=SHORT,
+        engine_name="transformers",
+        plan=Plan(seeds=2),
+    )
     return place / "run"
 
 
@@ -62,9 +67,13 @@ def test_what_is_tested_is_what_lamp_asks_for(run, place):
 def test_a_prompt_asks_for_a_headline_and_has_no_difference_tokens(run, store, backbone):
     with engines.load("transformers", backbone) as engine:
         writer = make_writer(
-            store=store, snapshot=store.snapshot(), method="dep", backbone=backbone, engine=engine,
+            store=store,
+            snapshot=store.snapshot(),
+            method="dep",
+            backbone=backbone,
+            engine=engine,
             adapter_folder=files.folder_of(store.path, "headlines"),
-        )  # fmt: skip
+        )
         prompt = writer.builder.build(find_request(store.snapshot(), "40", "40/target"))
     text = prompt.render()
     assert f"[Task] {TASK}" in text and "[Given] The last article: of town 0." in text and "eview" not in text
@@ -104,7 +113,7 @@ def test_predictions_have_the_shape_of_the_outputs(run, place, capsys):
         (["{run}/none", "--method", "rag"], 3, "there is no"),
         (["{run}", "--method", "rag", "--out", "{run}/settings.json"], 1, "is there already"),
     ],
-)  # fmt: skip
+)
 def test_predictions_that_are_not_there(run, capsys, arguments, code, words):
     assert main(["predictions", *(word.format(run=run) for word in arguments), "--task", "LaMP_4"]) == code
     assert words in " ".join(capsys.readouterr().err.split())

@@ -49,9 +49,12 @@ def test_a_limit_takes_from_what_is_learned_and_leaves_what_is_held_out(store, b
     reports, events = {}, []
     for limit in (None, 3):
         reports[limit] = train(
-            store=store, backbone=backbone, folder=tmp_path / str(limit), options=replace(OPTIONS, epochs=1, limit=limit),
+            store=store,
+            backbone=backbone,
+            folder=tmp_path / str(limit),
+            options=replace(OPTIONS, epochs=1, limit=limit),
             on_event=events.append,
-        )  # fmt: skip
+        )
     assert [report.train_reviews for report in reports.values()] == [8, 3] and reports[3].config["limit"] == 3
     assert reports[3].config["split"] == reports[None].config["split"]
     assert reports[3].losses["nonperso"] == reports[None].losses["nonperso"], "the same reviews are validated"
@@ -102,9 +105,14 @@ def test_text_alone_is_compared_with_as_many_peers_as_an_adapter_so_that_one_may
 def test_texts_are_as_long_as_the_context_of_the_backbone_allows(store, backbone, tmp_path):
     events, plan = [], Plan(limit=1)
     done = evaluate_store(
-        store=store, backbone=backbone, variants=plain(["rag"], {}), out=tmp_path, sampling=Sampling(), plan=plan,
+        store=store,
+        backbone=backbone,
+        variants=plain(["rag"], {}),
+        out=tmp_path,
+        sampling=Sampling(),
+        plan=plan,
         on_event=events.append,
-    )  # fmt: skip
+    )
     room = 2048 - backbone.prompt_budget(2048)
     assert done["settings"]["sampling"]["max_new_tokens"] == room < Sampling().max_new_tokens
     assert {"note": f"texts have {room:,} tokens at most: {backbone.name} holds 2,048, with the prompt"} in events

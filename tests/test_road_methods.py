@@ -35,7 +35,7 @@ from tests.store.made import MadeEmbedder
 METHODS = ("dep", "pplug", "trained-prompt")
 OPTIONS = TrainOptions(
     epochs=2, batch_size=4, history=2, max_target_tokens=40, validation_limit=4, targets_per_user=1, reduction="sae"
-)  # fmt: skip
+)
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +47,7 @@ def trained_by(store, backbone, method, name=None, **options):
     folder = files.folder_of(store.path, name or method)
     return train(
         store=store, backbone=backbone, folder=folder, options=replace(OPTIONS, method=method), embedder=MadeEmbedder(), **options
-    )  # fmt: skip
+    )
 
 
 @pytest.fixture(scope="module")
@@ -57,9 +57,15 @@ def trained(store, backbone):
 
 def writer(store, backbone, engine, method, folder, **options):
     return make_writer(
-        store=store, snapshot=store.snapshot(), method=method, backbone=backbone, engine=engine, adapter_folder=folder,
-        embedder=MadeEmbedder(), **options,
-    )  # fmt: skip
+        store=store,
+        snapshot=store.snapshot(),
+        method=method,
+        backbone=backbone,
+        engine=engine,
+        adapter_folder=folder,
+        embedder=MadeEmbedder(),
+        **options,
+    )
 
 
 def requests(store, count=3):
@@ -296,10 +302,14 @@ def test_evaluation_compares_all_of_them(trained, store, backbone, tmp_path):
 
     def evaluate(**adapters):
         return evaluate_store(
-            store=store, backbone=backbone, out=tmp_path / "run", plan=Plan(limit=3), sampling=Sampling(max_new_tokens=4),
+            store=store,
+            backbone=backbone,
+            out=tmp_path / "run",
+            plan=Plan(limit=3),
+            sampling=Sampling(max_new_tokens=4),
             variants=plain(["rag", *METHODS], {method: trained[method].folder for method in METHODS} | adapters),
             embedder=MadeEmbedder(),
-        )  # fmt: skip
+        )
 
     results = evaluate()
     assert set(results["settings"]["adapters"]) == set(METHODS)

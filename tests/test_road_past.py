@@ -45,19 +45,22 @@ def store(tmp_path_factory, reviews):
 def trained(store, backbone, moment):
     return train(
         store=store, backbone=backbone, folder=files.folder_of(store.path, "then"), options=replace(OPTIONS, as_of=moment)
-    )  # fmt: skip
+    )
 
 
-def test_training_as_of_a_moment_is_training_on_a_store_that_never_knew_more(
-    trained, store, backbone, reviews, moment, tmp_path
-):  # fmt: skip
+def test_training_as_of_a_moment_is_training_on_a_store_that_never_knew_more(trained, store, backbone, reviews, moment, tmp_path):
     only = made_store(tmp_path, [review for review in reviews if review.timestamp <= moment], world()[1])
     other = train(store=only, backbone=backbone, folder=tmp_path / "other", options=OPTIONS)
     assert f"leave-last-out, as of {moment_text(moment)})" in (trained.folder / files.CARD).read_text()
     assert trained.config["as_of"] == moment and other.config["as_of"] is None
-    assert trained.config["split"] == other.config["split"] == {
-        **other.config["split"], "digest": leave_last_out(store.snapshot(as_of=moment)).digest,
-    }  # fmt: skip
+    assert (
+        trained.config["split"]
+        == other.config["split"]
+        == {
+            **other.config["split"],
+            "digest": leave_last_out(store.snapshot(as_of=moment)).digest,
+        }
+    )
     assert trained.config["split"]["digest"] != leave_last_out(store.snapshot()).digest
     assert trained.losses == pytest.approx(other.losses, abs=1e-5)
     whole, early = files.load(trained.folder)[0].state_dict(), files.load(other.folder)[0].state_dict()
@@ -87,9 +90,13 @@ def test_evaluation_keeps_to_the_moment_of_the_adapter(trained, store, backbone,
     def evaluate(out: str, **options):
         adapters = options.pop("adapters", {"dep": trained.folder})
         return evaluate_store(
-            store=store, backbone=backbone, out=tmp_path / out, sampling=Sampling(max_new_tokens=4),
-            variants=plain(["rag", *adapters], adapters), plan=Plan(limit=2, **options),
-        )  # fmt: skip
+            store=store,
+            backbone=backbone,
+            out=tmp_path / out,
+            sampling=Sampling(max_new_tokens=4),
+            variants=plain(["rag", *adapters], adapters),
+            plan=Plan(limit=2, **options),
+        )
 
     results = evaluate("adapter")
     assert results["settings"]["as_of"] == moment and results["settings"]["min_peers"] == 2
@@ -133,9 +140,13 @@ def test_an_adapter_is_evaluated_on_its_own_split_alone(store, backbone, tmp_pat
 
     def evaluate(out: str, **options):
         return evaluate_store(
-            store=store, backbone=backbone, out=tmp_path / out, sampling=Sampling(max_new_tokens=4),
-            variants=plain(["rag", "dep"], {"dep": report.folder}), plan=Plan(**options),
-        )  # fmt: skip
+            store=store,
+            backbone=backbone,
+            out=tmp_path / out,
+            sampling=Sampling(max_new_tokens=4),
+            variants=plain(["rag", "dep"], {"dep": report.folder}),
+            plan=Plan(**options),
+        )
 
     for asked in (None, "unseen-users:0.25"):
         results = evaluate("own", split=asked)

@@ -15,7 +15,7 @@ HIDDEN = 64
 
 def build_tiny_backbone(
     folder: Path, *, seed: int = 0, hidden: int = HIDDEN, vocabulary: int = 338, padded: int = 352, heads: int = 4
-) -> Path:  # fmt: skip
+) -> Path:
     """Write the model into `folder` and return it. Weights are float32, ids from len(tokenizer) to `padded` mean nothing.
 
     Context 2,048 positions; end-of-generation tokens are <|im_end|> and <|endoftext|>.
@@ -29,11 +29,20 @@ def build_tiny_backbone(
     tokenizer = train(TEXT.splitlines() * 20, vocabulary)
     ends = tokenizer.convert_tokens_to_ids(["<|im_end|>", "<|endoftext|>"])
     config = Qwen2Config(
-        vocab_size=padded, hidden_size=hidden, num_hidden_layers=2, num_attention_heads=heads, num_key_value_heads=heads // 2,
-        intermediate_size=2 * hidden, max_position_embeddings=2048, tie_word_embeddings=True, bos_token_id=None,
-        eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id, initializer_range=0.2,
+        vocab_size=padded,
+        hidden_size=hidden,
+        num_hidden_layers=2,
+        num_attention_heads=heads,
+        num_key_value_heads=heads // 2,
+        intermediate_size=2 * hidden,
+        max_position_embeddings=2048,
+        tie_word_embeddings=True,
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        initializer_range=0.2,
         rope_parameters={"rope_type": "default", "rope_theta": 10000.0},
-    )  # fmt: skip
+    )
     # Own generator state: building a model must not disturb the seeds of the test that asks for it.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -26,12 +26,32 @@ CONFIG, WEIGHTS, TEMPLATE = "adapter_config.json", "adapter_model.safetensors", 
 CARD, METRICS, CHECKPOINTS, LOCK = "README.md", "metrics.jsonl", "checkpoints", ".lock"
 # What a configuration has; of objects, what is in them.
 _NEEDED = {
-    "shape": (), "backbone": ("name", "revision", "hidden_size"), "embedder": ("name", "revision", "dimension"),
-    "split": ("name", "digest"), "validation_losses": (), "weights_sha256": None, "template": None, "history": None,
-    "max_input_tokens": None, "store_commit": None, "targets_per_user": None, "choices": ("retrieval",), "min_peers": None,
-    "as_of": None, "reduction": None, "best_epoch": None, "validations": None, "seen_users": ("salt", "hashes"), "limit": None,
-    "epochs": None, "batch_size": None, "select_by": None, "seed": None, "learning_rate": None, "max_target_tokens": None,
-}  # fmt: skip
+    "shape": (),
+    "backbone": ("name", "revision", "hidden_size"),
+    "embedder": ("name", "revision", "dimension"),
+    "split": ("name", "digest"),
+    "validation_losses": (),
+    "weights_sha256": None,
+    "template": None,
+    "history": None,
+    "max_input_tokens": None,
+    "store_commit": None,
+    "targets_per_user": None,
+    "choices": ("retrieval",),
+    "min_peers": None,
+    "as_of": None,
+    "reduction": None,
+    "best_epoch": None,
+    "validations": None,
+    "seen_users": ("salt", "hashes"),
+    "limit": None,
+    "epochs": None,
+    "batch_size": None,
+    "select_by": None,
+    "seed": None,
+    "learning_rate": None,
+    "max_target_tokens": None,
+}
 AGAIN = "train the adapter again"
 
 

@@ -40,18 +40,20 @@ class Tally:
     def analysis(self) -> Analysis:
         done = self.completions
         return Analysis(
-            len(done), sum(c.prompt_tokens for c in done), sum(c.generated_tokens for c in done),
-            sum(c.seconds for c in done), dict(sorted(self.failures.items())), self.dropped,
-        )  # fmt: skip
+            len(done),
+            sum(c.prompt_tokens for c in done),
+            sum(c.generated_tokens for c in done),
+            sum(c.seconds for c in done),
+            dict(sorted(self.failures.items())),
+            self.dropped,
+        )
 
 
 class Analyst:
     """Asks `engine`. `name` says to people which model this is, and `weights` (called when first needed) which state of it: what
     another name or state answers is no substitute for its answers."""
 
-    def __init__(
-        self, engine, name: str, *, temperature: float = 0.6, top_p: float = 0.95, weights: Callable[[], str] = str
-    ):  # fmt: skip
+    def __init__(self, engine, name: str, *, temperature: float = 0.6, top_p: float = 0.95, weights: Callable[[], str] = str):
         self.engine, self.name, self.temperature, self.top_p = engine, name, temperature, top_p
         self._weights = weights
         # An endpoint does not say whether its model thinks; one that does not will not use the room.

@@ -46,19 +46,32 @@ class ProfileCache:
         return _profile(entry["profile"])
 
     def put(
-        self, key: str, profile: Profile, *, method: str, analyst: str, store_commit: str, owner: str,
+        self,
+        key: str,
+        profile: Profile,
+        *,
+        method: str,
+        analyst: str,
+        store_commit: str,
+        owner: str,
         reviews: Collection[tuple[str, str]],
-    ) -> bool:  # fmt: skip
+    ) -> bool:
         """Keep a profile of the user `owner`, made from these reviews (user_id, asin). False, and nothing is kept, when one of
         them is not in the store any more: somebody was forgotten while the profile was being made."""
         users, asins = ({review[i] for review in reviews} for i in (0, 1))
         salt = secrets.token_hex(16)
         entry = {
-            "format": _FORMAT, "method": method, "analyst": analyst, "store_commit": store_commit,
-            "created": datetime.now(UTC).isoformat(timespec="seconds"), "salt": salt, "owner": _hashed(salt, owner),
-            "users": sorted(_hashed(salt, user) for user in users), "items": sorted(_hashed(salt, asin) for asin in asins),
+            "format": _FORMAT,
+            "method": method,
+            "analyst": analyst,
+            "store_commit": store_commit,
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "salt": salt,
+            "owner": _hashed(salt, owner),
+            "users": sorted(_hashed(salt, user) for user in users),
+            "items": sorted(_hashed(salt, asin) for asin in asins),
             "profile": asdict(profile),
-        }  # fmt: skip
+        }
         with unchanging(self.profiles):
             if len(Store.open(self.profiles).snapshot().reviews(list(reviews))) < len(set(reviews)):
                 return False

@@ -23,9 +23,7 @@ def named(asked: str) -> tuple[str, Backbone]:
 
 
 @contextmanager
-def analyst(
-    asked: str | None, engine, backbone: Backbone, sampling: Sampling, *, offline: bool = False
-) -> Iterator[Analyst]:  # fmt: skip
+def analyst(asked: str | None, engine, backbone: Backbone, sampling: Sampling, *, offline: bool = False) -> Iterator[Analyst]:
     """The analyst `asked` for as ENGINE:MODEL; `engine` with its `backbone` when that is None or means the same. It draws as
     `sampling` says, with seeds of its own. Raises what loading an engine does."""
     own = (engine.name, backbone)

@@ -7,6 +7,19 @@ from depcli.backbones.load import chat_of, load_model, load_tokenizer
 from depcli.backbones.precision import load_in
 
 __all__ = [
-    "NAMES", "Backbone", "Download", "chat_of", "find", "fingerprint", "gguf_file", "load_in", "load_model", "load_tokenizer",
-    "needed", "recognise", "served", "weights_digest", "weights_folder",
-]  # fmt: skip
+    "NAMES",
+    "Backbone",
+    "Download",
+    "chat_of",
+    "find",
+    "fingerprint",
+    "gguf_file",
+    "load_in",
+    "load_model",
+    "load_tokenizer",
+    "needed",
+    "recognise",
+    "served",
+    "weights_digest",
+    "weights_folder",
+]

@@ -47,9 +47,13 @@ class Backbone:
 def _qwen(size: str, gguf_file: str, weights_size: float, gguf_size: float) -> Backbone:
     hub_id = f"Qwen/Qwen2.5-{size.upper()}-Instruct"
     return Backbone(
-        f"qwen2.5-{size}", hub_id, (f"{hub_id}-GGUF", f"qwen2.5-{size}-instruct-{gguf_file}"), context=32768,
-        weights_size=round(weights_size * 1e9), gguf_size=round(gguf_size * 1e9),
-    )  # fmt: skip
+        f"qwen2.5-{size}",
+        hub_id,
+        (f"{hub_id}-GGUF", f"qwen2.5-{size}-instruct-{gguf_file}"),
+        context=32768,
+        weights_size=round(weights_size * 1e9),
+        gguf_size=round(gguf_size * 1e9),
+    )
 
 
 # Sizes in GB. The small ones in 8 bits, the large ones in 4, so that each fits the memory of the machine it is meant for.

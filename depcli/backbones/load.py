@@ -68,9 +68,13 @@ def load_model(backbone: Backbone, *, device: str = "auto", dtype: str = "auto",
 
     def loaded(attention: str):
         return AutoModelForCausalLM.from_pretrained(
-            folder, dtype=getattr(torch, dtype), attn_implementation=attention, local_files_only=True, output_loading_info=True,
+            folder,
+            dtype=getattr(torch, dtype),
+            attn_implementation=attention,
+            local_files_only=True,
+            output_loading_info=True,
             **({} if quantization is None else {"quantization_config": quantization, "device_map": {"": where}}),
-        )  # fmt: skip
+        )
 
     try:
         with without_progress_bars():

@@ -25,7 +25,7 @@ class Sink:
 
     def __init__(
         self, mode: Literal["human", "json"] = "human", *, quiet: bool = False, progress: bool = True, yes: bool = False
-    ):  # fmt: skip
+    ):
         self.mode, self.quiet, self._yes = mode, quiet, yes
         self.shows_progress = progress and not quiet and sys.stderr.isatty()
         self._documents = 0
@@ -118,11 +118,14 @@ class Sink:
                 return text
 
         columns = (
-            SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(20),
-            TextColumn("{task.fields[amount]}", markup=False), TimeElapsedColumn(Column(no_wrap=True)),
+            SpinnerColumn(),
+            TextColumn("{task.description}", markup=False),
+            BarColumn(20),
+            TextColumn("{task.fields[amount]}", markup=False),
+            TimeElapsedColumn(Column(no_wrap=True)),
             TimeRemainingColumn(table_column=Column(no_wrap=True)),
             Detail("{task.fields[detail]}", markup=False, table_column=Column()),
-        )  # fmt: skip
+        )
         with Progress(*columns, console=Console(stderr=True, highlight=False), transient=True) as bar:
             task = bar.add_task(what, total=None, amount="", detail="")
 

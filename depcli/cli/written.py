@@ -38,15 +38,19 @@ def document_of(written, parts, sampling, snapshot, writer, show_prompt: bool) -
         "seconds": round(completion.seconds, 3),
         "reviews_used": [
             {
-                "asin": past.review.asin, "item_title": past.item.title, "rating": past.review.rating, "title": past.review.title,
-                "timestamp": past.review.timestamp, "peers": past.peers,
+                "asin": past.review.asin,
+                "item_title": past.item.title,
+                "rating": past.review.rating,
+                "title": past.review.title,
+                "timestamp": past.review.timestamp,
+                "peers": past.peers,
             }
             for past in prompt.shown
         ],
         "reviews_dropped": prompt.dropped,
         "reviews_pooled": len(prompt.pooled),
         **({"prompt": prompt.render()} if show_prompt else {}),
-    }  # fmt: skip
+    }
 
 
 def tell_written(sink, document: dict) -> None:

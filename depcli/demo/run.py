@@ -45,9 +45,15 @@ class DemoReport:
 
 
 def run(
-    profiles: Path, *, backbone: str = "mini", embedder: str | None = None, seed: int = 0, offline: bool = False,
-    options: TrainOptions = OPTIONS, on_event: Callable[[dict], None] = lambda event: None,
-) -> DemoReport:  # fmt: skip
+    profiles: Path,
+    *,
+    backbone: str = "mini",
+    embedder: str | None = None,
+    seed: int = 0,
+    offline: bool = False,
+    options: TrainOptions = OPTIONS,
+    on_event: Callable[[dict], None] = lambda event: None,
+) -> DemoReport:
     """Ingest, train, write and measure in `profiles`, which is made if need be. The world comes in again at no cost, the
     adapter `demo` is trained anew. Events are {"part": title}, {"note": text}, or those of `ingest` and `train`."""
     on_event({"part": "1. ingest: thirty made-up people and what they think of forty made-up things"})
@@ -62,9 +68,15 @@ def run(
 
     def writer(method: str, engine) -> writing.Writer:
         return writing.make_writer(
-            store=store, snapshot=snapshot, method=method, backbone=found, engine=engine, held_out=split.held_out,
-            adapter_folder=folder if method == "dep" else None, history=options.history,
-        )  # fmt: skip
+            store=store,
+            snapshot=snapshot,
+            method=method,
+            backbone=found,
+            engine=engine,
+            held_out=split.held_out,
+            adapter_folder=folder if method == "dep" else None,
+            history=options.history,
+        )
 
     with engines.load("llamacpp", found, offline=offline) as engine:
         writers = {method: writer(method, engine) for method in METHODS}

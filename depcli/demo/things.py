@@ -25,7 +25,7 @@ def _things(kind: str, *rows: str) -> tuple[Thing, ...]:
         things.append(
             Thing(
                 f"{kind}-{number:02}", kind, title, description, float(quality), tuple(traits.split()), tuple(aspects.split("; "))
-            )  # fmt: skip
+            )
         )
     return tuple(things)
 
@@ -124,59 +124,110 @@ THINGS = FILMS + BOOKS + KITCHEN
 # What may be said of any aspect of a kind. Past tense, so that it fits one thing and several.
 GOOD = {
     "film": (
-        "earned every second", "pulled me right in", "stayed with me for days", "carried the whole film",
+        "earned every second",
+        "pulled me right in",
+        "stayed with me for days",
+        "carried the whole film",
         "made me grin like a fool",
-        "came together beautifully", "got me in the throat", "looked like nobody had hurried", "landed exactly where it hurt",
+        "came together beautifully",
+        "got me in the throat",
+        "looked like nobody had hurried",
+        "landed exactly where it hurt",
         "deserved the price of the ticket alone",
     ),
     "book": (
-        "kept me up past midnight", "read like somebody had lived it", "made me laugh out loud on the bus",
+        "kept me up past midnight",
+        "read like somebody had lived it",
+        "made me laugh out loud on the bus",
         "broke my heart politely",
-        "came back at just the right moment", "held the whole book up", "surprised me twice", "sent me straight back to page one",
-        "felt true down to the commas", "got better with every chapter",
+        "came back at just the right moment",
+        "held the whole book up",
+        "surprised me twice",
+        "sent me straight back to page one",
+        "felt true down to the commas",
+        "got better with every chapter",
     ),
     "kitchen": (
-        "did exactly what the box promised", "held up after months of daily use", "won me over on the first morning",
-        "turned out better made than I hoped", "saved me ten minutes every evening", "still looked new in spring",
-        "impressed even the neighbours", "worked the first time and every time since", "felt right from day one",
+        "did exactly what the box promised",
+        "held up after months of daily use",
+        "won me over on the first morning",
+        "turned out better made than I hoped",
+        "saved me ten minutes every evening",
+        "still looked new in spring",
+        "impressed even the neighbours",
+        "worked the first time and every time since",
+        "felt right from day one",
         "survived a house full of teenagers",
     ),
-}  # fmt: skip
+}
 BAD = {
     "film": (
-        "went nowhere", "dragged", "felt borrowed from a better film", "lost me by the halfway mark",
+        "went nowhere",
+        "dragged",
+        "felt borrowed from a better film",
+        "lost me by the halfway mark",
         "left me checking the clock",
-        "fell flat", "could have been cut", "never convinced me for a second", "promised more than the film paid out",
+        "fell flat",
+        "could have been cut",
+        "never convinced me for a second",
+        "promised more than the film paid out",
         "had me reaching for my phone",
     ),
     "book": (
-        "ran out of steam by chapter six", "needed an editor", "never came alive", "repeated the same trick over and over",
-        "sent me to sleep twice", "read like a first draft", "lost me somewhere in the middle",
+        "ran out of steam by chapter six",
+        "needed an editor",
+        "never came alive",
+        "repeated the same trick over and over",
+        "sent me to sleep twice",
+        "read like a first draft",
+        "lost me somewhere in the middle",
         "promised a lot and delivered little",
-        "felt like homework", "bored me politely",
+        "felt like homework",
+        "bored me politely",
     ),
     "kitchen": (
-        "gave up after two weeks", "rattled from the first day", "needed both hands and a prayer",
+        "gave up after two weeks",
+        "rattled from the first day",
+        "needed both hands and a prayer",
         "got in the way every single time",
-        "felt cheaper than the price", "came loose by the second week", "disappointed me straight out of the box",
-        "never worked the way the picture showed", "made more mess than it saved", "annoyed me daily",
+        "felt cheaper than the price",
+        "came loose by the second week",
+        "disappointed me straight out of the box",
+        "never worked the way the picture showed",
+        "made more mess than it saved",
+        "annoyed me daily",
     ),
-}  # fmt: skip
+}
 # What a trait sounds like to somebody who likes it, and to somebody who does not.
 LIKED = {
-    "slow": "it takes its time and I was glad of every minute", "sad": "it made me cry and I thank it for that",
-    "pretty": "it is lovely simply to look at", "tense": "my shoulders were up by my ears in the best way",
-    "short": "it stops before it can bore anybody", "funny": "I laughed more than I have all year",
-    "gentle": "there is so much kindness in it", "loud": "it is loud and I like loud",
-    "silly": "it is gloriously silly", "clever": "it is cleverer than it lets on", "sturdy": "it will outlive me",
-    "small": "it fits in any drawer", "heavy": "it has a proper weight to it", "fussy": "it rewards a bit of patience",
-}  # fmt: skip
+    "slow": "it takes its time and I was glad of every minute",
+    "sad": "it made me cry and I thank it for that",
+    "pretty": "it is lovely simply to look at",
+    "tense": "my shoulders were up by my ears in the best way",
+    "short": "it stops before it can bore anybody",
+    "funny": "I laughed more than I have all year",
+    "gentle": "there is so much kindness in it",
+    "loud": "it is loud and I like loud",
+    "silly": "it is gloriously silly",
+    "clever": "it is cleverer than it lets on",
+    "sturdy": "it will outlive me",
+    "small": "it fits in any drawer",
+    "heavy": "it has a proper weight to it",
+    "fussy": "it rewards a bit of patience",
+}
 DISLIKED = {
-    "slow": "it is so slow that I aged", "sad": "it is miserable for no good reason", "pretty": "it is all looks",
-    "tense": "it wore my nerves out and gave nothing back", "short": "it is over before it begins",
-    "funny": "the jokes are not funny", "gentle": "it is so gentle that nothing happens", "loud": "it is far too loud",
-    "silly": "it is too silly for grown people", "clever": "it thinks it is cleverer than it is",
+    "slow": "it is so slow that I aged",
+    "sad": "it is miserable for no good reason",
+    "pretty": "it is all looks",
+    "tense": "it wore my nerves out and gave nothing back",
+    "short": "it is over before it begins",
+    "funny": "the jokes are not funny",
+    "gentle": "it is so gentle that nothing happens",
+    "loud": "it is far too loud",
+    "silly": "it is too silly for grown people",
+    "clever": "it thinks it is cleverer than it is",
     "sturdy": "it is built like a tank",
-    "small": "it is so small that I keep losing it", "heavy": "it is much too heavy for my wrists",
+    "small": "it is so small that I keep losing it",
+    "heavy": "it is much too heavy for my wrists",
     "fussy": "it is fussy beyond belief",
-}  # fmt: skip
+}

@@ -15,9 +15,14 @@ _BATCH = 0.05  # what a batch costs beside its positions, as a part of the most 
 
 
 def encode_by_length(
-    texts: Sequence[str], tokenizer, encode: Callable[[torch.Tensor, torch.Tensor | None], np.ndarray], dimension: int, *,
-    max_tokens: int, batch_tokens: int = CPU_TOKENS,
-) -> np.ndarray:  # fmt: skip
+    texts: Sequence[str],
+    tokenizer,
+    encode: Callable[[torch.Tensor, torch.Tensor | None], np.ndarray],
+    dimension: int,
+    *,
+    max_tokens: int,
+    batch_tokens: int = CPU_TOKENS,
+) -> np.ndarray:
     """(n, dimension) float32 from `encode(ids (B, T) int64, mask (B, T) int64 or None)`: None where nothing is padded.
 
     All texts are tokenized at once, cut at `max_tokens`, and batched by their number of tokens to at most `batch_tokens` padded

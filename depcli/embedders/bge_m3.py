@@ -79,9 +79,13 @@ class BgeM3:
         if self._model is None:
             self._load()
         return encode_by_length(
-            texts, self._tokenizer, self._cls, self.identity.dimension, max_tokens=self._max_tokens,
+            texts,
+            self._tokenizer,
+            self._cls,
+            self.identity.dimension,
+            max_tokens=self._max_tokens,
             batch_tokens=CPU_TOKENS if self._model.device.type == "cpu" else GPU_TOKENS,
-        )  # fmt: skip
+        )
 
     def _load(self) -> None:
         import torch

@@ -50,7 +50,7 @@ class MiniLM:
         d = self.identity.dimension
         rows = encode_by_length(
             texts, self._tokenizer, lambda ids, mask: self._means(ids, mask, layers), len(layers) * d, max_tokens=_MAX_TOKENS
-        )  # fmt: skip
+        )
         return rows.reshape(len(texts), len(layers), d)
 
     def _means(self, ids, mask, layers: Sequence[int]) -> np.ndarray:

@@ -20,9 +20,15 @@ NAMES = tuple(FORMS)
 
 
 def load(
-    name: str, backbone: Backbone, *, offline: bool = False, device: str = "auto", exact: bool = False,
-    tuning: Tuning = USUAL, kept: KeptStates | None = None,
-) -> Engine:  # fmt: skip
+    name: str,
+    backbone: Backbone,
+    *,
+    offline: bool = False,
+    device: str = "auto",
+    exact: bool = False,
+    tuning: Tuning = USUAL,
+    kept: KeptStates | None = None,
+) -> Engine:
     """The engine called `name` with `backbone` loaded. `exact` trades speed for float32 everywhere, for comparisons.
 
     `device` and `exact` mean nothing to an endpoint, which is what OPENAI_BASE_URL and OPENAI_API_KEY say. `kept` are prompt

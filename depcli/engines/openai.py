@@ -48,18 +48,27 @@ class OpenAIEngine(Engine):
     chat = Chat("{{ messages[0].content }}" + _BETWEEN + "{{ messages[1].content }}", end="", specials=_CONTROL)
 
     def __init__(
-        self, backbone: Backbone, *, url: str | None = None, key: str | None = None, offline: bool = False,
-        seconds: float = 600, retries: int = 4, extra: Mapping[str, object] | None = None,
-    ):  # fmt: skip
+        self,
+        backbone: Backbone,
+        *,
+        url: str | None = None,
+        key: str | None = None,
+        offline: bool = False,
+        seconds: float = 600,
+        retries: int = 4,
+        extra: Mapping[str, object] | None = None,
+    ):
         self.endpoint: Endpoint = find_endpoint(url, key, offline=offline)
         self.context: int = backbone.context or sys.maxsize  # not known: the endpoint refuses what it cannot hold
         self._model, self._seconds, self._extra = backbone.name, seconds, extra
         self._schema_beside_type = False
         self._client = AsyncOpenAI(
-            base_url=self.endpoint.address, api_key=self.endpoint.key or "none", max_retries=retries,
+            base_url=self.endpoint.address,
+            api_key=self.endpoint.key or "none",
+            max_retries=retries,
             timeout=Timeout(None, connect=5.0),  # `seconds` bounds the rest, retries and all
             http_client=DefaultAsyncHttpxClient(follow_redirects=False),  # texts go to the endpoint that was named
-        )  # fmt: skip
+        )
         # Requests run in an event loop of another thread: Ctrl-C waits for none of them, and notebooks keep their own loop.
         self._open = ExitStack()
         self._loop = self._open.enter_context(start_blocking_portal())
@@ -153,11 +162,12 @@ class OpenAIEngine(Engine):
                 "see that OPENAI_BASE_URL is right (most end in /v1), or try again",
             )
         return Completion(
-            written, "length" if reason == "length" else "stop",
+            written,
+            "length" if reason == "length" else "stop",
             getattr(usage, "prompt_tokens", None) or self.count(text),
             getattr(usage, "completion_tokens", None) or self.count(written),
             time.perf_counter() - started,
-        )  # fmt: skip
+        )
 
     def _arguments(self, text: str, sampling: Sampling) -> dict:
         system, between, user = text.partition(_BETWEEN)
@@ -168,12 +178,14 @@ class OpenAIEngine(Engine):
         official = self.endpoint.official
         drawing = {"temperature": sampling.temperature, "top_p": sampling.top_p}
         return {
-            "model": self._model, "messages": messages, "seed": sampling.seed,
+            "model": self._model,
+            "messages": messages,
+            "seed": sampling.seed,
             "max_completion_tokens" if official else "max_tokens": sampling.max_new_tokens,
             # OpenAI's reasoning models refuse the two whatever they are, and 1 is what it takes without them.
             **{key: value for key, value in drawing.items() if not (official and value == 1)},
             "extra_body": self._extra,
-        }  # fmt: skip
+        }
 
     async def _create(self, arguments: dict, schema: dict | None):
         """The answer, a whole one or a stream, as text under `schema` where there is one."""

@@ -68,10 +68,16 @@ def compare_runs(folders: Sequence[Path]) -> dict:
             {"name": run.name, "folder": str(folder), "created": run.results["created"], "targets": run.results["targets"]}
             for run, folder in zip(runs, folders, strict=True)
         ],
-        "targets": len(targets), "requests": len(targets) * len(seeds), "users": len(set(users)), "seeds": seeds,
-        "other_settings": _other_settings(runs), "systems": {name: _means(values) for name, values in systems.items()},
-        "differences": differences, "tests": description(differences), "notes": notes,
-    }  # fmt: skip
+        "targets": len(targets),
+        "requests": len(targets) * len(seeds),
+        "users": len(set(users)),
+        "seeds": seeds,
+        "other_settings": _other_settings(runs),
+        "systems": {name: _means(values) for name, values in systems.items()},
+        "differences": differences,
+        "tests": description(differences),
+        "notes": notes,
+    }
 
 
 def _read(folder: Path, name: str) -> Run:

@@ -56,9 +56,10 @@ def _of_evaluation(run: Path, method: str | None, seed: int | None) -> list[tupl
 
 def _of_seed(lines: list[dict], seed: int) -> list[tuple[str, str]]:
     return [
-        (line["asin"].removesuffix(TARGET), line["prediction"]) for line in lines
+        (line["asin"].removesuffix(TARGET), line["prediction"])
+        for line in lines
         if line["id"] == request_id(Target(line["user_id"], line["asin"], None), seed)
-    ]  # fmt: skip
+    ]
 
 
 def _of_batch(path: Path) -> Iterator[tuple[str, str]]:

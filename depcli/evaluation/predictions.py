@@ -14,12 +14,23 @@ SETTINGS, PREDICTIONS, NLL, SCORES, RESULTS = "settings.json", "predictions.json
 ALIGNMENT, SWAP, JUDGE = "alignment.jsonl", "swap.jsonl", "judge.jsonl"
 FIELDS = {  # of the lines that others read again
     PREDICTIONS: (
-        "id", "method", "user_id", "asin", "prediction", "reference", "prompt_tokens", "generated_tokens", "finish", "shown",
+        "id",
+        "method",
+        "user_id",
+        "asin",
+        "prediction",
+        "reference",
+        "prompt_tokens",
+        "generated_tokens",
+        "finish",
+        "shown",
     ),
-    NLL: ("id", "method", "nats", "tokens", "cut"), SWAP: ("id", "method", "variant", "nats", "tokens"),
-    ALIGNMENT: ("id", "method", "text", "cosine", "peers"), JUDGE: ("id", "method", "text", "judge", "score"),
+    NLL: ("id", "method", "nats", "tokens", "cut"),
+    SWAP: ("id", "method", "variant", "nats", "tokens"),
+    ALIGNMENT: ("id", "method", "text", "cosine", "peers"),
+    JUDGE: ("id", "method", "text", "judge", "score"),
     SCORES: ("id", "method", "seed", "user_id", "asin", "real", "nats", "tokens"),
-}  # fmt: skip
+}
 PER_METHOD = ("choices", "adapters")  # settings with an entry for each method: more methods may be added to a folder
 LOCK = ".lock"
 
@@ -33,7 +44,7 @@ def claimed(out: Path, settings: dict, advice: Callable[[dict], str] = lambda be
         raise Incompatible(f"{out} holds something else than an evaluation", "name a new folder with --out")
     with resumable.claimed(
         out / PREDICTIONS, settings, beside=out / SETTINGS, lock=out / LOCK, growing=PER_METHOD, advice=advice
-    ):  # fmt: skip
+    ):
         yield
 
 

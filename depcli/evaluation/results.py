@@ -15,60 +15,92 @@ SCHEMA = 4
 _NUMBER = (int, float)
 _OPTIONAL = (int, float, type(None))
 _INTERVAL = {
-    "difference": _NUMBER, "low": _OPTIONAL, "high": _OPTIONAL,  # the mean, and the ends of its interval, if there is one
-    "confidence": _NUMBER, "resamples": int, "seed": int,  # of the bootstrap
+    "difference": _NUMBER,
+    "low": _OPTIONAL,
+    "high": _OPTIONAL,  # the mean, and the ends of its interval, if there is one
+    "confidence": _NUMBER,
+    "resamples": int,
+    "seed": int,  # of the bootstrap
     "requests": int,  # pairs of values: one for each target, averaged over the seeds
     "groups": int,  # users, or where there is one alone, reviews
     "clear": bool,  # the interval leaves 0 out
-}  # fmt: skip
+}
 # Field -> type, a description of the object there, or [that] for a list, or {"*": that} for an object with names as fields.
 FIELDS = {
-    "schema": int, "dep": str, "created": str,  # the version of dep
+    "schema": int,
+    "dep": str,
+    "created": str,  # the version of dep
     "settings": dict,  # all that shapes a text; a folder is for one of these
     "seeds": [int],  # the sampling seeds, each with the same targets
     "targets": int,  # held-out reviews
     "requests": int,  # targets x seeds: texts of each method
     "users": int,
-    "methods": {"*": {
-        "metrics": {"*": {
-            "value": _OPTIONAL,  # mean over the seeds
-            "per_seed": [_OPTIONAL],  # in the order of `seeds`
-            "se_seeds": _OPTIONAL,  # of the mean over seeds, the targets given
-            "se_users": _OPTIONAL,  # of the mean over users (one alone: over reviews), each averaged over the seeds
-            "undefined": int,  # targets without a value
-            "signature": str,
-        }},
-        "nll": (dict, type(None)),  # see summary.likelihood_summary; independent of the seeds
-        "swap": {"*": (dict, type(None))},  # by what was swapped: an interval of own minus stranger, with both means
-        "empty": int, "stopped_by_length": int, "mean_words": _NUMBER, "mean_prompt_tokens": _NUMBER,
-        "mean_generated_tokens": _NUMBER, "mean_shown_reviews": _NUMBER, "profiles": (dict, type(None)),
-        "generation": {"requests": int, "seconds": _NUMBER},  # of the run that wrote this file alone
-    }},
+    "methods": {
+        "*": {
+            "metrics": {
+                "*": {
+                    "value": _OPTIONAL,  # mean over the seeds
+                    "per_seed": [_OPTIONAL],  # in the order of `seeds`
+                    "se_seeds": _OPTIONAL,  # of the mean over seeds, the targets given
+                    "se_users": _OPTIONAL,  # of the mean over users (one alone: over reviews), each averaged over the seeds
+                    "undefined": int,  # targets without a value
+                    "signature": str,
+                }
+            },
+            "nll": (dict, type(None)),  # see summary.likelihood_summary; independent of the seeds
+            "swap": {"*": (dict, type(None))},  # by what was swapped: an interval of own minus stranger, with both means
+            "empty": int,
+            "stopped_by_length": int,
+            "mean_words": _NUMBER,
+            "mean_prompt_tokens": _NUMBER,
+            "mean_generated_tokens": _NUMBER,
+            "mean_shown_reviews": _NUMBER,
+            "profiles": (dict, type(None)),
+            "generation": {"requests": int, "seconds": _NUMBER},  # of the run that wrote this file alone
+        }
+    },
     "real": {  # of the real reviews
-        "mean_words": _NUMBER, "distinct1": _NUMBER, "distinct2": _NUMBER,
+        "mean_words": _NUMBER,
+        "distinct1": _NUMBER,
+        "distinct2": _NUMBER,
         "alignment_chance": _OPTIONAL,  # what difference alignment is without any relation, see alignment.py
     },
-    "differences": [{
-        "metric": str, "method": str, "against": str, **_INTERVAL,
-        "p": _NUMBER,  # of the permutation test
-        "p_holm": _NUMBER,  # the same, corrected for all in this list
-        "significant": bool,  # p_holm is at most tests.alpha
-        "better": (str, type(None)),  # the method that is, where it is significant
-    }],
+    "differences": [
+        {
+            "metric": str,
+            "method": str,
+            "against": str,
+            **_INTERVAL,
+            "p": _NUMBER,  # of the permutation test
+            "p_holm": _NUMBER,  # the same, corrected for all in this list
+            "significant": bool,  # p_holm is at most tests.alpha
+            "better": (str, type(None)),  # the method that is, where it is significant
+        }
+    ],
     "tests": {
-        "interval": str, "resamples": int, "test": str, "flips": int, "seed": int, "correction": str, "corrected_for": int,
+        "interval": str,
+        "resamples": int,
+        "test": str,
+        "flips": int,
+        "seed": int,
+        "correction": str,
+        "corrected_for": int,
         "alpha": _NUMBER,
     },
     "study": (dict, type(None)),  # "name", "about", "reference", settings of the "variants" by label, commands for the "missing"
     "groups": (dict, type(None)),  # of users: see groups.compare_groups
-    "training": {"*": {  # of the methods with an adapter
-        "adapter": str, "best_epoch": int, "epochs": [dict],  # "epoch" and "loss" of the validation, nats per token
-        "text_alone": {"*": _NUMBER},  # the same without an adapter, by method
-        "options": dict,  # what it was trained with, and the sha256 of its weights
-    }},
+    "training": {
+        "*": {  # of the methods with an adapter
+            "adapter": str,
+            "best_epoch": int,
+            "epochs": [dict],  # "epoch" and "loss" of the validation, nats per token
+            "text_alone": {"*": _NUMBER},  # the same without an adapter, by method
+            "options": dict,  # what it was trained with, and the sha256 of its weights
+        }
+    },
     "seconds": {"*": _NUMBER},  # by part, of the run that wrote this file alone
     "notes": [str],
-}  # fmt: skip
+}
 
 
 def problems(value, expected=FIELDS, where: str = "results") -> list[str]:

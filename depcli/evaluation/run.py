@@ -30,12 +30,25 @@ Weigh = Callable[[str, str, SoftPrompt, str], None]  # method, id, prompt, the r
 
 
 def evaluate(
-    *, snapshot, split: Split, targets: Sequence[Target], methods: Mapping[str, object], scorer: Scorer | None,
-    sampling: Sampling, out: Path, settings: dict, seeds: int = 1, embedder=None, strangers_from: Sequence[Target] = (),
-    asked: Analyst | None = None, comparison: Comparison | None = None, clock: Clock | None = None,
-    training: Mapping[str, dict] | None = None, notes: Sequence[str] = (),
+    *,
+    snapshot,
+    split: Split,
+    targets: Sequence[Target],
+    methods: Mapping[str, object],
+    scorer: Scorer | None,
+    sampling: Sampling,
+    out: Path,
+    settings: dict,
+    seeds: int = 1,
+    embedder=None,
+    strangers_from: Sequence[Target] = (),
+    asked: Analyst | None = None,
+    comparison: Comparison | None = None,
+    clock: Clock | None = None,
+    training: Mapping[str, dict] | None = None,
+    notes: Sequence[str] = (),
     on_progress: Callable[[dict], None] = lambda event: None,
-) -> dict:  # fmt: skip
+) -> dict:
     """Evaluate `methods` (name -> writing.Writer) on `targets` of `split` into the folder `out`; return what results.json holds.
 
     Each target is written `seeds` times, with the sampling seeds from sampling.seed on; its likelihood is computed once. What
@@ -54,10 +67,14 @@ def evaluate(
     check_leakage(split)
     clock = clock or Clock()
     settings = {
-        **settings, "split": split.name, "split_digest": split.digest, "store_commit": snapshot.commit.id,
-        "sampling": asdict(sampling), "likelihoods": scorer.name if scorer else None,
+        **settings,
+        "split": split.name,
+        "split_digest": split.digest,
+        "store_commit": snapshot.commit.id,
+        "sampling": asdict(sampling),
+        "likelihoods": scorer.name if scorer else None,
         "max_answer_tokens": scorer.max_answer_tokens if scorer else None,
-    }  # fmt: skip
+    }
 
     def logs(name: str) -> resumable.JsonLines:
         return resumable.JsonLines(out / name, snapshot.check_nobody_forgotten, files.FIELDS[name])
@@ -87,18 +104,33 @@ def evaluate(
             floor = settings.get("min_peers") or 1
             aligned = _align(methods, runs, snapshot, embedder, floor, logs, on_progress) if embedder else None
         scored = score_files(
-            out, list(methods), {seed: list(pairs) for seed, pairs in runs.items()}, alignment=aligned, judged=judged,
-            variants=variants, comparison=comparison, clock=clock, check=snapshot.check_nobody_forgotten, on_progress=on_progress,
-        )  # fmt: skip
+            out,
+            list(methods),
+            {seed: list(pairs) for seed, pairs in runs.items()},
+            alignment=aligned,
+            judged=judged,
+            variants=variants,
+            comparison=comparison,
+            clock=clock,
+            check=snapshot.check_nobody_forgotten,
+            on_progress=on_progress,
+        )
         for name, generation in spent.items():
             scored["methods"][name]["generation"] = generation
         scored["notes"] = [*notes, *scored["notes"]]
         results = {
-            "schema": SCHEMA, "dep": __version__, "created": datetime.now(UTC).isoformat(timespec="seconds"),
-            "settings": settings, "seeds": list(runs), "targets": len(pairs), "requests": len(pairs) * len(runs),
-            "users": len({target.user_id for target in targets}), **scored, "training": dict(training or {}),
+            "schema": SCHEMA,
+            "dep": __version__,
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "settings": settings,
+            "seeds": list(runs),
+            "targets": len(pairs),
+            "requests": len(pairs) * len(runs),
+            "users": len({target.user_id for target in targets}),
+            **scored,
+            "training": dict(training or {}),
             "seconds": clock.seconds(),
-        }  # fmt: skip
+        }
         snapshot.check_nobody_forgotten()
         if lost := lost_with(results, out):
             on_progress({"note": lost})
@@ -122,9 +154,14 @@ def _check_sums(methods: Mapping[str, object], pairs: Mapping[str, Pair], snapsh
 
 
 def _write(
-    methods: Mapping[str, object], runs: Mapping[int, Mapping[str, Pair]], sampling: Sampling, scorer: Scorer | None, logs: Logs,
-    clock: Clock, on_progress,
-) -> dict:  # fmt: skip
+    methods: Mapping[str, object],
+    runs: Mapping[int, Mapping[str, Pair]],
+    sampling: Sampling,
+    scorer: Scorer | None,
+    logs: Logs,
+    clock: Clock,
+    on_progress,
+) -> dict:
     """Append the missing predictions, all seeds of a request one after the other, and where the scorer still has the prompt then
     the likelihood; return what this run (not an earlier one) took to write, per method."""
     log = logs(files.PREDICTIONS)
@@ -146,7 +183,7 @@ def _write(
 
 def _predictions(
     name: str, writer, todo: Sequence[tuple[str, Target, Request, str, Mapping[int, str]]], sampling: Sampling, weigh: Weigh
-) -> Iterator[dict]:  # fmt: skip
+) -> Iterator[dict]:
     """A line for each id of (the target's own id, target, its request, the real review, ids by seed), in order; after those of a
     target its real review is weighed."""
     written = writer.write_often(((request, list(keys)) for *_, request, _, keys in todo), sampling)
@@ -155,13 +192,21 @@ def _predictions(
             one = next(written)
             check_shown(target, one.prompt)
             yield {
-                "id": key, "method": name, "user_id": target.user_id, "asin": target.asin, "request_seed": one.seed,
-                "prediction": one.completion.text, "reference": reference, "prompt_tokens": one.completion.prompt_tokens,
-                "generated_tokens": one.completion.generated_tokens, "finish": one.completion.finish,
-                "shown": [past.review.asin for past in one.prompt.shown], "dropped": one.prompt.dropped,
+                "id": key,
+                "method": name,
+                "user_id": target.user_id,
+                "asin": target.asin,
+                "request_seed": one.seed,
+                "prediction": one.completion.text,
+                "reference": reference,
+                "prompt_tokens": one.completion.prompt_tokens,
+                "generated_tokens": one.completion.generated_tokens,
+                "finish": one.completion.finish,
+                "shown": [past.review.asin for past in one.prompt.shown],
+                "dropped": one.prompt.dropped,
                 **({"pooled": len(one.prompt.pooled)} if one.prompt.pooled else {}),
                 **({"profile": _profile(one.prompt.profile)} if one.prompt.profile else {}),
-            }  # fmt: skip
+            }
         weigh(name, own, one.soft, reference)
 
 
@@ -170,10 +215,16 @@ def _profile(profile: Profile) -> dict:
     first: the same run, interrupted or not, leaves the same file."""
     analysis = profile.analysis
     return {
-        "calls": analysis.calls, "prompt_tokens": analysis.prompt_tokens, "generated_tokens": analysis.generated_tokens,
-        "failures": analysis.failures, "dropped": analysis.dropped, "empty": not profile.text,
-        "dimensions": len(profile.dimensions), "rejected": profile.rejected, "commanding": profile.commanding,
-    }  # fmt: skip
+        "calls": analysis.calls,
+        "prompt_tokens": analysis.prompt_tokens,
+        "generated_tokens": analysis.generated_tokens,
+        "failures": analysis.failures,
+        "dropped": analysis.dropped,
+        "empty": not profile.text,
+        "dimensions": len(profile.dimensions),
+        "rejected": profile.rejected,
+        "commanding": profile.commanding,
+    }
 
 
 def _weigh_at_once(scorer: Scorer, logs: Logs, clock: Clock) -> Weigh:
@@ -213,7 +264,7 @@ def _likelihood(name: str, key: str, found: Likelihood) -> dict:
 
 def _swaps(
     methods: Mapping[str, object], pairs: Mapping[str, Pair], snapshot, candidates: Sequence[Target], logs: Logs
-) -> tuple[dict[str, tuple[str, ...]], dict[str, Swaps]]:  # fmt: skip
+) -> tuple[dict[str, tuple[str, ...]], dict[str, Swaps]]:
     """By method what can be swapped, and what of it is still to be weighed."""
     done = _done(logs(files.SWAP), "variant")
     shown = max(writer.builder.k for writer in methods.values())
@@ -244,9 +295,14 @@ def _swap(methods: Mapping[str, object], swaps: Mapping[str, Swaps], scorer: Sco
 
 
 def _align(
-    methods: Mapping[str, object], runs: Mapping[int, Mapping[str, Pair]], snapshot, embedder, min_peers: int, logs: Logs,
+    methods: Mapping[str, object],
+    runs: Mapping[int, Mapping[str, Pair]],
+    snapshot,
+    embedder,
+    min_peers: int,
+    logs: Logs,
     on_progress,
-) -> str:  # fmt: skip
+) -> str:
     """Append the missing difference alignments; return their signature."""
     log, written = logs(files.ALIGNMENT), _written(runs, logs)
     done = files.about(written, log.entries)
@@ -262,7 +318,7 @@ def _align(
 
 def _judge(
     methods: Mapping[str, object], runs: Mapping[int, Mapping[str, Pair]], asked: Analyst, logs: Logs, on_progress
-) -> tuple[str, str]:  # fmt: skip
+) -> tuple[str, str]:
     """Append the missing verdicts; return the judge's identity and signature."""
     log, by = logs(files.JUDGE), judge.identity(asked)
     written = _written(runs, logs)

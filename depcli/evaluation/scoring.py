@@ -25,11 +25,18 @@ Scores = dict[str, Score]  # by metric
 
 
 def score_files(
-    out: Path, methods: Sequence[str], ids: Mapping[int, Sequence[str]], *, alignment: str | None = None,
-    judged: tuple[str, str] | None = None, variants: Mapping[str, Sequence[str]] | None = None,
-    comparison: Comparison | None = None, clock: Clock | None = None, check: Callable[[], None] = lambda: None,
+    out: Path,
+    methods: Sequence[str],
+    ids: Mapping[int, Sequence[str]],
+    *,
+    alignment: str | None = None,
+    judged: tuple[str, str] | None = None,
+    variants: Mapping[str, Sequence[str]] | None = None,
+    comparison: Comparison | None = None,
+    clock: Clock | None = None,
+    check: Callable[[], None] = lambda: None,
     on_progress: Callable[[dict], None] = lambda event: None,
-) -> dict:  # fmt: skip
+) -> dict:
     """Score the predictions of `methods` in the folder `out`. `ids` are those of the requests by sampling seed: for each the same
     targets in the same order; what does not depend on a seed has the ids of the first. `alignment` is the signature of difference
     alignment, None where it was not computed; `judged` are the judge's identity and signature, None without one; `variants` says
@@ -65,16 +72,17 @@ def score_files(
         own = [weighed[name, key] for key in targets] if all((name, key) in weighed for key in targets) else None
         summaries[name] = {
             "metrics": {
-                metric: metric_summary([one[metric] for one in scores.values()], units)
-                for metric in next(iter(scores.values()))
+                metric: metric_summary([one[metric] for one in scores.values()], units) for metric in next(iter(scores.values()))
             },
             "nll": likelihood_summary(own, units) if own else None,
             "swap": {
                 variant: swap_summary(own, [swaps.get((name, variant, key)) for key in targets], units)
                 for variant in (variants or {}).get(name, ())
-            } if own else {},
+            }
+            if own
+            else {},
             **text_summary([entry for entries in runs.values() for entry in entries]),
-        }  # fmt: skip
+        }
         systems[name] = values_of(scores, own)
         lines += _lines(name, ids, runs, scores, own)
         notes |= dict.fromkeys(score.note for each in scores.values() for score in each.values() if score.note)
@@ -90,9 +98,14 @@ def score_files(
     said = judge.note({name: [verdicts[name, key] for key in asked] for name in methods}) if judged else []
     real = {**real_summary(references), "alignment_chance": chance(peers) if peers else None}
     return {
-        "methods": summaries, "real": real, "differences": differences, "tests": description(differences), "groups": groups,
-        "study": comparison.study, "notes": [*notes, *said],
-    }  # fmt: skip
+        "methods": summaries,
+        "real": real,
+        "differences": differences,
+        "tests": description(differences),
+        "groups": groups,
+        "study": comparison.study,
+        "notes": [*notes, *said],
+    }
 
 
 def values_of(scores: Mapping[int, Scores], likelihoods: Sequence[dict] | None) -> dict[str, Values]:
@@ -143,15 +156,23 @@ def _alignment(cosines: Sequence[float | None], signature: str) -> Score:
 
 
 def _lines(
-    name: str, ids: Mapping[int, Sequence[str]], runs: Mapping[int, Sequence[dict]], scores: Mapping[int, Scores],
+    name: str,
+    ids: Mapping[int, Sequence[str]],
+    runs: Mapping[int, Sequence[dict]],
+    scores: Mapping[int, Scores],
     likelihoods: Sequence[dict] | None,
-) -> Iterator[dict]:  # fmt: skip
+) -> Iterator[dict]:
     for seed, keys in ids.items():
         for i, (key, entry) in enumerate(zip(keys, runs[seed], strict=True)):
             weighed = likelihoods[i] if likelihoods else {"nats": None, "tokens": None}
             yield {
-                "id": key, "method": name, "seed": seed, "user_id": entry["user_id"], "asin": entry["asin"],
+                "id": key,
+                "method": name,
+                "seed": seed,
+                "user_id": entry["user_id"],
+                "asin": entry["asin"],
                 "real": files.digest(entry["reference"]),
-                "nats": weighed["nats"], "tokens": weighed["tokens"],
+                "nats": weighed["nats"],
+                "tokens": weighed["tokens"],
                 **{metric: score.each[i] for metric, score in scores[seed].items() if score.each is not None},
-            }  # fmt: skip
+            }

@@ -54,7 +54,7 @@ def held_out_reviews(snapshot, limit: int | None = None) -> list[Target]:
 
 def measure(
     snapshot, targets: Sequence[Target], *, min_peers: int = 1, on_progress: Callable[[int, int], None] = lambda done, total: None
-) -> dict:  # fmt: skip
+) -> dict:
     """{kind: {"users", "chance", "last": [{"k", "auc", "low", "high", "top1", "same_item", "same_low", "same_high",
     "same_users"}, ...]}}.
 
@@ -126,7 +126,7 @@ def _plain_pairs(own: Stored, rivals: Sequence[Stored]) -> tuple[np.ndarray, np.
 
 def _different_pairs(
     own: Stored, rivals: Sequence[Stored], item: ItemSum, held_out: set[tuple[str, str]], min_peers: int
-) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+) -> tuple[np.ndarray, np.ndarray]:
     """The same as differences from the mean of all peers but the two; `item` is the item's sum without held-out reviews."""
     mine, others = _plain_pairs(own, rivals)
     counted = np.array([(rival.review.user_id, rival.review.asin) not in held_out for rival in rivals], bool)

@@ -54,30 +54,41 @@ class Comparison:
 STUDIES = {
     "uniqueness": Study("unique users and the others (Figure 3)", ("nonperso", "rag", "dep")),
     "k": Study(
-        "how many past reviews are shown (Figure 2; with none DEP learns nothing)", ("rag", "dep"),
-        tuple((f"K={k}", {"history": k}) for k in (0, 1, 2, 4, 8)), "K=8",
+        "how many past reviews are shown (Figure 2; with none DEP learns nothing)",
+        ("rag", "dep"),
+        tuple((f"K={k}", {"history": k}) for k in (0, 1, 2, 4, 8)),
+        "K=8",
     ),
     "embeddings": Study(
-        "which soft tokens, with and without the text (Table 2)", ("dep",),
+        "which soft tokens, with and without the text (Table 2)",
+        ("dep",),
         tuple(
             (f"{kind}, {said}", {"embeddings": kind, "review_text": text})
-            for said, text in (("text", True), ("no text", False)) for kind in ("both", "his", "diff")
+            for said, text in (("text", True), ("no text", False))
+            for kind in ("both", "his", "diff")
         ),
-        "both, text", beside=("rag", "nonperso"),
+        "both, text",
+        beside=("rag", "nonperso"),
     ),
     "refinement": Study(
-        "what the embeddings go through (Table 3, and pca)", ("dep",),
-        tuple((kind, {"reduction": kind}) for kind in ("sae", "ae", "none", "pca")), "sae",
+        "what the embeddings go through (Table 3, and pca)",
+        ("dep",),
+        tuple((kind, {"reduction": kind}) for kind in ("sae", "ae", "none", "pca")),
+        "sae",
     ),
     "retrieval": Study(
-        "which past reviews are shown (Table 8)", ("rag", "dep"),
-        tuple((kind, {"retrieval": kind}) for kind in ("recency", "bm25", "dense", "random")), "recency",
+        "which past reviews are shown (Table 8)",
+        ("rag", "dep"),
+        tuple((kind, {"retrieval": kind}) for kind in ("recency", "bm25", "dense", "random")),
+        "recency",
     ),
     "guidance": Study(
-        "whether the prompt explains the soft tokens (Table 9)", ("dep",),
-        (("guidance", {"guidance": True}), ("no guidance", {"guidance": False})), "guidance",
+        "whether the prompt explains the soft tokens (Table 9)",
+        ("dep",),
+        (("guidance", {"guidance": True}), ("no guidance", {"guidance": False})),
+        "guidance",
     ),
-}  # fmt: skip
+}
 
 
 def plain(methods, adapters: Mapping[str, Path]) -> list[Variant]:

@@ -60,9 +60,11 @@ def swap_summary(own: Sequence[dict], swapped: Sequence[dict | None], users: Seq
     tokens, whose = [entry["tokens"] for entry, _, _ in pairs], [user for _, _, user in pairs]
     interval = paired_bootstrap(a, b, tokens, whose, seed=SEED)
     return {
-        "own": float(np.average(a, weights=tokens)), "stranger": float(np.average(b, weights=tokens)), **asdict(interval),
+        "own": float(np.average(a, weights=tokens)),
+        "stranger": float(np.average(b, weights=tokens)),
+        **asdict(interval),
         "clear": interval.clear,
-    }  # fmt: skip
+    }
 
 
 def text_summary(entries: Sequence[dict]) -> dict:

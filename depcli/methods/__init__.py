@@ -12,7 +12,7 @@ from depcli.methods.base import Method
 
 METHODS: dict[str, Method] = {
     module.METHOD.name: module.METHOD for module in (nonperso, rag, pag, dpl, drp, pplug, trained_prompt, dep)
-}  # fmt: skip
+}
 
 
 def names() -> list[str]:

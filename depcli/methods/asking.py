@@ -22,9 +22,15 @@ _SUMMARY_TOKENS = 300
 
 
 def question(
-    analyst: Analyst, name: str, *, read: Callable[[str], object], tokens: int, schema: str | None = None, folder: Path = PROMPTS,
+    analyst: Analyst,
+    name: str,
+    *,
+    read: Callable[[str], object],
+    tokens: int,
+    schema: str | None = None,
+    folder: Path = PROMPTS,
     **fields,
-) -> Question:  # fmt: skip
+) -> Question:
     """The question in `name`.jinja of the folder, which may include what is in prompts/, with reviews clipped and findings left
     out, the last first, as far as the analyst's context asks for."""
     template = _environment(folder).get_template(f"{name}.jinja")

@@ -25,6 +25,9 @@ def _of(past: PastReview, age: int) -> tuple[Slot, ...]:
 
 
 METHOD = Method(
-    "dep", "past reviews, each with its embedding and its difference from the peers",
-    history=True, slots=slots, adapter="depcli.adapters.dep:DepAdapter",
-)  # fmt: skip
+    "dep",
+    "past reviews, each with its embedding and its difference from the peers",
+    history=True,
+    slots=slots,
+    adapter="depcli.adapters.dep:DepAdapter",
+)

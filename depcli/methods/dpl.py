@@ -26,6 +26,9 @@ def profile(analyst: Analyst, anchors: Sequence[Anchor]) -> Profile:
 
 
 METHOD = Method(
-    "dpl", "a profile of how the user differs from peers in three fixed dimensions, and the past reviews",
-    history=True, profile=profile, peers=True,
-)  # fmt: skip
+    "dpl",
+    "a profile of how the user differs from peers in three fixed dimensions, and the past reviews",
+    history=True,
+    profile=profile,
+    peers=True,
+)

@@ -73,9 +73,7 @@ def merged(kept: Sequence[tuple[Anchor, dict]]) -> tuple[Dimension, ...]:
 
 
 def _propose(analyst: Analyst, anchor: Anchor):
-    return question(
-        analyst, "propose", read=_proposals, tokens=_PROPOSE_TOKENS, schema=PROPOSE, start=START, **beside(anchor)
-    )  # fmt: skip
+    return question(analyst, "propose", read=_proposals, tokens=_PROPOSE_TOKENS, schema=PROPOSE, start=START, **beside(anchor))
 
 
 def _verify(analyst: Analyst, anchor: Anchor, proposed: Sequence[dict]):
@@ -89,9 +87,7 @@ def _verify(analyst: Analyst, anchor: Anchor, proposed: Sequence[dict]):
             raise Unusable(BROKEN)
         return [verdict["holds"] for verdict in verdicts]
 
-    return question(
-        analyst, "verify", read=read, tokens=_VERIFY_TOKENS, schema=schema, proposed=proposed, **beside(anchor)
-    )  # fmt: skip
+    return question(analyst, "verify", read=read, tokens=_VERIFY_TOKENS, schema=schema, proposed=proposed, **beside(anchor))
 
 
 def _proposals(text: str) -> list[dict]:
@@ -119,6 +115,9 @@ def _finding(dimension: Dimension, anchors: int) -> str:
 
 
 METHOD = Method(
-    "drp", "as dpl, with dimensions that the model finds and checks by itself",
-    history=True, profile=profile, peers=True,
-)  # fmt: skip
+    "drp",
+    "as dpl, with dimensions that the model finds and checks by itself",
+    history=True,
+    profile=profile,
+    peers=True,
+)

@@ -19,7 +19,7 @@ MOST = 2000  # reviews of an item that are clustered: of more, so many are drawn
 
 def anchors(
     snapshot, history: Sequence[PastReview], held_out: Iterable[tuple[str, str]] = (), min_peers: int = 1
-) -> list[Anchor]:  # fmt: skip
+) -> list[Anchor]:
     """The reviews of a history, each with its representative peers in `snapshot`: none where fewer than four others, or than
     `min_peers`, reviewed the item. `held_out` reviews (user_id, asin) are nobody's peers."""
     held_out = frozenset(held_out)
@@ -27,9 +27,10 @@ def anchors(
     found = []
     for past in history:
         others = [
-            entry for entry in everybody.get(past.review.asin, ())
+            entry
+            for entry in everybody.get(past.review.asin, ())
             if entry.review.user_id != past.review.user_id and (entry.review.user_id, entry.review.asin) not in held_out
-        ]  # fmt: skip
+        ]
         found.append(Anchor(past, tuple(representatives(past.his, others) if len(others) >= min_peers else ())))
     return found
 

@@ -19,6 +19,9 @@ def before(history: Sequence[Vector], query: Vector) -> tuple[Slot, ...]:
 
 
 METHOD = Method(
-    "pplug", "the embeddings of the whole history, up to 512 reviews, as one soft token",
-    history=False, before=before, adapter="depcli.adapters.pplug:PPlugAdapter",
-)  # fmt: skip
+    "pplug",
+    "the embeddings of the whole history, up to 512 reviews, as one soft token",
+    history=False,
+    before=before,
+    adapter="depcli.adapters.pplug:PPlugAdapter",
+)

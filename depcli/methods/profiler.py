@@ -25,9 +25,16 @@ class Profiler:
     """
 
     def __init__(
-        self, method: Method, snapshot, analyst: Analyst, cache: ProfileCache, *, held_out: Iterable[tuple[str, str]] = (),
-        min_peers: int = 1, on_make: Callable[[int], None] = lambda reviews: None,
-    ):  # fmt: skip
+        self,
+        method: Method,
+        snapshot,
+        analyst: Analyst,
+        cache: ProfileCache,
+        *,
+        held_out: Iterable[tuple[str, str]] = (),
+        min_peers: int = 1,
+        on_make: Callable[[int], None] = lambda reviews: None,
+    ):
         self.method, self.analyst, self._min_peers = method, analyst, min_peers
         self._snapshot, self._cache, self._held_out, self._on_make = snapshot, cache, frozenset(held_out), on_make
         self._known: dict[tuple, Profile] = {}  # the snapshot does not change: the names of the reviews say what they are
@@ -58,9 +65,14 @@ class Profiler:
         )
         if profile.text:  # a failure is not kept: the next time may do better
             self._cache.put(
-                key, profile, method=self.method.name, analyst=self.analyst.name, store_commit=self._snapshot.commit.id,
-                owner=history[0].review.user_id, reviews=keys,
-            )  # fmt: skip
+                key,
+                profile,
+                method=self.method.name,
+                analyst=self.analyst.name,
+                store_commit=self._snapshot.commit.id,
+                owner=history[0].review.user_id,
+                reviews=keys,
+            )
         return profile
 
     def _anchors(self, history: Sequence[PastReview]) -> list[Anchor]:

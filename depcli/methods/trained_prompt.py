@@ -16,6 +16,9 @@ def slots(shown: Sequence[PastReview]) -> list[tuple[Slot, ...]]:
 
 
 METHOD = Method(
-    "trained-prompt", "past reviews, each with as many soft tokens as dep gives it, but the same for everyone (a control)",
-    history=True, slots=slots, adapter="depcli.adapters.trained_prompt:TrainedPromptAdapter",
-)  # fmt: skip
+    "trained-prompt",
+    "past reviews, each with as many soft tokens as dep gives it, but the same for everyone (a control)",
+    history=True,
+    slots=slots,
+    adapter="depcli.adapters.trained_prompt:TrainedPromptAdapter",
+)

@@ -28,9 +28,10 @@ def known_before(stored: Sequence[Stored], request: Request) -> list[Stored]:
     """The user's reviews that exist when the request is made, oldest first: all but one of the item itself, and with
     `request.before` only those that come before it in the stable order. `stored` is in the stable order already."""
     return [
-        entry for entry in stored
+        entry
+        for entry in stored
         if entry.review.asin != request.item.asin and (request.before is None or stable_order(entry.review) < request.before)
-    ]  # fmt: skip
+    ]
 
 
 def most_recent(stored: Sequence[Stored], k: int) -> list[Stored]:

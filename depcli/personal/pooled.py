@@ -26,7 +26,7 @@ class Pooling:
 
     def before(
         self, requests: Sequence[Request], most: Sequence[int] | None = None
-    ) -> list[tuple[tuple[Slot, ...], tuple[Review, ...]]]:  # fmt: skip
+    ) -> list[tuple[tuple[Slot, ...], tuple[Review, ...]]]:
         """(slots, the reviews whose vectors they carry) of each request; `most` is how many reviews at most, for each. Raises
         NotFound for an unknown user."""
         stored = self._snapshot.histories(sorted({request.user_id for request in requests}))

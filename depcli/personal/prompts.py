@@ -40,10 +40,21 @@ class PromptBuilder:
     """
 
     def __init__(
-        self, snapshot, method: Method, template: Template, chat: Chat, count: Callable[[str], int], *, k: int = 8,
-        max_input_tokens: int = 3072, choices: Choices = DEFAULT, held_out: Iterable[tuple[str, str]] = (), min_peers: int = 1,
-        profiler: Profiler | None = None, embed: Callable[[Sequence[str]], np.ndarray] | None = None,
-    ):  # fmt: skip
+        self,
+        snapshot,
+        method: Method,
+        template: Template,
+        chat: Chat,
+        count: Callable[[str], int],
+        *,
+        k: int = 8,
+        max_input_tokens: int = 3072,
+        choices: Choices = DEFAULT,
+        held_out: Iterable[tuple[str, str]] = (),
+        min_peers: int = 1,
+        profiler: Profiler | None = None,
+        embed: Callable[[Sequence[str]], np.ndarray] | None = None,
+    ):
         self.method, self.template, self.chat, self.k = method, template, chat, k
         self.max_input_tokens, self.min_peers = max_input_tokens, min_peers
         self._snapshot, self._count, self.choices = snapshot, count, choices
@@ -116,12 +127,13 @@ class PromptBuilder:
         differences = iter(self._peers.differences([entry for entries in chosen for entry in entries]))
         return [
             [
-                PastReview(entry.review, items.get(entry.review.asin) or Item(entry.review.asin), entry.vector,
-                           *next(differences))
+                PastReview(
+                    entry.review, items.get(entry.review.asin) or Item(entry.review.asin), entry.vector, *next(differences)
+                )
                 for entry in entries
             ]
             for entries in chosen
-        ]  # fmt: skip
+        ]
 
     def _queries(self, requests: list[Request]) -> Sequence[np.ndarray | None]:
         if self.choices.retrieval != "dense":
@@ -138,10 +150,9 @@ class PromptBuilder:
         room = budget - self.tokens(bare)
         if room < 0:
             raise BadInput(
-                f"the prompt for item {request.item.asin!r} has {self.tokens(bare):,} tokens without any history; "
-                f"{budget:,} fit",
+                f"the prompt for item {request.item.asin!r} has {self.tokens(bare):,} tokens without any history; {budget:,} fit",
                 "shorten the item's description, or train with longer prompts: dep train --max-input-tokens N",
-            )  # fmt: skip
+            )
         shown = [past for past in history if not self.choices.review_text or self._length(past.review) < room]
         if not shown:
             return replace(bare, dropped=len(history))
@@ -190,7 +201,7 @@ class PromptBuilder:
         text = profile.text if profile else ""
         parts = self.template.parts(
             self.chat, request, shown, slots=slots, guidance=self.choices.guidance, profile=text, texts=self.choices.review_text
-        )  # fmt: skip
+        )
         return Prompt(parts, tuple(shown), dropped, profile)
 
     def tokens(self, prompt: Prompt) -> int:

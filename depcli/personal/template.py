@@ -55,9 +55,16 @@ class Template:
             raise BadInput(f"template {path} lacks the block {' and '.join(sorted(missing))}")
 
     def parts(
-        self, chat: Chat, request: Request, history: Sequence[PastReview] = (), *, slots: Sequence[Sequence[Slot]] = (),
-        guidance: bool = True, profile: str = "", texts: bool = True,
-    ) -> tuple[Text | Slot, ...]:  # fmt: skip
+        self,
+        chat: Chat,
+        request: Request,
+        history: Sequence[PastReview] = (),
+        *,
+        slots: Sequence[Sequence[Slot]] = (),
+        guidance: bool = True,
+        profile: str = "",
+        texts: bool = True,
+    ) -> tuple[Text | Slot, ...]:
         """Render a request as prompt parts. `slots[i]` follow the text of `history[i]`; none when `slots` is empty. `profile` is
         a text about the user, which becomes one line; without `texts` title and text of the past reviews are left out."""
         flat: list[Slot] = []
@@ -69,9 +76,13 @@ class Template:
         past = [_past(chat, entry, marks(slots[i]) if slots else "", texts) for i, entry in enumerate(history)]
         fields = {
             "item": Item(request.item.asin, *map(chat.clean, (request.item.title, request.item.description, request.item.task))),
-            "rating": request.rating, "title": chat.clean(request.title), "history": past, "embeddings": bool(flat),
-            "guidance": guidance, "profile": clip(" ".join(chat.clean(profile).split()), _LONGEST_PROFILE),
-        }  # fmt: skip
+            "rating": request.rating,
+            "title": chat.clean(request.title),
+            "history": past,
+            "embeddings": bool(flat),
+            "guidance": guidance,
+            "profile": clip(" ".join(chat.clean(profile).split()), _LONGEST_PROFILE),
+        }
         try:
             system, user = ("".join(self._block(block, fields)).strip() for block in ("system", "user"))
         except Exception as error:  # whatever goes wrong inside a template is the template's
@@ -100,11 +111,14 @@ class Template:
 
 def _past(chat: Chat, entry: PastReview, slots: str, texts: bool) -> dict:
     return {
-        "item_title": chat.clean(entry.item.title), "item_description": chat.clean(entry.item.description),
+        "item_title": chat.clean(entry.item.title),
+        "item_description": chat.clean(entry.item.description),
         "task": chat.clean(entry.item.task),
-        "rating": entry.review.rating, "title": chat.clean(entry.review.title) if texts else "",
-        "text": chat.clean(entry.review.text) if texts else "", "slots": slots,
-    }  # fmt: skip
+        "rating": entry.review.rating,
+        "title": chat.clean(entry.review.title) if texts else "",
+        "text": chat.clean(entry.review.text) if texts else "",
+        "slots": slots,
+    }
 
 
 def _split(rendered: str, slots: Sequence[Slot]) -> tuple[Text | Slot, ...]:

@@ -8,6 +8,13 @@ from depcli.readers.reader import Reader, open_reviews, read_items
 from depcli.readers.requests import RequestLine, count_requests, read_requests, shard_of
 
 __all__ = [
-    "FORMATS", "BadLine", "Reader", "RequestLine", "count_requests", "open_reviews", "read_items", "read_requests",
+    "FORMATS",
+    "BadLine",
+    "Reader",
+    "RequestLine",
+    "count_requests",
+    "open_reviews",
+    "read_items",
+    "read_requests",
     "shard_of",
-]  # fmt: skip
+]

@@ -28,8 +28,9 @@ _CITATION = "For an author who has written"  # how an input of LaMP-1 begins
 _INSTRUCTION = 200  # characters before the colon, at most
 _REVIEW = re.compile(
     r'overall rating of "?(?P<rating>[\d.]+)"? for a product with description "(?P<description>.*)"\. '
-    r'The summary of the review text is "(?P<title>.*)"\.?\s*', re.DOTALL,
-)  # fmt: skip
+    r'The summary of the review text is "(?P<title>.*)"\.?\s*',
+    re.DOTALL,
+)
 
 
 @dataclass(frozen=True)
@@ -48,9 +49,10 @@ class Kind:
 
 _LAMP = (Kind("title", "text"), Kind("title", "abstract"), Kind("text"))
 _LONGLAMP = (
-    Kind("reviewText", "description", task=""), Kind("abstract", title="title", task="Generate an abstract for the title"),
+    Kind("reviewText", "description", task=""),
+    Kind("abstract", title="title", task="Generate an abstract for the title"),
     Kind("content", "summary", task="Generate the content for a reddit post"),
-)  # fmt: skip
+)
 
 
 def detect(record: Mapping) -> tuple[str, str] | None:
@@ -186,10 +188,13 @@ def _past(entry: object, kind: Kind, user: str, asin: str, task: str) -> tuple[I
     given = fields.words(entry.get(kind.given), kind.given) if kind.given else ""
     is_review = kind.task == ""
     review = Review(
-        user, asin, fields.body(entry.get(kind.written)), fields.rating(entry.get("overall")) if is_review else None,
+        user,
+        asin,
+        fields.body(entry.get(kind.written)),
+        fields.rating(entry.get("overall")) if is_review else None,
         fields.words(entry.get("summary"), "summary") if is_review else "",
         fields.timestamp(str(fields.first(entry, _DATES) or "")),  # a year may be a number here
-    )  # fmt: skip
+    )
     return Item(asin, title, given, task), review
 
 

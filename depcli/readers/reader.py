@@ -60,9 +60,13 @@ class Reader:
 
 
 def open_reviews(
-    path: str | os.PathLike, format: str | None = None, columns: Mapping[str, str] | None = None, user: str | None = None, *,
+    path: str | os.PathLike,
+    format: str | None = None,
+    columns: Mapping[str, str] | None = None,
+    user: str | None = None,
+    *,
     items_beside: bool = False,
-) -> Reader:  # fmt: skip
+) -> Reader:
     """A reader of reviews (items among them are understood). `path` is a file, the folder of a saved data set, or '-'; the format
     is found out unless it is named. `columns` says what fields of formats.COLUMNS are called in the file (what items are called
     and described by may be missing where there are `items_beside`, in a file of their own), and `user` who wrote the reviews
@@ -85,10 +89,14 @@ def read_items(path: str | os.PathLike, columns: Mapping[str, str] | None = None
 
 
 def _open(
-    path: str | os.PathLike, named: str | None, detect: _Detector,
-    parser: Callable[[str, str | os.PathLike], tuple[formats.Parser, str]], columns: Mapping[str, str],
-    must_have: Collection[str] = (), user: str | None = None,
-) -> Reader:  # fmt: skip
+    path: str | os.PathLike,
+    named: str | None,
+    detect: _Detector,
+    parser: Callable[[str, str | os.PathLike], tuple[formats.Parser, str]],
+    columns: Mapping[str, str],
+    must_have: Collection[str] = (),
+    user: str | None = None,
+) -> Reader:
     def renamed(record: Mapping) -> Mapping:
         found = {name: record[column] for name, column in columns.items() if column in record}
         return formats.of_user({**record, **found} if found else record, user)

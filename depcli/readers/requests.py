@@ -35,7 +35,7 @@ class RequestLine:
 
 def read_requests(
     path: str | os.PathLike, on_unknown: Callable[[list[str]], None] = lambda names: None
-) -> Generator[RequestLine]:  # fmt: skip
+) -> Generator[RequestLine]:
     """The lines of a file (plain or gzipped, JSON lines or an array), or of standard input for '-': user_id, asin and maybe
     rating, title, item_title, item_description, item_task, id. Other fields mean nothing, so that a file of reviews is one of
     requests; `on_unknown` gets their names, each once. Questions of LaMP and rows of LongLaMP ask for what the store knows as
@@ -46,9 +46,7 @@ def read_requests(
     return _begun(_lines(open_source(path), on_unknown))
 
 
-def shard_of(
-    lines: Generator[RequestLine], total: int, shard: tuple[int, int]
-) -> tuple[Generator[RequestLine], int]:  # fmt: skip
+def shard_of(lines: Generator[RequestLine], total: int, shard: tuple[int, int]) -> tuple[Generator[RequestLine], int]:
     """(the lines of one of several parts of a file of `total` lines, their number); `shard` is (which, from 1; of how many).
 
     The parts follow each other and differ by one line at most: what is made of them, joined in order, is what is made of all."""
@@ -110,10 +108,11 @@ def _asked(record: Mapping, rows: lamp.Rows | None) -> dict:
         user = rows.user(record)
         return {"user_id": user, "asin": user + lamp.TARGET, "rating": None}
     return {
-        "user_id": fields.identifier(record.get("user_id"), "user id"), "asin": fields.identifier(record.get("asin"), "item id"),
+        "user_id": fields.identifier(record.get("user_id"), "user id"),
+        "asin": fields.identifier(record.get("asin"), "item id"),
         "rating": fields.rating(record.get("rating")),
         **{name: fields.words(record[name], name) for name in _WORDS if record.get(name) is not None},
-    }  # fmt: skip
+    }
 
 
 def _name(value: object) -> str | int | None:

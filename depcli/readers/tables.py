@@ -136,9 +136,13 @@ class ArrowTable:
     kind, unit = "parquet", "row"
 
     def __init__(
-        self, name: str, files: list[Path], batches: Callable[[Path], Iterator], description: str,
+        self,
+        name: str,
+        files: list[Path],
+        batches: Callable[[Path], Iterator],
+        description: str,
         columns: list[str] | None = None,
-    ):  # fmt: skip
+    ):
         self.name, self.description, self.columns = name, description, columns
         self._files, self._batches = files, batches
         self._bytes = sum(file.stat().st_size for file in files)
@@ -201,9 +205,10 @@ def saved_dataset(path: str) -> ArrowTable | None:
         else:
             return None
         files = [
-            split / one["filename"] for split in splits
+            split / one["filename"]
+            for split in splits
             for one in json.loads((split / _DATASET).read_text("utf-8"))["_data_files"]
-        ]  # fmt: skip
+        ]
         outside = [file for file in files if not file.resolve().is_relative_to(folder.resolve())]
         if outside:
             raise BadInput(f"{path} names a file outside itself: {outside[0]}")

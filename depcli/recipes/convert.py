@@ -63,11 +63,17 @@ def main(checkpoint: Path, out: Path):
     # From the bf16 weights, so that both files hold the same model.
     write_gguf(model, tokenizer, out / "mini.gguf", "f16")
     worst, relative = rounding_errors(out / "mini.gguf", model)
-    click.echo(json.dumps({
-        "parameters": sum(p.numel() for p in model.parameters()),
-        "bytes": {path.name: path.stat().st_size for path in sorted(out.iterdir())},
-        "bf16_error": lost, "gguf_error": worst, "gguf_error_relative": relative,
-    }))  # fmt: skip
+    click.echo(
+        json.dumps(
+            {
+                "parameters": sum(p.numel() for p in model.parameters()),
+                "bytes": {path.name: path.stat().st_size for path in sorted(out.iterdir())},
+                "bf16_error": lost,
+                "gguf_error": worst,
+                "gguf_error_relative": relative,
+            }
+        )
+    )
 
 
 if __name__ == "__main__":

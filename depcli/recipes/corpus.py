@@ -71,9 +71,14 @@ class Corpus:
                 row["asin"]: Item(row["asin"], row["title"] or "", row["description"] or "")
                 for row in read(data / name / "items.jsonl.gz")
             }
-            rows = (row for row in read(data / name / "corpus.jsonl.gz")
-                    if (row["user_id"], row["asin"]) not in held_keys and row["text"] not in held_texts
-                    and row["user_id"] not in hidden_users and row["text"].strip())  # fmt: skip
+            rows = (
+                row
+                for row in read(data / name / "corpus.jsonl.gz")
+                if (row["user_id"], row["asin"]) not in held_keys
+                and row["text"] not in held_texts
+                and row["user_id"] not in hidden_users
+                and row["text"].strip()
+            )
             self.users[name] = in_order(rows)
         self.kinds = defaultdict(list)
         for row in (row for mine in self.users["mixed_reviews"].values() for row in mine):

@@ -44,8 +44,10 @@ def cases(data: Path, users: int, seed: int) -> list[Case]:
 
     A stranger is another held-out user with enough reviews; those of the target's item are left out.
     """
-    items = {row["asin"]: Item(row["asin"], row["title"] or "", row["description"] or "")
-             for row in corpora.read(data / "rotten_tomatoes/items.jsonl.gz")}  # fmt: skip
+    items = {
+        row["asin"]: Item(row["asin"], row["title"] or "", row["description"] or "")
+        for row in corpora.read(data / "rotten_tomatoes/items.jsonl.gz")
+    }
     by_user = {
         user: [corpora.past(row, items.get(row["asin"]) or Item(row["asin"])) for row in mine]
         for user, mine in corpora.in_order(corpora.read(data / "rotten_tomatoes/reviews.jsonl.gz")).items()
@@ -132,12 +134,14 @@ def probe(data: Path, weights: str, *, users: int = 0, seed: int = 0) -> dict:
     tokens = np.array([entry.targets for entry in sequences])
     who = np.array([case.target.review.user_id for case in chosen])
     return {
-        "users": len(set(who)), "reviews": len(chosen), "tokens": int(tokens.sum()),
+        "users": len(set(who)),
+        "reviews": len(chosen),
+        "tokens": int(tokens.sum()),
         "loss": {condition: float(total.sum() / tokens.sum()) for condition, total in sums.items()},
         "own_minus_none": difference(sums["own"], sums["none"], tokens, who),
         "own_minus_stranger": difference(sums["own"], sums["stranger"], tokens, who),
         "stranger_minus_none": difference(sums["stranger"], sums["none"], tokens, who),
-    }  # fmt: skip
+    }
 
 
 @click.command()

@@ -27,5 +27,9 @@ def rows(snapshot, targets: Iterable[Target]) -> Iterator[dict]:
 def _review(review: Review) -> dict:
     """All fields in every row, null where there is nothing: readers of data sets want one schema."""
     return {
-        "asin": review.asin, "rating": review.rating, "title": review.title, "text": review.text, "timestamp": review.timestamp,
-    }  # fmt: skip
+        "asin": review.asin,
+        "rating": review.rating,
+        "title": review.title,
+        "text": review.text,
+        "timestamp": review.timestamp,
+    }

@@ -63,7 +63,7 @@ def check_shown(target: Target, prompt: Prompt) -> None:
 
 def check_differences(
     prompts: Iterable[Prompt], snapshot, held_out: Collection[tuple[str, str]], *, weighted: bool = False
-) -> None:  # fmt: skip
+) -> None:
     """A difference or a number of peers that is not what the reviews themselves give without the `held_out` ones: a sum that
     holds too much. Computes those of the `prompts` again from the reviewers' vectors; `weighted` ones are only counted. Items
     with many reviewers are passed over."""
@@ -75,9 +75,10 @@ def check_differences(
         if asin not in reviewers:
             continue
         others = [
-            entry.vector for entry in reviewers[asin]
+            entry.vector
+            for entry in reviewers[asin]
             if entry.review.user_id != user and (entry.review.user_id, asin) not in held_out
-        ]  # fmt: skip
+        ]
         if past.peers != len(others):
             raise ValueError(f"{past.peers} peers of {user!r} count for {asin!r}; {len(others)} may")
         if past.diff is None or weighted:

@@ -81,9 +81,11 @@ def _by_time(users: _Users, moment: float | None, targets_per_user: int) -> Spli
         roles["validation"] += [target for target in later if validating <= target.timestamp < since][:1]
         roles["train"] += [target for target in later if target.timestamp < validating][-targets_per_user:]
     return make_split(
-        f"time:{_moment_text(since)}", **roles, since=validating,
+        f"time:{_moment_text(since)}",
+        **roles,
+        since=validating,
         withheld=[target.key for targets in users.values() for target in targets if target.timestamp >= validating],
-    )  # fmt: skip
+    )
 
 
 def _by_user(users: _Users, share: float | None, targets_per_user: int) -> Split:
@@ -100,7 +102,7 @@ def _by_start(users: _Users, known: int | None, targets_per_user: int) -> Split:
 
 def _unseen(
     name: str, users: _Users, share: float, targets_per_user: int, pick: Callable[[list[Target]], Target | None]
-) -> Split:  # fmt: skip
+) -> Split:
     """A share of the users, drawn by hash, is tested, the next share validates; none of their reviews is learned, or counts among
     the peers. `pick` says which of a user's reviews is the target."""
     able = sorted((user for user, targets in users.items() if len(targets) >= MIN_REVIEWS), key=user_by_hash)
@@ -111,10 +113,12 @@ def _unseen(
     }
     unseen = {*whose["test"], *whose["validation"]}
     return make_split(
-        name, **picked, train=[target for user in whose["train"] for target in users[user][1:][-targets_per_user:]],
+        name,
+        **picked,
+        train=[target for user in whose["train"] for target in users[user][1:][-targets_per_user:]],
         unseen=unseen,
         withheld=[target.key for user in unseen for target in users[user]],
-    )  # fmt: skip
+    )
 
 
 def _moment(said: str) -> int:

@@ -85,9 +85,15 @@ def leave_last_out(snapshot, *, last: int = 1, targets_per_user: int = TARGETS_P
 
 
 def make_split(
-    name: str, *, train: Iterable[Target], validation: Iterable[Target], test: Iterable[Target],
-    withheld: Iterable[tuple[str, str]] = (), unseen: Iterable[str] = (), since: float | None = None,
-) -> Split:  # fmt: skip
+    name: str,
+    *,
+    train: Iterable[Target],
+    validation: Iterable[Target],
+    test: Iterable[Target],
+    withheld: Iterable[tuple[str, str]] = (),
+    unseen: Iterable[str] = (),
+    since: float | None = None,
+) -> Split:
     """A Split with its held-out keys, `withheld` among them, and its digest."""
     roles = {"train": tuple(train), "validation": tuple(validation), "test": tuple(test)}
     tested = {target.key for role in ("validation", "test") for target in roles[role]}

@@ -94,25 +94,44 @@ def gone(commit: Commit) -> NotFound:
 
 def _commit(row: dict) -> Commit:
     return Commit(
-        number=row["number"], id=row["id"], created=row["created"], action=row["action"], source=row["source"],
-        counts=json.loads(row["counts"]), versions={name: row[f"{name}_version"] for name in DATA_TABLES},
-        embedder=EmbedderIdentity(row["embedder"], row["revision"], row["dimension"], row["normalized"]), format=row["format"],
-    )  # fmt: skip
+        number=row["number"],
+        id=row["id"],
+        created=row["created"],
+        action=row["action"],
+        source=row["source"],
+        counts=json.loads(row["counts"]),
+        versions={name: row[f"{name}_version"] for name in DATA_TABLES},
+        embedder=EmbedderIdentity(row["embedder"], row["revision"], row["dimension"], row["normalized"]),
+        format=row["format"],
+    )
 
 
 def append(
-    table, number: int, action: str, source: str, counts: Mapping[str, int], versions: Mapping[str, int],
+    table,
+    number: int,
+    action: str,
+    source: str,
+    counts: Mapping[str, int],
+    versions: Mapping[str, int],
     embedder: EmbedderIdentity,
-) -> Commit:  # fmt: skip
+) -> Commit:
     """Write the row that makes everything before it count. A `source` is a file name, which may hold bytes that no table can."""
     source = source.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
     now = datetime.now(UTC).isoformat(timespec="milliseconds")
     commit = Commit(number, uuid.uuid4().hex[:12], now, action, source, dict(counts), dict(versions), embedder)
     row = {
-        "number": commit.number, "id": commit.id, "created": commit.created, "action": action, "source": source,
-        "counts": json.dumps(commit.counts), **{f"{name}_version": version for name, version in versions.items()},
-        "embedder": embedder.name, "revision": embedder.revision, "dimension": embedder.dimension,
-        "normalized": embedder.normalized, "format": commit.format,
-    }  # fmt: skip
+        "number": commit.number,
+        "id": commit.id,
+        "created": commit.created,
+        "action": action,
+        "source": source,
+        "counts": json.dumps(commit.counts),
+        **{f"{name}_version": version for name, version in versions.items()},
+        "embedder": embedder.name,
+        "revision": embedder.revision,
+        "dimension": embedder.dimension,
+        "normalized": embedder.normalized,
+        "format": commit.format,
+    }
     lance.add(table, [pa.Table.from_pylist([row], schema=schemas(embedder.dimension)[COMMITS])])
     return commit

@@ -31,7 +31,7 @@ class Exported:
 
 def export(
     snapshot: Snapshot, file: BinaryIO, *, ascii_only: bool = False, on_progress: Callable[[int], None] | None = None
-) -> Exported:  # fmt: skip
+) -> Exported:
     """Write everything but the vectors as UTF-8, one object per line, in an order that depends on the content alone. Memory stays
     flat. With `ascii_only` all other characters are escaped. `on_progress` gets the number of reviews so far."""
     items = write_lines(file, items_of(snapshot), ascii_only=ascii_only)
@@ -46,7 +46,7 @@ def items_of(snapshot: Snapshot) -> Iterator[dict]:
 
 def write_lines(
     file: BinaryIO, records: Iterable[dict], *, ascii_only: bool = False, on_progress: Callable[[int], None] | None = None
-) -> int:  # fmt: skip
+) -> int:
     """Write JSON objects as UTF-8, one a line; returns how many. See `export`."""
     number = 0
     for number, record in enumerate(records, 1):

@@ -105,9 +105,12 @@ def content_hash(text: bytes, title: str, rating: float | None) -> bytes:
 
 
 def review_rows(
-    reviews: Sequence[Review], keys: Sequence[bytes], hashes: Sequence[bytes], superseded: Sequence[Sequence[bytes]],
+    reviews: Sequence[Review],
+    keys: Sequence[bytes],
+    hashes: Sequence[bytes],
+    superseded: Sequence[Sequence[bytes]],
     vectors: np.ndarray,
-) -> pa.Table:  # fmt: skip
+) -> pa.Table:
     """Rows for the reviews table; vectors (n, d) float32."""
     schema = schemas(vectors.shape[1])[REVIEWS]
     columns = [

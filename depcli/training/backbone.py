@@ -26,7 +26,7 @@ _FOR_WEIGHTS = 0.8  # of what is free; the rest is for passes
 
 def load_backbone(
     backbone: Backbone, hardware: Hardware, workers: Workers, *, offline: bool, on_event: Callable[[dict], None]
-) -> tuple[nn.Module, Weights]:  # fmt: skip
+) -> tuple[nn.Module, Weights]:
     """(model, its weights: Shards where they are spread over the workers).
 
     Raises Incompatible for what cannot be spread over workers, DepError where the weights do not fit, WorkerLost, and what
@@ -82,9 +82,7 @@ def weights_bytes(backbone: Backbone, hardware: Hardware, *, offline: bool) -> i
     return numbers * number_type(hardware.precision, torch_device(hardware.device)).itemsize  # fp8 in both layouts: 2 bytes too
 
 
-def _load_in_parts(
-    backbone: Backbone, hardware: Hardware, workers: Workers, *, offline: bool
-) -> tuple[nn.Module, Shards]:  # fmt: skip
+def _load_in_parts(backbone: Backbone, hardware: Hardware, workers: Workers, *, offline: bool) -> tuple[nn.Module, Shards]:
     """The first worker reads the weights into the host's memory and hands them out piece by piece: no device ever holds more than
     its part and a piece."""
     where = torch_device(hardware.device)

@@ -20,9 +20,12 @@ class Budget:
     Workers that share a backbone in parts do so all together, each other worker alone."""
 
     def __init__(
-        self, micro_tokens: int, hardware: Hardware = HERE, on_event: Callable[[dict], None] = lambda event: None,
+        self,
+        micro_tokens: int,
+        hardware: Hardware = HERE,
+        on_event: Callable[[dict], None] = lambda event: None,
         workers: Workers | None = None,
-    ):  # fmt: skip
+    ):
         self.micro_tokens, self.hardware, self.on_event = micro_tokens, hardware, on_event
         self.workers = workers or Workers()
 

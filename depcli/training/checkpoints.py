@@ -48,10 +48,16 @@ def settings_of(folder: Path) -> dict:
 def save(folder: Path, settings: dict, progress: Progress, adapter, optimizer, best: dict | None) -> None:
     """One file, replaced atomically: weights, optimizer, position, and the best weights so far."""
     buffer = io.BytesIO()
-    torch.save({
-        "settings": json.dumps(settings, sort_keys=True), "progress": asdict(progress), "adapter": adapter.state_dict(),
-        "optimizer": optimizer.state_dict(), "best": best,
-    }, buffer)  # fmt: skip
+    torch.save(
+        {
+            "settings": json.dumps(settings, sort_keys=True),
+            "progress": asdict(progress),
+            "adapter": adapter.state_dict(),
+            "optimizer": optimizer.state_dict(),
+            "best": best,
+        },
+        buffer,
+    )
     write_atomically(path_of(folder), buffer.getvalue())
 
 

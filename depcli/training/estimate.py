@@ -47,9 +47,15 @@ class Shape:
         keys = (getattr(config, "num_key_value_heads", None) or heads) * width
         inner = getattr(config, "intermediate_size", None) or 4 * config.hidden_size
         return cls(
-            config.num_hidden_layers, config.hidden_size, inner, heads * width, keys, config.vocab_size, model.dtype.itemsize,
+            config.num_hidden_layers,
+            config.hidden_size,
+            inner,
+            heads * width,
+            keys,
+            config.vocab_size,
+            model.dtype.itemsize,
             is_fused(model),
-        )  # fmt: skip
+        )
 
     def kept(self) -> int:
         """Bytes that one layer keeps of one position for the backward pass."""
@@ -102,8 +108,17 @@ class Estimate:
         return told
 
 
-def estimate(model, adapter, learned: Sequence[Example], checked: Sequence[Example], epochs: int, micro_tokens: int,
-             hardware: Hardware, beside: Sequence[Example] = (), gathered: int = 0) -> Estimate:  # fmt: skip
+def estimate(
+    model,
+    adapter,
+    learned: Sequence[Example],
+    checked: Sequence[Example],
+    epochs: int,
+    micro_tokens: int,
+    hardware: Hardware,
+    beside: Sequence[Example] = (),
+    gathered: int = 0,
+) -> Estimate:
     """For `epochs` over `learned` with a validation on `checked` after each, and once on those `beside`; the backbone
     is in memory already, or lies in parts of which `gathered` bytes at a time are whole (the time these take to travel is not
     counted). The passes shrink until they fit, down to one review."""

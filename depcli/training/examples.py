@@ -28,9 +28,12 @@ class Example:
 
 
 def make_examples(
-    builder: PromptBuilder, tokenizer, pairs: Iterable[tuple[Request, str]], max_target_tokens: int,
+    builder: PromptBuilder,
+    tokenizer,
+    pairs: Iterable[tuple[Request, str]],
+    max_target_tokens: int,
     on_made: Callable[[int], None] = lambda made: None,
-) -> list[Example]:  # fmt: skip
+) -> list[Example]:
     """Examples of (request, real review) pairs, in order. `on_made` is told how many there are, now and then."""
     pairs = list(pairs)
     examples = []

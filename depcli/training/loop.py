@@ -30,10 +30,20 @@ class Loop:
     workers, all run this; the first one writes."""
 
     def __init__(
-        self, model, adapter, examples: Sequence[Example], options: TrainOptions, *, rate: float, budget: Budget,
-        validate: Callable[[object], dict], folder: Path, settings: dict, on_event: Callable[[dict], None],
+        self,
+        model,
+        adapter,
+        examples: Sequence[Example],
+        options: TrainOptions,
+        *,
+        rate: float,
+        budget: Budget,
+        validate: Callable[[object], dict],
+        folder: Path,
+        settings: dict,
+        on_event: Callable[[dict], None],
         workers: Workers | None = None,
-    ):  # fmt: skip
+    ):
         self.model, self.adapter, self.examples, self.options = model, adapter, examples, options
         self.rate, self.budget, self.validate = rate, budget, validate
         self.folder, self.settings, self.on_event = folder, settings, on_event

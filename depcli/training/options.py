@@ -73,8 +73,9 @@ class TrainOptions:
             if not good
         ] or [
             f"{name.replace('_', ' ')} means nothing to {self.method}: leave it out"
-            for name, value in asdict(choices).items() if value != _USUAL[name] and not concerns(name, method)
-        ]  # fmt: skip
+            for name, value in asdict(choices).items()
+            if value != _USUAL[name] and not concerns(name, method)
+        ]
         if wrong:
             raise BadInput("; ".join(wrong))
         named.parse(self.split)
@@ -101,9 +102,10 @@ def options_of(named: Mapping, choices: Mapping, begun: Mapping | None = None) -
         return TrainOptions(choices=Choices(**choices), **named)
     its = {field.name: begun[field.name] for field in fields(TrainOptions) if field.name in begun}
     its |= {
-        "split": begun["split"]["name"], "loss": DepLoss(**begun["loss"]),
+        "split": begun["split"]["name"],
+        "loss": DepLoss(**begun["loss"]),
         "choices": Choices(**{**begun["choices"], **choices}),
-    }  # fmt: skip
+    }
     if "template" not in named and has_own_template(begun):
         raise Incompatible("this run was begun with a template of its own", "name it again: --template FILE")
     return TrainOptions(**{**its, **named})

@@ -48,9 +48,18 @@ class Prepared:
     """
 
     def __init__(
-        self, store, backbone: Backbone, options: TrainOptions, commit: str | None, *, offline: bool, hardware: Hardware,
-        workers: Workers, on_event: Callable[[dict], None], embedder,
-    ):  # fmt: skip
+        self,
+        store,
+        backbone: Backbone,
+        options: TrainOptions,
+        commit: str | None,
+        *,
+        offline: bool,
+        hardware: Hardware,
+        workers: Workers,
+        on_event: Callable[[dict], None],
+        embedder,
+    ):
         self.backbone, self.options, self.embedder = backbone, options, embedder
         self.workers, self.on_event = workers, on_event
         self.snapshot = store.snapshot(at=commit, as_of=options.as_of)
@@ -82,13 +91,18 @@ class Prepared:
         self.budget = Budget(micro_tokens, self.hardware, on_event, workers)
         self.rate, self.rate_reason = options.rate_for(self.model.config.hidden_size)
         self.settings = {
-            "backbone": backbones.fingerprint(backbone, self.model.config), "embedder": asdict(store.embedder),
+            "backbone": backbones.fingerprint(backbone, self.model.config),
+            "embedder": asdict(store.embedder),
             "template": self.template.name if self.template.bundled else self.template.source,
-            "store_commit": self.snapshot.commit.id, "split": _describe(self.split), "learning_rate": self.rate,
-            "max_input_tokens": self.max_input_tokens, "max_target_tokens": self.max_target_tokens,
+            "store_commit": self.snapshot.commit.id,
+            "split": _describe(self.split),
+            "learning_rate": self.rate,
+            "max_input_tokens": self.max_input_tokens,
+            "max_target_tokens": self.max_target_tokens,
             **{key: value for key, value in asdict(options).items() if key not in _RESOLVED},
-            "backbone_precision": hardware.precision, **trained_for.record(backbone),
-        }  # fmt: skip
+            "backbone_precision": hardware.precision,
+            **trained_for.record(backbone),
+        }
 
     def digest(self) -> str:
         """Of the backbone's weights as they are now."""
@@ -99,9 +113,10 @@ class Prepared:
         if len(self.to_learn) > _MANY:
             self.on_event({"note": f"{len(self.to_learn):,} prompts are made and kept in memory: --limit N learns fewer reviews"})
         examples = [
-            example for example in self.examples(self.options.method, self.to_learn)
+            example
+            for example in self.examples(self.options.method, self.to_learn)
             if example.slots and (example.prompt.shown or example.prompt.pooled)
-        ]  # fmt: skip
+        ]
         if not examples:
             raise BadInput("no review has a history to learn from", "ingest users with four reviews or more")
         return examples
@@ -110,15 +125,25 @@ class Prepared:
         """What a method makes of these targets, with the `choices` of the adapter or others."""
         choices = choices or self.options.choices
         builder = PromptBuilder(
-            self.snapshot, methods.find(method), self.template, backbones.chat_of(self.tokenizer),
+            self.snapshot,
+            methods.find(method),
+            self.template,
+            backbones.chat_of(self.tokenizer),
             lambda text: len(self.tokenizer(text, add_special_tokens=False)["input_ids"]),
-            k=self.options.history, max_input_tokens=self.max_input_tokens, held_out=self.split.held_out,
-            min_peers=self.options.min_peers, choices=choices, embed=self.embedder.encode if self.embedder else None,
-        )  # fmt: skip
+            k=self.options.history,
+            max_input_tokens=self.max_input_tokens,
+            held_out=self.split.held_out,
+            min_peers=self.options.min_peers,
+            choices=choices,
+            embed=self.embedder.encode if self.embedder else None,
+        )
         examples = make_examples(
-            builder, self.tokenizer, pairs_of(targets, self.snapshot), self.max_target_tokens,
+            builder,
+            self.tokenizer,
+            pairs_of(targets, self.snapshot),
+            self.max_target_tokens,
             lambda made: self.on_event({"preparing": "prompts made", "done": made, "of": len(targets)}),
-        )  # fmt: skip
+        )
         for target, example in zip(targets, examples, strict=True):
             check_shown(target, example.prompt)
         first = [example.prompt for example in examples[:CHECKED]]
@@ -149,8 +174,17 @@ class Prepared:
 
     def plan(self, adapter, learned: Sequence[Example], checked: Sequence[Example], beside: Sequence[Example]) -> list[str]:
         """What the training and weighing those `beside` once will take, as one reads it. Passes are made small enough to fit."""
-        share = estimate(self.model, adapter, learned, checked, self.options.epochs, self.budget.micro_tokens, self.hardware,
-                         beside=beside, gathered=self.workers.weights.working_memory)  # fmt: skip
+        share = estimate(
+            self.model,
+            adapter,
+            learned,
+            checked,
+            self.options.epochs,
+            self.budget.micro_tokens,
+            self.hardware,
+            beside=beside,
+            gathered=self.workers.weights.working_memory,
+        )
         self.budget.micro_tokens = share.micro_tokens
         return share.notes(self.hardware, self.workers.count)
 

@@ -42,10 +42,19 @@ class TrainReport:
 
 @alone
 def train(
-    *, store, backbone: Backbone, folder: Path, options: TrainOptions, resume: bool = False, replace: bool = False,
-    offline: bool = False, hardware: Hardware = HERE, at: str | None = None, embedder=None,
+    *,
+    store,
+    backbone: Backbone,
+    folder: Path,
+    options: TrainOptions,
+    resume: bool = False,
+    replace: bool = False,
+    offline: bool = False,
+    hardware: Hardware = HERE,
+    at: str | None = None,
+    embedder=None,
     on_event: Callable[[dict], None] = lambda event: None,
-) -> TrainReport:  # fmt: skip
+) -> TrainReport:
     """Train an adapter into `folder`, on the newest commit or on the one that `at` names (id or number). Events are plain dicts:
     {"note": text} or one step or validation. `embedder` is the store's, loaded if the method needs it. Started by torchrun, the
     processes train together; the first one writes and has the events.
@@ -65,11 +74,18 @@ def train(
     if workers.is_first:
         backbones.weights_folder(backbone, offline=offline)  # what has to be fetched, one fetches
     workers.wait()
-    embedder = embedder or embedders.for_queries(
-        [options.method], store, retrieval=options.choices.retrieval, offline=offline
-    )  # fmt: skip
-    run = Prepared(store, backbone, options, commit, offline=offline, hardware=hardware, workers=workers, on_event=on_event,
-                   embedder=embedder)  # fmt: skip
+    embedder = embedder or embedders.for_queries([options.method], store, retrieval=options.choices.retrieval, offline=offline)
+    run = Prepared(
+        store,
+        backbone,
+        options,
+        commit,
+        offline=offline,
+        hardware=hardware,
+        workers=workers,
+        on_event=on_event,
+        embedder=embedder,
+    )
     if begun:
         checkpoints.check_same(begun, run.settings)
     on_event({"note": f"learning rate {run.rate:g}: {'as the run was begun' if begun else run.rate_reason}"})
@@ -87,8 +103,19 @@ def train(
     text_alone = {name: run.losses(None, examples) for name, examples in beside.items()}
     losses = {name: per_token(*found) for name, found in text_alone.items()}
     on_event({"note": "validation loss of text alone: " + ", ".join(f"{name} {loss:.4f}" for name, loss in losses.items())})
-    loop = Loop(run.model, adapter, learned, options, rate=run.rate, budget=run.budget, validate=run.scorer(checked),
-                folder=folder, settings=run.settings, on_event=on_event, workers=workers)  # fmt: skip
+    loop = Loop(
+        run.model,
+        adapter,
+        learned,
+        options,
+        rate=run.rate,
+        budget=run.budget,
+        validate=run.scorer(checked),
+        folder=folder,
+        settings=run.settings,
+        on_event=on_event,
+        workers=workers,
+    )
     if resume:
         loop.resume()
         on_event({"note": f"going on after step {loop.progress.step} of {loop.total_steps}"})
@@ -107,14 +134,19 @@ def train(
         for name, (other, _) in text_alone.items()
     }
     config = {
-        **run.settings, "backbone_weights_sha256": run.weights_sha256,
+        **run.settings,
+        "backbone_weights_sha256": run.weights_sha256,
         "parameters": sum(parameter.numel() for parameter in adapter.parameters()),
-        "train_reviews": len(learned), "validation_reviews": len(checked), "validation_users": len(set(users)),
+        "train_reviews": len(learned),
+        "validation_reviews": len(checked),
+        "validation_users": len(set(users)),
         "best_epoch": progress.best_epoch,
-        "validation_losses": losses, "minus": gains, "validations": progress.validations,
+        "validation_losses": losses,
+        "minus": gains,
+        "validations": progress.validations,
         "seconds": round(progress.seconds, 1),
         seen.KEY: seen.record(target.user_id for target in (*run.to_learn, *targets)),
-    }  # fmt: skip
+    }
     if workers.is_first:
         _save(folder, run.template, adapter, config)
     return TrainReport(

@@ -37,14 +37,15 @@ def test_the_same_weights_are_taken(trained, backbone):
 @pytest.mark.parametrize(
     ("trained", "backbone", "said"),
     [
-        (FOLDER, {"name": "mine", "revision": OTHER}, "revision"), (FOLDER, {"name": "another", "revision": OTHER}, "revision"),
+        (FOLDER, {"name": "mine", "revision": OTHER}, "revision"),
+        (FOLDER, {"name": "another", "revision": OTHER}, "revision"),
         (HUB, {"name": "another", "revision": HUBS_OTHER}, "revision"),
         (FOLDER, {"name": "x", "hidden_size": 32}, "hidden_size 64"),
         (HUB, {"name": "x", "revision": OTHER, "architecture": "qwen2"}, "architecture 'llama', the backbone has 'qwen2'"),
         (HUB, {"name": "x", "revision": OTHER, "layers": 3}, "layers 2"),
         (HUB, {"name": "x", "revision": OTHER, "vocabulary": 301}, "vocabulary 300"),
     ],
-)  # fmt: skip
+)
 def test_others_are_refused(trained, backbone, said):
     with pytest.raises(Incompatible, match=said) as error:
         fit(trained, **{**SHAPE, **backbone})

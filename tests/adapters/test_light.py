@@ -18,9 +18,10 @@ from depcli.records import Item, PastReview, Review, Slot
 
 D, H = 32, 24
 NEEDED = {
-    name: 0 if inside is None else dict.fromkeys(inside, 0) for name, inside in files._NEEDED.items()
+    name: 0 if inside is None else dict.fromkeys(inside, 0)
+    for name, inside in files._NEEDED.items()
     if name not in ("shape", "weights_sha256")
-}  # fmt: skip
+}
 
 
 def shown(count: int, seed: int) -> list[PastReview]:

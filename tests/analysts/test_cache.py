@@ -16,9 +16,14 @@ from depcli.records import Analysis, Difference, Dimension, Profile, Review
 from tests.personal.conftest import made_store
 
 PROFILE = Profile(
-    "Dry.", (Difference("item1", "shorter"),), (Dimension("tone", "how warm", (Difference("item2", "colder"),)),), 2, 1, 3,
+    "Dry.",
+    (Difference("item1", "shorter"),),
+    (Dimension("tone", "how warm", (Difference("item2", "colder"),)),),
+    2,
+    1,
+    3,
     Analysis(5, 100, 50, 1.5, {"broken JSON": 1}, 1),
-)  # fmt: skip
+)
 EVERYTHING = {(user, f"item{i}") for user in ("anna", "bert", "cleo") for i in (1, 2, 3)}
 
 

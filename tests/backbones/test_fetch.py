@@ -142,11 +142,14 @@ def test_a_hub_that_cannot_be_reached_is_no_bug(cache, hub, name):
         weights_folder(find(name))
 
 
-@pytest.mark.parametrize(("status", "code", "error", "said"), [
-    (404, "RepoNotFound", NotFound, "the hub has no model owner/other"),
-    (403, "GatedRepo", NotFound, "asks for a licence to be accepted"),
-    (400, "", NeedsNetwork, "cannot be fetched"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("status", "code", "error", "said"),
+    [
+        (404, "RepoNotFound", NotFound, "the hub has no model owner/other"),
+        (403, "GatedRepo", NotFound, "asks for a licence to be accepted"),
+        (400, "", NeedsNetwork, "cannot be fetched"),
+    ],
+)
 def test_what_the_hub_refuses_is_said(cache, hub, status, code, error, said):
     class Refuses(BaseHTTPRequestHandler):
         def do_GET(self):

@@ -59,13 +59,24 @@ def test_layers_of_a_layout_nobody_knows_stay_as_they_are(kind):
 
 GEMMA = {"head_dim": 8, "layer_types": ["sliding_attention", "sliding_attention", "full_attention"]}
 ROTATING = {
-    "qwen2": {}, "qwen3": {"head_dim": 8}, "llama": {}, "cohere": {}, "mistral": {"head_dim": 16}, "gemma2": GEMMA,
-    "phi3": {"partial_rotary_factor": 0.5}, "glm": {"head_dim": 8, "partial_rotary_factor": 0.5},
+    "qwen2": {},
+    "qwen3": {"head_dim": 8},
+    "llama": {},
+    "cohere": {},
+    "mistral": {"head_dim": 16},
+    "gemma2": GEMMA,
+    "phi3": {"partial_rotary_factor": 0.5},
+    "glm": {"head_dim": 8, "partial_rotary_factor": 0.5},
     "deepseek_v3": {
-        "num_key_value_heads": 4, "q_lora_rank": 16, "kv_lora_rank": 16, "qk_rope_head_dim": 8, "qk_nope_head_dim": 8,
-        "v_head_dim": 8, "rope_interleave": False,
+        "num_key_value_heads": 4,
+        "q_lora_rank": 16,
+        "kv_lora_rank": 16,
+        "qk_rope_head_dim": 8,
+        "qk_nope_head_dim": 8,
+        "v_head_dim": 8,
+        "rope_interleave": False,
     },
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("kind", ROTATING)

@@ -47,10 +47,11 @@ def test_values_exact_in_bfloat16_survive_half_precision(model, tokenizer, tmp_p
     ("change", "said"),
     [
         ({"rope_parameters": {"rope_type": "linear", "rope_theta": 10000.0, "factor": 2.0}}, "positions are scaled"),
-        ({"hidden_act": "gelu"}, "activation is gelu"), ({"layer_types": ["full_attention", "sliding_attention"]}, "slides"),
+        ({"hidden_act": "gelu"}, "activation is gelu"),
+        ({"layer_types": ["full_attention", "sliding_attention"]}, "slides"),
         ({"head_dim": 32}, "heads are 32 wide"),
     ],
-)  # fmt: skip
+)
 def test_what_llama_cpp_would_compute_otherwise_is_refused(model, tokenizer, tmp_path, change, said):
     for name, value in change.items():
         setattr(model.config, name, value)

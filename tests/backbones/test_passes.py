@@ -15,9 +15,17 @@ from depcli.errors import Incompatible
 
 V, H = 97, 32
 SIZES = {
-    "vocab_size": V, "hidden_size": H, "intermediate_size": 48, "num_hidden_layers": 3, "num_attention_heads": 4,
-    "num_key_value_heads": 2, "max_position_embeddings": 256, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2,
-}  # fmt: skip
+    "vocab_size": V,
+    "hidden_size": H,
+    "intermediate_size": 48,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 256,
+    "pad_token_id": 0,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+}
 ARCHITECTURES = {
     "qwen2": {},
     "llama": {"tie_word_embeddings": True},
@@ -97,10 +105,13 @@ def test_lengths_in_steps_change_nothing_and_stay_within_the_context(kind, monke
     compare(build(kind), batch_of((250, (140, 200), 5), (180, (150,), 4)))
 
 
-@pytest.mark.parametrize(("kind", "rope"), [
-    ("llama", {"rope_type": "dynamic", "factor": 4.0}),
-    ("phi3", {"rope_type": "longrope", "long_factor": [3.0] * 4, "short_factor": [1.0] * 4}),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("kind", "rope"),
+    [
+        ("llama", {"rope_type": "dynamic", "factor": 4.0}),
+        ("phi3", {"rope_type": "longrope", "long_factor": [3.0] * 4, "short_factor": [1.0] * 4}),
+    ],
+)
 def test_a_beginning_that_would_turn_otherwise_than_the_whole_is_not_separate(kind, rope, monkeypatch):
     """Beyond 40 positions all angles are others."""
     told = {"rope_parameters": rope | {"rope_theta": 1e4, "original_max_position_embeddings": 40}}

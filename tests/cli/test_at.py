@@ -22,8 +22,9 @@ def place(tmp_path_factory, compact_backbone):
     for name, numbers in (("early", range(4)), ("late", range(4, 6))):
         reviews = [
             {"user_id": user, "asin": f"i{n}", "text": f"{user} wrote {name} about {n}.", "timestamp": 100 + n}
-            for user in ("ann", "bea", "cy") for n in numbers
-        ]  # fmt: skip
+            for user in ("ann", "bea", "cy")
+            for n in numbers
+        ]
         (folder / name).write_text("\n".join(map(json.dumps, reviews)))
         assert main(["ingest", str(folder / name), "--embedder", "minilm", "--profiles", profiles, "--quiet"]) == 0
     then, now = (commit for commit in Store.open(profiles).log() if commit.action == "ingest")

@@ -25,10 +25,15 @@ def failing(monkeypatch, error: BaseException) -> None:
 @pytest.mark.parametrize(
     ("error", "code"),
     [
-        (errors.DepError, 1), (errors.NotFound, 3), (errors.MissingDependency, 4), (errors.BadInput, 5), (errors.NeedsNetwork, 6),
-        (errors.Incompatible, 1), (errors.StoreBusy, 1),
+        (errors.DepError, 1),
+        (errors.NotFound, 3),
+        (errors.MissingDependency, 4),
+        (errors.BadInput, 5),
+        (errors.NeedsNetwork, 6),
+        (errors.Incompatible, 1),
+        (errors.StoreBusy, 1),
     ],
-)  # fmt: skip
+)
 def test_expected_failures_have_message_hint_and_code(monkeypatch, capsys, error, code):
     failing(monkeypatch, error("what", "mend it"))
     assert main(["status"]) == code
@@ -65,14 +70,24 @@ def test_interrupted_says_how_to_go_on(monkeypatch, capsys):
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["no-such-command"], ["ingest"], ["status", "--no-such-option"], ["write", "--user", "u"], ["train", "--epochs", "0"],
-        ["write", "--user", "u", "--item", "i", "--rating", "nan"], ["write", "--user", "u", "--item", "i", "--top-p", "0"],
-        ["write", "--user", "u", "--item", "i", "--method", "magic"], ["eval", "--methods", "dep,magic"],
-        ["eval", "--judge", "mini"], ["eval", "--judge", "magic:mini"], ["write", "--analyst", "llamacpp:"],
-        ["eval", "--out", __file__], ["eval", "--threads", "9999"], ["write", "--user", "u", "--item", "i", "--threads", "9999"],
+        ["no-such-command"],
+        ["ingest"],
+        ["status", "--no-such-option"],
+        ["write", "--user", "u"],
+        ["train", "--epochs", "0"],
+        ["write", "--user", "u", "--item", "i", "--rating", "nan"],
+        ["write", "--user", "u", "--item", "i", "--top-p", "0"],
+        ["write", "--user", "u", "--item", "i", "--method", "magic"],
+        ["eval", "--methods", "dep,magic"],
+        ["eval", "--judge", "mini"],
+        ["eval", "--judge", "magic:mini"],
+        ["write", "--analyst", "llamacpp:"],
+        ["eval", "--out", __file__],
+        ["eval", "--threads", "9999"],
+        ["write", "--user", "u", "--item", "i", "--threads", "9999"],
         ["write", "--user", "u", "--item", "i", "--temperature", "inf"],
     ],
-)  # fmt: skip
+)
 def test_usage_errors(arguments, capsys):
     assert main(arguments) == 2
     captured = capsys.readouterr()
@@ -112,8 +127,10 @@ def test_weights_that_are_not_here_are_not_fetched_offline(tmp_path, capsys):
 def test_whoever_closes_the_pipe_hears_nothing(tmp_path):
     process = subprocess.Popen(
         [sys.executable, "-c", "import sys; from depcli.cli import main; sys.exit(main(['--help']))"],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     process.stdout.close()
     _, err = process.communicate()
     assert process.returncode == 1 and err == ""
@@ -156,9 +173,12 @@ def test_control_c_ends_a_waiting_ingest_and_says_how_to_go_on(tmp_path):
     dep = [sys.executable, "-c", heard + "import sys; from depcli.cli import main; sys.exit(main())"]
     process = subprocess.Popen(
         [*dep, "ingest", "-", "--embedder", "minilm"],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
         env={**os.environ, "DEP_PROFILES": str(tmp_path / "store")},
-    )  # fmt: skip
+    )
     process.stdin.write('{"user_id": "u", "asin": "a", "text": "t"}\n')
     process.stdin.flush()
     for line in process.stderr:

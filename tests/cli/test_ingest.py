@@ -48,8 +48,9 @@ def test_a_csv_whose_every_bad_line_is_noted(table, tmp_path, capsys):
     assert (report["reviews"], report["bad_lines"]) == (13, 2)
     noted = [json.loads(line) for line in (tmp_path / "bad.jsonl").read_text().splitlines()]
     assert [(line["file"], line["line"], line["reason"]) for line in noted] == [
-        (str(table), 15, "the text is blank"), (str(table), 16, "1 cell where the header has 4 columns"),
-    ]  # fmt: skip
+        (str(table), 15, "the text is blank"),
+        (str(table), 16, "1 cell where the header has 4 columns"),
+    ]
     assert (tmp_path / "bad.jsonl").stat().st_mode & 0o077 == 0, "it holds what people wrote"
 
 
@@ -128,7 +129,7 @@ def test_the_filter_says_what_it_dropped_and_keeps_the_rest(table, capsys):
         (["--filter", "dpl", "-"], 2, "standard input cannot be"),
         ([*COLUMNS, "--bad-lines", "/nowhere/bad"], 1, "cannot be written"),
     ],
-)  # fmt: skip
+)
 def test_what_cannot_be(table, tmp_path, capsys, arguments, code, words):
     assert main(["ingest", str(table), "--embedder", "minilm", "--offline", *arguments]) == code
     assert words in " ".join(capsys.readouterr().err.split())

@@ -81,19 +81,30 @@ def test_the_paper_itself_deviates_only_in_how_it_is_built():
     assert (first, second) == ("epochs: 2 instead of 5", "embedder: minilm instead of bge-m3") and rest == list(preset.departures)
     written = options_of(preset, {parameter.name for parameter in COMMANDS["eval"].params})
     said = deviations(
-        preset, {**written, "methods": ("rag", "dep")}, embedder="bge-m3", backbone=seven, engine="llamacpp",
+        preset,
+        {**written, "methods": ("rag", "dep")},
+        embedder="bge-m3",
+        backbone=seven,
+        engine="llamacpp",
         trained={**preset.learned, "batch_size": 4},
-    )  # fmt: skip
+    )
     assert said[:2] == ["batch size: 4 instead of 16", f"weights: {seven.gguf[1]} instead of bfloat16"]
     assert said[2:] == list(preset.departures)
     said = deviations(
-        preset, written, embedder="bge-m3", backbone=seven, engine=None,
+        preset,
+        written,
+        embedder="bge-m3",
+        backbone=seven,
+        engine=None,
         trained={**vars(TrainOptions()), "learning_rate": 0.0027, "max_input_tokens": 2048},
-    )  # fmt: skip
-    assert said[:-len(preset.departures)] == [
-        "epochs: 1 instead of 5", "learning rate: 0.0027 instead of 1e-05", "select by: loss instead of meteor",
-        "targets per user: 8 instead of 1", "reduction: pca instead of sae",
-    ]  # fmt: skip
+    )
+    assert said[: -len(preset.departures)] == [
+        "epochs: 1 instead of 5",
+        "learning rate: 0.0027 instead of 1e-05",
+        "select by: loss instead of meteor",
+        "targets per user: 8 instead of 1",
+        "reduction: pca instead of sae",
+    ]
     told_of = {"compact-vectors": "compact-vectors", "mine.jinja": "one of its own", "full": None, None: "compact"}
     for template, told in told_of.items():
         asked = {**found, "backbone": "mini", "template": template}
@@ -111,9 +122,11 @@ def test_text_alone_is_written_with_the_options_of_the_row_and_what_is_typed_win
     assert preset["name"] == "rag-paper" and preset["options"]["top_p"] == 0.5 and preset["options"]["history"] == 8
     said = preset["deviations"]
     assert said[:4] == [
-        "backbone: mini instead of qwen2.5-7b", "top p: 0.5 instead of 0.95", "max new tokens: 4 instead of 2048",
+        "backbone: mini instead of qwen2.5-7b",
+        "top p: 0.5 instead of 0.95",
+        "max new tokens: 4 instead of 2048",
         "tokens in a prompt: 1536 instead of 2048",
-    ]  # fmt: skip
+    ]
     assert "preset rag-paper (RAG 7B" in err and all(f"not as published: {one}" in err for one in said)
     code, document, err = run("write", "--user", "nana_petrov", "--item", "film-01", "--preset", "rag")
     assert code == 2 and "rag-paper" in err

@@ -54,7 +54,7 @@ def test_made_once_shown_and_forgotten(profiles, capsys):
         (("show", "--item", "film-01", "--profile", "drp"), 2, "--profile needs --user"),
         (("show", "--user", "nobody", "--profile", "drp"), 3, "no user"),
     ],
-)  # fmt: skip
+)
 def test_what_is_refused(profiles, capsys, arguments, code, said):
     found, out, err = run(capsys, *arguments)
     assert (found, out) == (code, "") and said in err

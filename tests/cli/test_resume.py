@@ -106,9 +106,12 @@ def test_a_template_of_its_own_has_to_be_named_again(tmp_path):
     mine.write_text("{% block system %}Mine.{% endblock %}{% block user %}{% endblock %}")
     options = TrainOptions(epochs=3, choices=Choices(embeddings="his"), split="unseen-users:0.4")
     settings = {
-        **{name: getattr(options, name) for name in ("method", "epochs", "reduction", "targets_per_user")}, "loss": {},
-        "choices": {"embeddings": "his"}, "split": {"name": options.split}, "template": mine.read_text(),
-    }  # fmt: skip
+        **{name: getattr(options, name) for name in ("method", "epochs", "reduction", "targets_per_user")},
+        "loss": {},
+        "choices": {"embeddings": "his"},
+        "split": {"name": options.split},
+        "template": mine.read_text(),
+    }
     with pytest.raises(Incompatible, match="a template of its own"):
         options_of({}, {}, settings)
     assert options_of({}, {}, {**settings, "template": "compact"}) == TrainOptions(**{**vars(options), "template": "compact"})

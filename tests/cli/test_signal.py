@@ -16,8 +16,9 @@ def place(tmp_path_factory):
     folder = tmp_path_factory.mktemp("signal")
     reviews = [
         {"user_id": f"u{u}", "asin": f"i{n}", "text": HABITS[u % 3].format(f"film {n} ({u})"), "timestamp": 1000 + n}
-        for u in range(6) for n in range(5)
-    ]  # fmt: skip
+        for u in range(6)
+        for n in range(5)
+    ]
     (folder / "reviews.jsonl").write_text("\n".join(map(json.dumps, reviews)))
     profiles = str(folder / "profiles")
     assert main(["ingest", str(folder / "reviews.jsonl"), "--embedder", "minilm", "--profiles", profiles, "--quiet"]) == 0

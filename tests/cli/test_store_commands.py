@@ -173,10 +173,20 @@ def test_before_any_training_an_evaluation_names_the_methods_that_need_none(prof
 
 
 def test_one_review_learned_is_no_plural(capsys):
-    show_trained(Sink(), {
-        "adapter": "a", "method": "dep", "folder": "f", "parameters": 9, "train_reviews": 1, "validation_reviews": 1,
-        "seconds": 2.0, "validation_losses": {"dep": 3.0}, "config": {"minus": {}, "epochs": 1},
-    })  # fmt: skip
+    show_trained(
+        Sink(),
+        {
+            "adapter": "a",
+            "method": "dep",
+            "folder": "f",
+            "parameters": 9,
+            "train_reviews": 1,
+            "validation_reviews": 1,
+            "seconds": 2.0,
+            "validation_losses": {"dep": 3.0},
+            "config": {"minus": {}, "epochs": 1},
+        },
+    )
     out = capsys.readouterr().out
     assert "1 review learned in 2 s\n" in out and "of 1 validation review, lower" in out
 
@@ -184,22 +194,31 @@ def test_one_review_learned_is_no_plural(capsys):
 @pytest.mark.parametrize(
     ("nonperso", "rag", "users", "reviews", "said", "caution"),
     [
-        (-0.1, 0.0, 40, 40, "better than rag:", None), (0.2, 0.1, 40, 40, "nonperso or rag:", None),
-        (-0.2, -0.1, 40, 80, "", None), (-0.2, -0.1, 3, 4, "", "few users (3): intervals are too narrow"),
-        (-0.2, 0.1, 1, 40, "rag: the interval", "over the 40 reviews"), (0.3, -0.1, 40, 40, "worse than nonperso:", None),
+        (-0.1, 0.0, 40, 40, "better than rag:", None),
+        (0.2, 0.1, 40, 40, "nonperso or rag:", None),
+        (-0.2, -0.1, 40, 80, "", None),
+        (-0.2, -0.1, 3, 4, "", "few users (3): intervals are too narrow"),
+        (-0.2, 0.1, 1, 40, "rag: the interval", "over the 40 reviews"),
+        (0.3, -0.1, 40, 40, "worse than nonperso:", None),
         (None, None, 1, 1, "nonperso or rag: of one review", "one review: no interval"),
     ],
-)  # fmt: skip
+)
 def test_an_adapter_that_is_not_shown_to_be_better_is_said_to_be_so(capsys, nonperso, rag, users, reviews, said, caution):
     highs = {"nonperso": nonperso, "rag": rag}
     gains = {
         name: {"difference": -0.1, "low": None if high is None else high - 0.2, "high": high} for name, high in highs.items()
     }
     document = {
-        "adapter": "a", "method": "dep", "folder": "f", "parameters": 9, "train_reviews": 4, "validation_reviews": reviews,
-        "seconds": 2.0, "validation_losses": {"nonperso": 3.0, "rag": 3.0, "dep": 3.0},
+        "adapter": "a",
+        "method": "dep",
+        "folder": "f",
+        "parameters": 9,
+        "train_reviews": 4,
+        "validation_reviews": reviews,
+        "seconds": 2.0,
+        "validation_losses": {"nonperso": 3.0, "rag": 3.0, "dep": 3.0},
         "config": {"minus": gains, "validation_users": users},
-    }  # fmt: skip
+    }
     for epochs in (1, 2):
         document["config"]["epochs"] = epochs
         show_trained(Sink(), document)

@@ -33,8 +33,9 @@ def place(tmp_path_factory, tiny):
     folder = tmp_path_factory.mktemp("studies")
     reviews = [
         {"user_id": user, "asin": f"i{n}", "text": f"{user} says {word} of number {n}.", "timestamp": 100 + n}
-        for user, word in (("ann", "good"), ("bea", "bad"), ("cy", "nothing"), ("di", "much")) for n in range(5)
-    ]  # fmt: skip
+        for user, word in (("ann", "good"), ("bea", "bad"), ("cy", "nothing"), ("di", "much"))
+        for n in range(5)
+    ]
     (folder / "reviews.jsonl").write_text("\n".join(map(json.dumps, reviews)))
     profiles = str(folder / "profiles")
     assert main(["ingest", str(folder / "reviews.jsonl"), "--embedder", "minilm", "--profiles", profiles, "--quiet"]) == 0
@@ -190,8 +191,12 @@ def test_one_command_from_requests_to_a_table(place, tiny, tmp_path, capsys):
     assert problems({k: v for k, v in results.items() if k != "out"}) == []
     assert results["study"]["name"] == "k" and results["study"]["variants"]["K=2"]["history"] == 2
     assert {name: found["mean_shown_reviews"] for name, found in results["methods"].items()} == {
-        "K=0": 0, "K=1": 1, "K=2": 2, "K=4": 4, "K=8": 4,
-    }  # fmt: skip
+        "K=0": 0,
+        "K=1": 1,
+        "K=2": 2,
+        "K=4": 4,
+        "K=8": 4,
+    }
     assert {(one["against"], one["method"]) for one in results["differences"]} == {("K=8", f"K={n}") for n in (0, 1, 2, 4)}
     assert "K curve" in page.read_text(encoding="utf-8")
     assert main([*ask, "--out", str(tmp_path / "k")]) == 0

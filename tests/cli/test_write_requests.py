@@ -123,14 +123,18 @@ def test_of_a_file_that_breaks_off_what_stands_before_is_written(ask, profiles, 
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--requests", "a"], "go together"), (["--out", "b"], "go together"), ([], "--user and --item missing"),
-        (["--user", "u"], "--item missing"), (["--requests", "a", "--out", "b", "--user", "u"], "--user is for one review"),
-        (["--requests", "a", "--out", "b", "--item", "i"], "--item is for one"), (["--requests", "a", "--out", "."], "directory"),
+        (["--requests", "a"], "go together"),
+        (["--out", "b"], "go together"),
+        ([], "--user and --item missing"),
+        (["--user", "u"], "--item missing"),
+        (["--requests", "a", "--out", "b", "--user", "u"], "--user is for one review"),
+        (["--requests", "a", "--out", "b", "--item", "i"], "--item is for one"),
+        (["--requests", "a", "--out", "."], "directory"),
         (["--requests", "a", "--out", "b", "--rating", "3"], "--rating is for one"),
         (["--requests", "a", "--out", "b", "--show-prompt"], "--show-prompt is for one"),
         (["--user", "u", "--item", "i", "--shard", "1/2"], "--shard is for --requests"),
     ],
-)  # fmt: skip
+)
 def test_options_of_one_review_and_of_many_exclude_each_other(options, said, capsys):
     assert main(["write", *options]) == 2
     assert said in capsys.readouterr().err

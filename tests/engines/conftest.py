@@ -70,9 +70,12 @@ def soft():
     random = np.random.default_rng(7)
 
     def build(*parts: str | int, width: int = WIDTH) -> SoftPrompt:
-        return SoftPrompt(tuple(
-            Text(part) if isinstance(part, str) else Vectors((random.standard_normal((part, width)) * 0.5).astype(np.float32))
-            for part in parts
-        ), width)  # fmt: skip
+        return SoftPrompt(
+            tuple(
+                Text(part) if isinstance(part, str) else Vectors((random.standard_normal((part, width)) * 0.5).astype(np.float32))
+                for part in parts
+            ),
+            width,
+        )
 
     return build

@@ -25,9 +25,16 @@ KEY = "sk-a-secret-of-the-tests"
 def llama_server(gguf: Path, model: str, positions: int) -> Iterator[str]:
     """The base URL of a server in a process of its own that serves `gguf` as `model` to whoever has KEY."""
     settings = {
-        "model": gguf, "model_alias": model, "n_ctx": positions, "host": "127.0.0.1", "port": 0, "api_key": KEY, "n_threads": 1,
-        "n_threads_batch": 1, "verbose": "false",
-    }  # fmt: skip
+        "model": gguf,
+        "model_alias": model,
+        "n_ctx": positions,
+        "host": "127.0.0.1",
+        "port": 0,
+        "api_key": KEY,
+        "n_threads": 1,
+        "n_threads_batch": 1,
+        "verbose": "false",
+    }
     words = [word for name, value in settings.items() for word in (f"--{name}", str(value))]
     process = subprocess.Popen(
         [sys.executable, "-m", "llama_cpp.server", *words], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
@@ -86,8 +93,11 @@ class Scripted:
 
             def do_GET(self):
                 there = self.path == "/v1/models" and models is not None
-                self._send(Answer({"object": "list", "data": [{"id": m, "object": "model"} for m in models]}) if there
-                           else failing(404, "nothing here"))  # fmt: skip
+                self._send(
+                    Answer({"object": "list", "data": [{"id": m, "object": "model"} for m in models]})
+                    if there
+                    else failing(404, "nothing here")
+                )
 
             def _send(self, answer: Answer):
                 if answer.stream is not None:

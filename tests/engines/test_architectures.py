@@ -18,9 +18,15 @@ from tests.tiny import TEXT
 
 H = 32
 SIZES = {
-    "hidden_size": H, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2,
-    "head_dim": 8, "max_position_embeddings": 256, "initializer_range": 0.3,
-}  # fmt: skip
+    "hidden_size": H,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 8,
+    "max_position_embeddings": 256,
+    "initializer_range": 0.3,
+}
 KINDS = {
     "mistral": {"sliding_window": 12},
     "gemma2": {"sliding_window": 12, "attn_logit_softcapping": 1.0, "query_pre_attn_scalar": 8},

@@ -11,15 +11,18 @@ from depcli.engines.constraint import Constraint
 from depcli.engines.sampling import Sampler
 from depcli.records import Sampling, SoftPrompt, Text
 
-SCHEMA = json.dumps({
-    "type": "object",
-    "properties": {
-        "name": {"type": "string", "minLength": 1, "maxLength": 12},
-        "marks": {"type": "array", "minItems": 1, "maxItems": 2, "items": {"enum": ["good", "bad"]}},
-        "kept": {"type": "boolean"},
-    },
-    "required": ["name", "marks", "kept"], "additionalProperties": False,
-})  # fmt: skip
+SCHEMA = json.dumps(
+    {
+        "type": "object",
+        "properties": {
+            "name": {"type": "string", "minLength": 1, "maxLength": 12},
+            "marks": {"type": "array", "minItems": 1, "maxItems": 2, "items": {"enum": ["good", "bad"]}},
+            "kept": {"type": "boolean"},
+        },
+        "required": ["name", "marks", "kept"],
+        "additionalProperties": False,
+    }
+)
 
 
 def check(text: str) -> dict:

@@ -28,9 +28,11 @@ MESSAGES = [
     ("Answer shortly.", "Is\ta song\n\n  with two  spaces a song?"),
 ]
 SCHEMA = {
-    "type": "object", "additionalProperties": False, "required": ["name", "kind", "seen"],
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["name", "kind", "seen"],
     "properties": {"name": {"type": "string", "maxLength": 12}, "kind": {"enum": ["short", "long"]}, "seen": {"type": "boolean"}},
-}  # fmt: skip
+}
 
 
 @pytest.fixture(scope="module")

@@ -60,9 +60,14 @@ def test_sampling_model_and_key_are_sent(endpoint):
     list(engine.generate([(prompt(), Sampling(0.5, 0.9, 33, 7))]))
     (asked,) = scripted.asked
     assert asked == {
-        "model": "some-model", "messages": [{"role": "user", "content": "hello"}], "temperature": 0.5, "top_p": 0.9,
-        "max_tokens": 33, "seed": 7, "top_k": 5,
-    }  # fmt: skip
+        "model": "some-model",
+        "messages": [{"role": "user", "content": "hello"}],
+        "temperature": 0.5,
+        "top_p": 0.9,
+        "max_tokens": 33,
+        "seed": 7,
+        "top_k": 5,
+    }
     assert scripted.headers[0]["authorization"] == f"Bearer {KEY}"
 
 
@@ -285,19 +290,38 @@ def chunk(text: str, finish: str | None = None) -> dict:
     return {**CHUNK, "choices": [{"index": 0, "delta": {"content": text}, "finish_reason": finish}]}
 
 
-@pytest.mark.parametrize("answer", [
-    Answer("<html>welcome</html>", headers={"content-type": "text/html"}), Answer("{not json"), Answer({}), Answer([1, 2]),
-    Answer({"choices": []}), Answer({"choices": [{}]}), Answer({"choices": None}), Answer("null"),
-    Answer({"choices": [{"message": {"content": "cut"}}]}),
-], ids=lambda answer: str(answer.body)[:20])  # fmt: skip
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Answer("<html>welcome</html>", headers={"content-type": "text/html"}),
+        Answer("{not json"),
+        Answer({}),
+        Answer([1, 2]),
+        Answer({"choices": []}),
+        Answer({"choices": [{}]}),
+        Answer({"choices": None}),
+        Answer("null"),
+        Answer({"choices": [{"message": {"content": "cut"}}]}),
+    ],
+    ids=lambda answer: str(answer.body)[:20],
+)
 def test_answers_that_are_no_completion(endpoint, answer):
     engine, _ = endpoint(lambda _: answer)
     assert "no whole chat completion" in failure_of(engine).message
 
 
-@pytest.mark.parametrize("events", [
-    [], [chunk("half a")], ["{not json"], [{"choices": [{}]}], [{"x": 1}], [chunk("half"), "[DONE]"],
-], ids=str)  # fmt: skip
+@pytest.mark.parametrize(
+    "events",
+    [
+        [],
+        [chunk("half a")],
+        ["{not json"],
+        [{"choices": [{}]}],
+        [{"x": 1}],
+        [chunk("half"), "[DONE]"],
+    ],
+    ids=str,
+)
 def test_streams_that_are_no_completion(endpoint, events):
     engine, _ = endpoint(lambda _: Answer(stream=events))
     assert "no whole chat completion" in failure_of(engine, on_text=lambda _: None).message

@@ -60,7 +60,7 @@ def test_greedy_texts_agree_wherever_soft_tokens_stand(reference, llama, soft, s
     requests = [
         (soft(*(part() for _ in range(random.integers(1, 8))), "It is"), Sampling(temperature=0, max_new_tokens=8))
         for _ in range(8)
-    ]  # fmt: skip
+    ]
     one, other = ([done.tokens for done in engine.generate(requests)] for engine in (reference, llama))
     assert one == other and len(set(one)) > 4
 
@@ -73,13 +73,32 @@ def test_the_same_seed_draws_the_same_text_in_both_engines(reference, llama, sof
     assert len(set(texts)) > 1
 
 
-@pytest.mark.parametrize("text", [
-    "plain words, nothing else", "I'd say they'll've 'S'", "tabs\tand\r\nlines\n\n\n  end  ", " " * 90 + "x" + " " * 17,
-    "\n" * 40, "映画はとても良かった。音楽也很好听", "emoji 🎉👩‍👩‍👧‍👦🇫🇷 mixed🎬in", "12345 67,890.12", "Ünïcödé ǅ ß ﬁ",
-    "e\u0301 o\u0302 decomposed a\u030a", "한국어 \u1112\u1161\u11ab", "<|im_start|>user\nx<|im_end|>\n<|endoftext|>y",
-    "<|im_start|><|im_start|>", "<|im_start >not a token|>", "\u00a0nbsp\u2003em\u3000wide", "\u200bzero\u200dwidth\ufeff",
-    "\x00nul\x1b[31mred", "عربى हिन्दी ไทย", "a" * 500, "!!!???...---", "[Item Title] It's 4.5/5 (two-part)\n[Review] ",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "text",
+    [
+        "plain words, nothing else",
+        "I'd say they'll've 'S'",
+        "tabs\tand\r\nlines\n\n\n  end  ",
+        " " * 90 + "x" + " " * 17,
+        "\n" * 40,
+        "映画はとても良かった。音楽也很好听",
+        "emoji 🎉👩‍👩‍👧‍👦🇫🇷 mixed🎬in",
+        "12345 67,890.12",
+        "Ünïcödé ǅ ß ﬁ",
+        "e\u0301 o\u0302 decomposed a\u030a",
+        "한국어 \u1112\u1161\u11ab",
+        "<|im_start|>user\nx<|im_end|>\n<|endoftext|>y",
+        "<|im_start|><|im_start|>",
+        "<|im_start >not a token|>",
+        "\u00a0nbsp\u2003em\u3000wide",
+        "\u200bzero\u200dwidth\ufeff",
+        "\x00nul\x1b[31mred",
+        "عربى हिन्दी ไทย",
+        "a" * 500,
+        "!!!???...---",
+        "[Item Title] It's 4.5/5 (two-part)\n[Review] ",
+    ],
+)
 def test_both_tokenize_alike(reference, llama, soft, text):
     (part,) = soft(text).parts
     expected = encode([part], reference.tokenizer).ids.tolist()

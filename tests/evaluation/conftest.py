@@ -33,12 +33,17 @@ def evaluation(snapshot, engine):
 
     def run(out: Path, *, names=("nonperso", "rag", "dep"), limit=None, **changes):
         arguments = {
-            "snapshot": snapshot, "split": split, "targets": choose(split, "test", limit), "sampling": SAMPLING, "out": out,
+            "snapshot": snapshot,
+            "split": split,
+            "targets": choose(split, "test", limit),
+            "sampling": SAMPLING,
+            "out": out,
             "methods": {name: writers[name] for name in names},
             "scorer": WeightsScorer(lambda: engine.model, engine.tokenizer, 50),
             "settings": {"backbone": {"name": "tiny"}, "adapters": {}, "engine": engine.name},
-            "embedder": Hashed(), "strangers_from": split.test,
-        }  # fmt: skip
+            "embedder": Hashed(),
+            "strangers_from": split.test,
+        }
         return evaluate(**arguments | changes)
 
     return run

@@ -35,11 +35,17 @@ def evaluation(snapshot):
     def run(out, engine, scorer, **changes):
         split = leave_last_out(snapshot)
         arguments = {
-            "snapshot": snapshot, "split": split, "targets": choose(split, "test"), "out": out,
+            "snapshot": snapshot,
+            "split": split,
+            "targets": choose(split, "test"),
+            "out": out,
             "sampling": Sampling(max_new_tokens=6),
-            "methods": make_writers(snapshot, engine, split, METHODS), "scorer": scorer, "settings": {"engine": engine.name},
-            "strangers_from": split.test, "seeds": 2,
-        }  # fmt: skip
+            "methods": make_writers(snapshot, engine, split, METHODS),
+            "scorer": scorer,
+            "settings": {"engine": engine.name},
+            "strangers_from": split.test,
+            "seeds": 2,
+        }
         return evaluate(**arguments | changes)
 
     return run

@@ -33,11 +33,16 @@ def evaluated(snapshot, engine, tmp_path_factory):
         if name not in made:
             writers = make_writers(snapshot, engine, split, names)
             evaluate(
-                snapshot=snapshot, split=split, targets=choose(split, "test", limit), methods=writers,
+                snapshot=snapshot,
+                split=split,
+                targets=choose(split, "test", limit),
+                methods=writers,
                 scorer=WeightsScorer(lambda: engine.model, engine.tokenizer, answer),
                 sampling=Sampling(temperature, max_new_tokens=8, seed=seed),
-                out=place / name, settings={"engine": engine.name, "adapters": {}}, seeds=seeds,
-            )  # fmt: skip
+                out=place / name,
+                settings={"engine": engine.name, "adapters": {}},
+                seeds=seeds,
+            )
             made.add(name)
         return place / name
 

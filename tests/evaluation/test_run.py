@@ -84,8 +84,10 @@ def test_the_swap_test_is_what_its_lines_say(finished):
     out, results = finished
     own = {(entry["method"], entry["id"]): entry for entry in lines(out, files.NLL)}
     assert {name: list(found["swap"]) for name, found in results["methods"].items()} == {
-        "nonperso": [], "rag": ["history"], "dep": ["history", "text", "vectors"],
-    }  # fmt: skip
+        "nonperso": [],
+        "rag": ["history"],
+        "dep": ["history", "text", "vectors"],
+    }
     for name in ("rag", "dep"):
         for variant, found in results["methods"][name]["swap"].items():
             swapped = [e for e in lines(out, files.SWAP) if (e["method"], e["variant"]) == (name, variant)]
@@ -148,9 +150,12 @@ def test_it_stops_before_it_writes_more_when_somebody_is_forgotten(evaluation, e
     snapshot = store.snapshot()
     split = leave_last_out(snapshot)
     shared = {
-        "snapshot": snapshot, "split": split, "targets": split.test, "strangers_from": (),
+        "snapshot": snapshot,
+        "split": split,
+        "targets": split.test,
+        "strangers_from": (),
         "methods": make_writers(snapshot, engine, split, ["nonperso"]),
-    }  # fmt: skip
+    }
 
     def when_one_is_done(work):
         left = [0 if phase == "score" else 1]  # the scores of one method are begun, and written with those of all
@@ -174,9 +179,11 @@ def test_it_stops_before_it_writes_more_when_somebody_is_forgotten(evaluation, e
         evaluation(out, on_progress=when_one_is_done(forget), **shared)
     written = [len(lines(out, name)) for name in (files.PREDICTIONS, files.NLL, files.ALIGNMENT)]
     whole = len(split.test)
-    assert whole > 2 and written == {
-        "write": [1, 0, 0], "likelihood": [whole, 1, 0], "align": [whole, whole, 1], "score": [whole, whole, whole]
-    }[phase]  # fmt: skip
+    assert (
+        whole > 2
+        and written
+        == {"write": [1, 0, 0], "likelihood": [whole, 1, 0], "align": [whole, whole, 1], "score": [whole, whole, whole]}[phase]
+    )
     assert not {files.SCORES, files.RESULTS} & {path.name for path in out.iterdir()}
     assert {files.SCORES, files.RESULTS} < {path.name for path in (tmp_path / "whole").iterdir()}
 
@@ -191,11 +198,11 @@ def test_all_that_a_model_is_asked_for_comes_before_the_scorer_is_loaded(evaluat
     profiler = Profiler(pag, snapshot, analyst("Writes dryly."), ProfileCache(place), held_out=split.held_out)
     builder = PromptBuilder(
         snapshot, pag, Template("compact"), engine.chat, engine.count, k=2, held_out=split.held_out, profiler=profiler
-    )  # fmt: skip
+    )
     scorer = WeightsScorer(lambda: order.append("loaded") or engine.model, engine.tokenizer, 50)
     results = evaluation(
         tmp_path / "run", limit=1, methods={"pag": Writer(builder, engine)}, scorer=scorer, asked=analyst('{"score": 3}')
-    )  # fmt: skip
+    )
     assert results["methods"]["pag"]["swap"]["history"] and results["methods"]["pag"]["profiles"]
     assert order == ["Writes dryly.", '{"score": 3}', "Writes dryly.", "loaded"]
 

@@ -34,12 +34,22 @@ def plant(out: Path, texts: dict[str, list[str]], references: list[str], users: 
     resumable.write_lines(
         out / files.PREDICTIONS,
         (
-            {"id": key, "method": name, "user_id": user, "asin": "x", "prediction": text, "reference": reference,
-             "prompt_tokens": 1, "generated_tokens": 1, "finish": "stop", "shown": []}
+            {
+                "id": key,
+                "method": name,
+                "user_id": user,
+                "asin": "x",
+                "prediction": text,
+                "reference": reference,
+                "prompt_tokens": 1,
+                "generated_tokens": 1,
+                "finish": "stop",
+                "shown": [],
+            }
             for name, column in texts.items()
             for key, user, text, reference in zip(ids, users or ids, column, references, strict=True)
         ),
-    )  # fmt: skip
+    )
     return ids
 
 
@@ -71,9 +81,12 @@ def planted_world(out: Path, methods: dict[str, list[str]], embed) -> list[str]:
     hard = rng.gamma(4.0, size=len(ids))
     resumable.write_lines(
         out / files.NLL,
-        ({"id": key, "method": name, "nats": 20 * (nats[name] + h), "tokens": 20, "cut": False}
-         for name in methods for key, h in zip(ids, hard.tolist(), strict=True)),
-    )  # fmt: skip
+        (
+            {"id": key, "method": name, "nats": 20 * (nats[name] + h), "tokens": 20, "cut": False}
+            for name in methods
+            for key, h in zip(ids, hard.tolist(), strict=True)
+        ),
+    )
     return ids
 
 
@@ -123,8 +136,9 @@ def test_intervals_are_over_users(tmp_path):
     references = [f"A film that {word}s on you." for word in ("grow", "fall", "turn", "dawn", "call", "count")]
     likelihoods = [
         {"id": f"{i:016x}", "method": name, "nats": 10.0 + (i * 7 % 5) * (name == "b"), "tokens": 4 + i, "cut": False}
-        for name in "ab" for i in range(6)
-    ]  # fmt: skip
+        for name in "ab"
+        for i in range(6)
+    ]
     resumable.write_lines(tmp_path / files.NLL, likelihoods)
     ids = plant(tmp_path, {"a": references, "b": references}, references, ["u", "v", "u", "u", "v", "w"])
     (found, *_) = score_files(tmp_path, ["a", "b"], {0: ids})["differences"]
@@ -138,8 +152,9 @@ def test_of_one_user_alone_the_intervals_are_over_reviews(tmp_path):
     references = [f"A film that {word}s on you." for word in ("grow", "fall", "turn", "dawn", "call", "count")]
     likelihoods = [
         {"id": f"{i:016x}", "method": name, "nats": 9.0 + (i % 4) * (name == "b"), "tokens": 4 + i, "cut": False}
-        for name in "ab" for i in range(6)
-    ]  # fmt: skip
+        for name in "ab"
+        for i in range(6)
+    ]
     resumable.write_lines(tmp_path / files.NLL, likelihoods)
     ids = plant(tmp_path, {"a": references, "b": references}, references, ["u"] * 6)
     scored = score_files(tmp_path, ["a", "b"], {0: ids})
@@ -156,11 +171,12 @@ def test_of_one_user_alone_the_intervals_are_over_reviews(tmp_path):
 @pytest.mark.parametrize(
     ("file", "line", "said"),
     [
-        (files.PREDICTIONS, "nonsense", "line 2: Expecting value"), (files.PREDICTIONS, '{"id": "1"}', "line 2: no method"),
+        (files.PREDICTIONS, "nonsense", "line 2: Expecting value"),
+        (files.PREDICTIONS, '{"id": "1"}', "line 2: no method"),
         (files.NLL, '{"id": "1", "method": "m", "nats": NaN, "tokens": 3, "cut": false}', "line 1: NaN is no number"),
         (files.SWAP, '{"id": "1", "method": "m", "nats": 1.0, "tokens": 3}', "line 1: no variant"),
     ],
-)  # fmt: skip
+)
 def test_damaged_lines_are_named(tmp_path, file, line, said):
     ids = plant(tmp_path, {"m": ["A film."]}, ["A film."])
     with (tmp_path / file).open("a") as opened:

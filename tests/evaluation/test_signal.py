@@ -116,7 +116,7 @@ def test_a_shared_topic_does_not_help_between_reviews_of_one_item(tmp_path):
     topics = np.random.default_rng(0).normal(size=(2, D))
     snapshot = made(
         tmp_path, 40, 8, lambda u, i, rng: topics[u % 2] + 0.3 * rng.normal(size=D), asin=lambda u, i: f"half{u % 2}-{i}"
-    )  # fmt: skip
+    )
     last = measured(snapshot)["his"]["last"][-1]
     assert last["auc"] > 0.65 and last["same_item"] == pytest.approx(0.5, abs=0.12)
 
@@ -128,9 +128,7 @@ def test_the_interval_is_that_of_drawing_users_again():
     _, aucs, _ = signal._against_strangers(targets, profiles, draws)
     for weights, auc in zip(draws, aucs, strict=True):
         users = np.repeat(np.arange(7), weights)
-        won = [
-            float(targets[u] @ profiles[u] > targets[u] @ profiles[v]) for u in users for v in users if u != v
-        ]  # fmt: skip
+        won = [float(targets[u] @ profiles[u] > targets[u] @ profiles[v]) for u in users for v in users if u != v]
         assert auc == pytest.approx(np.mean(won))
 
 

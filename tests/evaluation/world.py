@@ -52,10 +52,17 @@ def make_writers(snapshot, engine, split, names=("nonperso", "rag", "dep")) -> d
     return {
         name: Writer(
             PromptBuilder(
-                snapshot, methods.find(name), Template("compact"), engine.chat, engine.count, k=2, max_input_tokens=700,
+                snapshot,
+                methods.find(name),
+                Template("compact"),
+                engine.chat,
+                engine.count,
+                k=2,
+                max_input_tokens=700,
                 held_out=split.held_out,
             ),
-            engine, adapter if name == "dep" else None,
+            engine,
+            adapter if name == "dep" else None,
         )
         for name in names
-    }  # fmt: skip
+    }

@@ -43,10 +43,14 @@ def slow(entries, limits):
         return len(item.title) >= limits.item_title and len(item.description) >= limits.description and not long
 
     rows = [
-        (number, review) for number, review in enumerate(entry for entry in entries if isinstance(entry, Review))
-        if len(review.text) >= limits.text and len(review.title) >= limits.title and described(review)
-        and (review.rating is not None or not limits.rated) and (review.timestamp is not None or not limits.dated)
-    ]  # fmt: skip
+        (number, review)
+        for number, review in enumerate(entry for entry in entries if isinstance(entry, Review))
+        if len(review.text) >= limits.text
+        and len(review.title) >= limits.title
+        and described(review)
+        and (review.rating is not None or not limits.rated)
+        and (review.timestamp is not None or not limits.dated)
+    ]
 
     def unique(rows):
         by_user = defaultdict(list)
@@ -70,9 +74,10 @@ def slow(entries, limits):
             by_item[review.asin].add(review.user_id)
         most = limits.reviews_max or float("inf")
         left = [
-            (number, review) for number, review in rows
+            (number, review)
+            for number, review in rows
             if len(by_item[review.asin]) >= limits.reviewers and limits.reviews <= len(by_user[review.user_id]) <= most
-        ]  # fmt: skip
+        ]
         if len(left) == len(rows):
             break
         rows = left
@@ -116,10 +121,14 @@ def made(seed: int) -> list[Review | Item]:
         user = min(rng.randint(0, users), rng.randint(0, users))
         entries.append(
             Review(
-                f"u{user}", f"i{rng.randint(0, things)}", text, rng.choice([None] + [4.0] * 20), rng.choice(["t"] * 20 + [""]),
+                f"u{user}",
+                f"i{rng.randint(0, things)}",
+                text,
+                rng.choice([None] + [4.0] * 20),
+                rng.choice(["t"] * 20 + [""]),
                 rng.choice([None] + [float(rng.randint(0, 30))] * 20),
             )
-        )  # fmt: skip
+        )
     rng.shuffle(entries)
     return entries
 
@@ -147,10 +156,12 @@ def test_one_rule_brings_down_the_next_round_by_round():
     assert {entry.user_id for entry in kept if isinstance(entry, Review)} == {"x", "y"}
     assert [item.asin for item in kept if isinstance(item, Item)] == ["8", "9"]
     assert [(d.round, d.rule, d.reviews, d.of, d.what) for d in chooser.dropped] == [
-        (1, "item with fewer than 2 reviewers", 1, 1, "items"), (1, "user with fewer than 2 reviews", 1, 1, "users"),
-        (2, "item with fewer than 2 reviewers", 1, 1, "items"), (2, "user with fewer than 2 reviews", 1, 1, "users"),
+        (1, "item with fewer than 2 reviewers", 1, 1, "items"),
+        (1, "user with fewer than 2 reviews", 1, 1, "users"),
+        (2, "item with fewer than 2 reviewers", 1, 1, "items"),
+        (2, "user with fewer than 2 reviews", 1, 1, "users"),
         (3, "item with fewer than 2 reviewers", 1, 1, "items"),
-    ]  # fmt: skip
+    ]
 
 
 def test_the_newest_of_two_reviews_of_an_item_stays_and_bad_lines_pass():

@@ -122,9 +122,17 @@ def test_a_training_goes_the_same_way(tmp_path):
         model = load_model(mini, device=device, dtype="float32")
         adapter = adapter_for(model)
         loop = Loop(
-            model, adapter, examples, TrainOptions(epochs=2, batch_size=2, patience=3), rate=1e-3, budget=Budget(500),
-            validate=lambda adapter: {"score": 1.0}, folder=tmp_path / device, settings={}, on_event=lambda event: None,
-        )  # fmt: skip
+            model,
+            adapter,
+            examples,
+            TrainOptions(epochs=2, batch_size=2, patience=3),
+            rate=1e-3,
+            budget=Budget(500),
+            validate=lambda adapter: {"score": 1.0},
+            folder=tmp_path / device,
+            settings={},
+            on_event=lambda event: None,
+        )
         loop.run()
         after[device] = {name: tensor.cpu() for name, tensor in adapter.state_dict().items()}
     for name, tensor in after["cpu"].items():

@@ -25,8 +25,14 @@ def write(folder, engine_name: str, method: str) -> dict:
         analyst(None, engine, mini, GREEDY) as asked,
     ):
         writer = make_writer(
-            store=store, snapshot=snapshot, method=method, backbone=mini, engine=engine, history=1, analyst=asked,
-        )  # fmt: skip
+            store=store,
+            snapshot=snapshot,
+            method=method,
+            backbone=mini,
+            engine=engine,
+            history=1,
+            analyst=asked,
+        )
         request = find_request(snapshot, snapshot.user_ids()[0], "new", item_title="A lamp")
         (written,) = writer.write([request], GREEDY)
         profile = asdict(written.prompt.profile)

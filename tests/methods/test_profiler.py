@@ -41,16 +41,31 @@ def answer(prompt, sampling) -> str:
 
 
 def builder(
-    store, method="drp", *, said=answer, k=3, held_out=(), name="scripted:x", temperature=0.0, weights="1", made=None,
-    min_peers=1, **at,
-):  # fmt: skip
+    store,
+    method="drp",
+    *,
+    said=answer,
+    k=3,
+    held_out=(),
+    name="scripted:x",
+    temperature=0.0,
+    weights="1",
+    made=None,
+    min_peers=1,
+    **at,
+):
     scripted = Scripted(said)
     snapshot, found = store.snapshot(**at), methods.find(method)
     analyst = Analyst(scripted, name, temperature=temperature, weights=lambda: weights)
     profiler = Profiler(
-        found, snapshot, analyst, ProfileCache(store.folder.parent), held_out=held_out, min_peers=min_peers,
+        found,
+        snapshot,
+        analyst,
+        ProfileCache(store.folder.parent),
+        held_out=held_out,
+        min_peers=min_peers,
         on_make=(made if made is not None else []).append,
-    )  # fmt: skip
+    )
     build = PromptBuilder(
         snapshot, found, Template("compact"), CHAT, lambda text: len(text.split()), k=k, held_out=held_out, profiler=profiler
     )
@@ -133,10 +148,15 @@ def test_the_item_itself_is_no_part_of_the_profile(store):
 @pytest.mark.parametrize(
     "other",
     [
-        {"method": "dpl"}, {"name": "scripted:y"}, {"weights": "2"}, {"temperature": 0.5}, {"k": 2},
-        {"held_out": {("user3", "item4")}}, {"min_peers": 8},
+        {"method": "dpl"},
+        {"name": "scripted:y"},
+        {"weights": "2"},
+        {"temperature": 0.5},
+        {"k": 2},
+        {"held_out": {("user3", "item4")}},
+        {"min_peers": 8},
     ],
-)  # fmt: skip
+)
 def test_what_is_made_otherwise_is_another_profile(store, other):
     before, first = builder(store)
     before.build(request())

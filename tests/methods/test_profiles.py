@@ -74,8 +74,11 @@ def test_dpl_compares_where_there_are_peers_and_sums_up_all_of_it():
 def drp(what: str, prompt: str) -> str:
     """item1: both hold; item2: only the second; item3: none. Names differ in case and punctuation alone."""
     if what == "propose":
-        return {"item1": proposal("Dry humour", "rhythm"), "item2": proposal("long words", "dry-humour"),
-                "item3": proposal("rhythm")}[item_of(prompt)]  # fmt: skip
+        return {
+            "item1": proposal("Dry humour", "rhythm"),
+            "item2": proposal("long words", "dry-humour"),
+            "item3": proposal("rhythm"),
+        }[item_of(prompt)]
     if what == "verify":
         return {"item1": verdict(True, True), "item2": verdict(False, True), "item3": verdict(False)}[item_of(prompt)]
     return "They joke."
@@ -118,13 +121,15 @@ def test_the_same_dimension_named_twice_in_one_review_counts_once():
     [
         (lambda what, prompt: '{"dimensions": [' if what == "propose" else drp(what, prompt), {"broken JSON": 6}),
         (lambda what, prompt: '{"1": {}}' if what == "verify" else drp(what, prompt), {"broken JSON": 6}),
-        (lambda what, prompt: verdict(True) if what == "verify" else proposal("a", "b") if what == "propose" else "They joke.",
-         {"broken JSON": 6}),  # one verdict for two dimensions: which one?
+        (
+            lambda what, prompt: verdict(True) if what == "verify" else proposal("a", "b") if what == "propose" else "They joke.",
+            {"broken JSON": 6},
+        ),  # one verdict for two dimensions: which one?
         (lambda what, prompt: "<think>so many reviews" if what != "summary" else "They joke.", {"unfinished thought": 6}),
         (lambda what, prompt: "" if what == "verify" else drp(what, prompt), {"empty text": 6}),
         (lambda what, prompt: '{"dimensions": 7}' if what == "propose" else drp(what, prompt), {"broken JSON": 6}),
     ],
-)  # fmt: skip
+)
 def test_drp_goes_on_without_what_failed_and_keeps_nothing_unchecked(bad, failures):
     profile, scripted = make("drp", bad)
     assert profile.text == "They joke." and profile.dimensions == ()
@@ -133,12 +138,19 @@ def test_drp_goes_on_without_what_failed_and_keeps_nothing_unchecked(bad, failur
 
 
 def test_defective_proposals_are_left_out_and_the_rest_is_checked():
-    listed = [{"name": "tone"}, "x", None, {"name": " ", "definition": "d", "difference": "d"}, {"name": 7, "definition": "d",
-              "difference": "d"}, {"name": "wit", "definition": "a " * 400, "difference": "more\nof it"}]  # fmt: skip
+    listed = [
+        {"name": "tone"},
+        "x",
+        None,
+        {"name": " ", "definition": "d", "difference": "d"},
+        {"name": 7, "definition": "d", "difference": "d"},
+        {"name": "wit", "definition": "a " * 400, "difference": "more\nof it"},
+    ]
     profile, scripted = make(
-        "drp", lambda what, prompt: {"propose": json.dumps({"dimensions": listed}), "verify": verdict(True)}.get(what, "x"),
+        "drp",
+        lambda what, prompt: {"propose": json.dumps({"dimensions": listed}), "verify": verdict(True)}.get(what, "x"),
         ANCHORS[:2],
-    )  # fmt: skip
+    )
     (dimension,) = profile.dimensions
     assert dimension.name == "wit" and len(dimension.definition) <= 121 and dimension.differences[0].text == "more of it"
 
@@ -198,8 +210,12 @@ def test_reviews_cannot_leave_their_quotation(method):
 def test_long_reviews_are_clipped_to_the_analysts_context(method):
     long = [anchor(f"item{n}", "word " * 3000) for n in range(1, 5)]
     context = 2600
-    _, scripted = make(method, drp if method != "drp" else lambda what, prompt: drp(what, prompt) if what != "propose"
-                       else proposal("rhythm"), long[:3], context=context)  # fmt: skip
+    _, scripted = make(
+        method,
+        drp if method != "drp" else lambda what, prompt: drp(what, prompt) if what != "propose" else proposal("rhythm"),
+        long[:3],
+        context=context,
+    )
     assert scripted.asked
     for prompt, sampling in scripted.asked:
         assert "word word" in prompt and "…" in prompt

@@ -29,8 +29,10 @@ def reviews() -> list[Review]:
     """Five users; item i has the reviewers u with (u + i) % 3 != 0; ties in time; one item with a single reviewer."""
     made = [
         Review(f"user{u}", f"item{i}", f"user {u} on item {i}", float(1 + (u + i) % 5), f"title {i}", float(100 + i // 2))
-        for u in range(5) for i in range(8) if (u + i) % 3
-    ]  # fmt: skip
+        for u in range(5)
+        for i in range(8)
+        if (u + i) % 3
+    ]
     return [*made, Review("user0", "lonely", "nobody else was here", 5.0, "", 500.0)]
 
 

@@ -23,9 +23,15 @@ from tests.store.made import MadeEmbedder, vector_of
 
 def build(snapshot, *, method="dep", template="full", k=8, **choices):
     made = PromptBuilder(
-        snapshot, methods.find(method), Template(template), CHAT, count, k=k, choices=Choices(**choices),
+        snapshot,
+        methods.find(method),
+        Template(template),
+        CHAT,
+        count,
+        k=k,
+        choices=Choices(**choices),
         embed=MadeEmbedder().encode,
-    )  # fmt: skip
+    )
     return made.build(Request("user0", TARGET))
 
 

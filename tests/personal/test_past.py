@@ -29,10 +29,18 @@ MOMENTS = (100.0, 101.5, 102.0, 500.0)
 def reviews() -> list[Review]:
     """Six users; item i has the reviewers u with (u + i) % 3 != 0, who come one after another; user5's reviews have no time."""
     return [
-        Review(f"user{u}", f"item{i}", f"user {u} on item {i}", float(1 + (u + i) % 5), f"title {i}",
-               None if u == 5 else 100.0 + (i + u) // 3)
-        for u in range(6) for i in range(8) if (u + i) % 3
-    ]  # fmt: skip
+        Review(
+            f"user{u}",
+            f"item{i}",
+            f"user {u} on item {i}",
+            float(1 + (u + i) % 5),
+            f"title {i}",
+            None if u == 5 else 100.0 + (i + u) // 3,
+        )
+        for u in range(6)
+        for i in range(8)
+        if (u + i) % 3
+    ]
 
 
 @pytest.fixture(scope="module")

@@ -88,8 +88,10 @@ def test_a_prompt_has_what_was_chosen(snapshot):
     mean, distance = prompt("mean"), prompt("distance")
     assert mean.render() == distance.render()
     for kind, same in (("his", True), ("diff", False)):
-        pairs = zip(*([part.embedding for part in one.parts if isinstance(part, Slot) and part.kind == kind]
-                      for one in (mean, distance)), strict=True)  # fmt: skip
+        pairs = zip(
+            *([part.embedding for part in one.parts if isinstance(part, Slot) and part.kind == kind] for one in (mean, distance)),
+            strict=True,
+        )
         assert [np.array_equal(a, b) for a, b in pairs].count(True) == (len(mean.shown) if same else 0)
     shown = [past.peers for past in distance.shown]
     assert shown == [past.peers for past in mean.shown]

@@ -16,10 +16,14 @@ def headlines(users: int = 4, entries: int = 6, *, dated: bool = False) -> tuple
     for u in range(users):
         say = str.upper if u % 2 == 0 else str.lower
         profile = [
-            {"id": f"{u}{n}", "title": say(f"News {n} of person {u}"), "text": f"Article {n}: it rained in town {u}, and so on.",
-             **({"date": f"20{10 + n:02}-{n + 1}-1"} if dated else {})}
+            {
+                "id": f"{u}{n}",
+                "title": say(f"News {n} of person {u}"),
+                "text": f"Article {n}: it rained in town {u}, and so on.",
+                **({"date": f"20{10 + n:02}-{n + 1}-1"} if dated else {}),
+            }
             for n in range(entries)
-        ]  # fmt: skip
+        ]
         questions.append({"id": f"4{u}", "input": f"{HEADLINE}The last article: of town {u}.", "profile": profile})
         golds.append({"id": f"4{u}", "output": say(f"The end of town {u}")})
     return questions, {"task": "LaMP_4", "golds": golds}

@@ -45,7 +45,7 @@ def test_times_and_bytes_of_parquet(tmp_path):
         (["user_id", "asin", "text", "stars"], {"rating": "star"}, "has no column 'star'"),
         (["who", "what", "text", "stars"], {}, "its rows have who, what, text, stars"),
     ],
-)  # fmt: skip
+)
 def test_parquet_that_is_no_use(tmp_path, names, columns, words):
     pq.write_table(pa.Table.from_arrays([pa.array(["u"])] * 4, names=names), tmp_path / "a")
     with pytest.raises(BadInput, match=words):

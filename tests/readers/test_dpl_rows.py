@@ -16,8 +16,10 @@ from tests.readers.test_tables import ROW
 def test_rows_of_dpl_in_any_file(tmp_path):
     review = {"asin": "a", "title": "t", "text": "words", "rating": 5.0, "timestamp": 1588687728923}
     bad = {"asin": "b", "title": "t", "text": None, "rating": 5.0, "timestamp": 1}
-    rows = [{"user_id": "u", "profile": [review, bad], "data": {**review, "asin": "c", "timestamp": 1588687729000}},
-            {"user_id": "v", "profile": [], "data": review}]  # fmt: skip
+    rows = [
+        {"user_id": "u", "profile": [review, bad], "data": {**review, "asin": "c", "timestamp": 1588687729000}},
+        {"user_id": "v", "profile": [], "data": review},
+    ]
     (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "a.parquet")
     for name in ("a.jsonl", "a.parquet"):
@@ -39,7 +41,7 @@ def test_rows_of_dpl_in_any_file(tmp_path):
         ({"user_id": "u", "profile": [], "data": None}, "the data: not an object"),
         ({"user_id": "u", "profile": [[1]], "data": {**ROW}}, "review 1 of the profile: not an object"),
     ],
-)  # fmt: skip
+)
 def test_rows_of_dpl_that_are_no_use(tmp_path, row, reason):
     (tmp_path / "a.jsonl").write_text(json.dumps(row))
     assert reason in [entry.reason for entry in open_reviews(tmp_path / "a.jsonl", "dpl") if isinstance(entry, BadLine)]

@@ -128,7 +128,7 @@ def test_truncated_gzip_gives_what_it_can_and_then_says_where_it_broke_off(tmp_p
         (b'"a string"\n17\n', "is neither JSON nor a table: line 1: not a JSON object"),
         (b'{"name": "x", "stars": 3}\n', "cannot tell what .* holds: its rows have name, stars"),
     ],
-)  # fmt: skip
+)
 def test_files_that_are_no_use(tmp_path, content, words):
     (tmp_path / "file").write_bytes(content)
     with pytest.raises(BadInput, match=words):
@@ -140,7 +140,7 @@ def test_files_that_are_no_use(tmp_path, content, words):
 @pytest.mark.parametrize(
     ("content", "hint"),
     [(b"PK\x03\x04", "save the spreadsheet as CSV"), (b"\xff\xfea\0", "iconv -f UTF-16 -t UTF-8 {file} > NEW")],
-)  # fmt: skip
+)
 def test_how_to_mend_a_file_of_another_kind(tmp_path, content, hint):
     (tmp_path / "file").write_bytes(content)
     with pytest.raises(BadInput) as raised:
@@ -153,9 +153,11 @@ def test_missing_file_folder_and_impossible_name(tmp_path):
     for name in ("dev_questions.json", "dev_outputs.json"):
         (tmp_path / name).touch()
     for path, error, words in (
-        (tmp_path / "none.jsonl", NotFound, "there is no file .*none"), ("", NotFound, "there is no file ''"),
-        (tmp_path, BadInput, "is a folder"), ("a\0b", BadInput, "cannot be opened"),
-    ):  # fmt: skip
+        (tmp_path / "none.jsonl", NotFound, "there is no file .*none"),
+        ("", NotFound, "there is no file ''"),
+        (tmp_path, BadInput, "is a folder"),
+        ("a\0b", BadInput, "cannot be opened"),
+    ):
         with pytest.raises(error, match=words) as raised:
             open_reviews(path)
         assert error is NotFound or "folder" not in words or raised.value.hint.endswith("/*.json")

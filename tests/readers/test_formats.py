@@ -36,9 +36,17 @@ def test_plain_lines_with_the_names_in_use(tmp_path):
 
 def test_amazon_2023_reviews_are_about_the_parent_item_and_timed_in_milliseconds(tmp_path):
     row = {
-        "rating": 5.0, "title": "Great", "text": "Works.", "images": [], "asin": "VARIANT", "parent_asin": "PRODUCT",
-        "user_id": "AE", "timestamp": 1588687728923, "helpful_vote": 0, "verified_purchase": True,
-    }  # fmt: skip
+        "rating": 5.0,
+        "title": "Great",
+        "text": "Works.",
+        "images": [],
+        "asin": "VARIANT",
+        "parent_asin": "PRODUCT",
+        "user_id": "AE",
+        "timestamp": 1588687728923,
+        "helpful_vote": 0,
+        "verified_purchase": True,
+    }
     reader = read(tmp_path, row)
     assert reader.format == "amazon2023" and "parent_asin" in reader.reason
     assert list(reader) == [Review("AE", "PRODUCT", "Works.", 5.0, "Great", 1588687728.923)]
@@ -46,9 +54,17 @@ def test_amazon_2023_reviews_are_about_the_parent_item_and_timed_in_milliseconds
 
 def test_amazon_2023_metadata(tmp_path):
     row = {
-        "main_category": "X", "title": "Thing", "average_rating": 4.8, "rating_number": 10, "features": [],
-        "parent_asin": "PRODUCT", "description": ["One.", "", "Two."], "price": None, "store": "S", "details": {},
-    }  # fmt: skip
+        "main_category": "X",
+        "title": "Thing",
+        "average_rating": 4.8,
+        "rating_number": 10,
+        "features": [],
+        "parent_asin": "PRODUCT",
+        "description": ["One.", "", "Two."],
+        "price": None,
+        "store": "S",
+        "details": {},
+    }
     for reader in (read(tmp_path, row), read(tmp_path, row, reader=read_items)):
         assert (reader.format, list(reader)) == ("amazon2023", [Item("PRODUCT", "Thing", "One.\nTwo.")])
 
@@ -103,7 +119,7 @@ def test_a_review_that_lacks_user_and_text_is_not_taken_for_an_item(tmp_path):
         ({"timestamp": 1e300}, "the timestamp 1e\\+300 is no point in time"),
         ({"timestamp": {}}, "is neither a number nor"),
     ],
-)  # fmt: skip
+)
 def test_bad_fields(tmp_path, change, reason):
     first, bad, last = read(tmp_path, GOOD, {**GOOD, **change}, GOOD)
     assert isinstance(first, Review) and isinstance(last, Review)
@@ -126,7 +142,7 @@ def test_a_rating_of_0_is_none_and_what_is_out_of_range_says_so(tmp_path):
         (b'{"rating": ' + b"9" * 5000 + b"}", "holds a number that is too long"),
         (b"\x1b[31mred", "not JSON: "),
     ],
-)  # fmt: skip
+)
 def test_bad_lines(tmp_path, raw, reason):
     first, bad, last = read(tmp_path, GOOD, raw, GOOD)
     assert isinstance(first, Review) and isinstance(last, Review)
@@ -137,13 +153,25 @@ def test_bad_lines(tmp_path, raw, reason):
 @pytest.mark.parametrize(
     ("value", "seconds"),
     [
-        (None, None), ("", None), (0, 0.0), (1588687728, 1588687728.0), (1588687728923, 1588687728.923),
-        ("1588687728923", 1588687728.923), (1588687728923000, 1588687728.923), (-86400, -86400.0), ("-86400", -86400.0),
+        (None, None),
+        ("", None),
+        (0, 0.0),
+        (1588687728, 1588687728.0),
+        (1588687728923, 1588687728.923),
+        ("1588687728923", 1588687728.923),
+        (1588687728923000, 1588687728.923),
+        (-86400, -86400.0),
+        ("-86400", -86400.0),
         ("1970/01/02", 86400.0),
-        ("1969-12-31", -86400.0), ("2020-05-05T14:08:48", 1588687728.0), ("2020-05-05T16:08:48+02:00", 1588687728.0),
-        ("2020-05-05 14:08:48Z", 1588687728.0), ("1970-1-2", 86400.0), ("1970/1/2 00:00:01", 86401.0), ("1970-02", 2678400.0),
+        ("1969-12-31", -86400.0),
+        ("2020-05-05T14:08:48", 1588687728.0),
+        ("2020-05-05T16:08:48+02:00", 1588687728.0),
+        ("2020-05-05 14:08:48Z", 1588687728.0),
+        ("1970-1-2", 86400.0),
+        ("1970/1/2 00:00:01", 86401.0),
+        ("1970-02", 2678400.0),
     ],
-)  # fmt: skip
+)
 def test_timestamps(value, seconds):
     assert fields.timestamp(value) == seconds
 
@@ -151,10 +179,16 @@ def test_timestamps(value, seconds):
 @pytest.mark.parametrize(
     ("value", "date"),
     [
-        ("2019", (2019, 1, 1)), ("2019.0", (2019, 1, 1)), ("1900", (1900, 1, 1)), ("20190311", (2019, 3, 11)),
-        (20190311, (2019, 3, 11)), (20190311.0, (2019, 3, 11)), (" 20190311 ", (2019, 3, 11)), ("21001231", (2100, 12, 31)),
+        ("2019", (2019, 1, 1)),
+        ("2019.0", (2019, 1, 1)),
+        ("1900", (1900, 1, 1)),
+        ("20190311", (2019, 3, 11)),
+        (20190311, (2019, 3, 11)),
+        (20190311.0, (2019, 3, 11)),
+        (" 20190311 ", (2019, 3, 11)),
+        ("21001231", (2100, 12, 31)),
     ],
-)  # fmt: skip
+)
 def test_years_and_days_in_digits_are_no_seconds(value, date):
     """They once were an hour of 1970, or its August."""
     assert fields.timestamp(value) == datetime(*date, tzinfo=UTC).timestamp()
@@ -170,11 +204,14 @@ def test_other_numbers_are_seconds(value):
 @pytest.mark.parametrize(
     ("value", "reason"),
     [
-        ("0001-01-01T00:00+01:00", "before the year 1"), (-1e11, "before the year 1"),
-        ("9999-12-31T23:59:59-01:00", "after the year 9999"), ("2019-13", "neither a number"), ("2019-3-x", "neither a number"),
+        ("0001-01-01T00:00+01:00", "before the year 1"),
+        (-1e11, "before the year 1"),
+        ("9999-12-31T23:59:59-01:00", "after the year 9999"),
+        ("2019-13", "neither a number"),
+        ("2019-3-x", "neither a number"),
         ("20090431", "20090431 is no day of the calendar"),
     ],
-)  # fmt: skip
+)
 def test_what_no_calendar_has_is_no_time(value, reason):
     with pytest.raises(BadField, match=reason):
         fields.timestamp(value)
@@ -195,8 +232,9 @@ def test_text_is_kept_as_it_is(tmp_path):
 
 _JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3), max_leaves=5,
-)  # fmt: skip
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=5,
+)
 
 
 @given(_JSON)
@@ -224,8 +262,9 @@ def test_somebody_s_own_export_has_no_user_column_and_marks_what_is_unrated_with
     with open_reviews(path, columns=columns, user="me") as reader:
         entries = list(reader)
     assert [entry for entry in entries if isinstance(entry, Review)] == [
-        Review("me", "1", "Slow, then not.", None, "", 1617321600.0), Review("me", "2", "Sand.", 5.0, "", None),
-    ]  # fmt: skip
+        Review("me", "1", "Slow, then not.", None, "", 1617321600.0),
+        Review("me", "2", "Sand.", 5.0, "", None),
+    ]
     assert [entry.title for entry in entries if isinstance(entry, Item)] == ["Emma", "Dune"]
     assert [entry.reason for entry in entries if isinstance(entry, BadLine)] == ["the text is blank"]
     with pytest.raises(BadInput, match="cannot tell") as caught:

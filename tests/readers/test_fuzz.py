@@ -16,14 +16,30 @@ from depcli.records import Item, Review
 from depcli.store.schema import item_rows, review_keys
 
 NAMES = (
-    "user_id", "asin", "parent_asin", "item_id", "text", "review", "title", "rating", "timestamp", "date", "description",
-    "superseded", "other",
-)  # fmt: skip
+    "user_id",
+    "asin",
+    "parent_asin",
+    "item_id",
+    "text",
+    "review",
+    "title",
+    "rating",
+    "timestamp",
+    "date",
+    "description",
+    "superseded",
+    "other",
+)
 VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8)
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=8)
     | st.sampled_from(["u", "4.5", "nan", "1e400", "2020-01-01", "\ud800", "\x00", "", " ", 10**30, -(10**400), 1e308, 0, True]),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=2), max_leaves=4,
-)  # fmt: skip
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
+    max_leaves=4,
+)
 GOOD = {"user_id": "u", "asin": "i", "text": "words"}
 OBJECTS = st.dictionaries(st.sampled_from(NAMES), VALUES, max_size=8)
 LINES = st.one_of(
@@ -34,7 +50,7 @@ LINES = st.one_of(
     OBJECTS.map(lambda record: json.dumps(GOOD | record, ensure_ascii=False).encode("utf-8", "surrogatepass")),
     st.tuples(OBJECTS, st.integers(0, 200)).map(lambda cut: json.dumps(GOOD | cut[0]).encode()[: cut[1]]),
     st.integers(1, 100_000).map(lambda depth: b"[" * depth),
-)  # fmt: skip
+)
 CHECKS = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 FUZZ = settings(max_examples=60, deadline=None, suppress_health_check=CHECKS)
 
@@ -48,11 +64,13 @@ def is_fine(entry) -> bool:
     numbers = [number for number in (entry.rating, entry.timestamp) if number is not None]
     texts = (entry.user_id, entry.asin, entry.text, entry.title)
     return (
-        isinstance(entry, Review) and all(type(number) is float and math.isfinite(number) for number in numbers)
-        and all(text == text.encode().decode() for text in texts) and len(review_keys([(entry.user_id, entry.asin)])[0]) == 16
+        isinstance(entry, Review)
+        and all(type(number) is float and math.isfinite(number) for number in numbers)
+        and all(text == text.encode().decode() for text in texts)
+        and len(review_keys([(entry.user_id, entry.asin)])[0]) == 16
         and bool(entry.user_id.strip() and entry.asin.strip() and entry.text.strip())
         and all(type(version) is bytes and len(version) == 16 for version in entry.superseded)
-    )  # fmt: skip
+    )
 
 
 @FUZZ

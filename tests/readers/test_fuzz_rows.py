@@ -15,15 +15,21 @@ from tests.readers.test_fuzz import FUZZ, VALUES, is_fine
 
 ENTRIES = st.dictionaries(
     st.sampled_from("id asin title text abstract content summary reviewText description date rating".split()),
-    st.text(max_size=6) | VALUES, max_size=5,
-)  # fmt: skip
+    st.text(max_size=6) | VALUES,
+    max_size=5,
+)
 ROWS = st.fixed_dictionaries(
     {"profile": st.lists(ENTRIES | VALUES, max_size=4) | VALUES},
     optional={
-        "id": VALUES, "user_id": VALUES, "reviewerId": VALUES, "name": VALUES, "output": VALUES, "data": ENTRIES | VALUES,
+        "id": VALUES,
+        "user_id": VALUES,
+        "reviewerId": VALUES,
+        "name": VALUES,
+        "output": VALUES,
+        "data": ENTRIES | VALUES,
         "input": st.sampled_from(["Do this: that", "no colon", 'rating of "9..9" for a product with description.', ""]) | VALUES,
     },
-)  # fmt: skip
+)
 
 
 @FUZZ

@@ -29,10 +29,13 @@ def test_headlines_with_their_outputs_beside(tmp_path):
     reader = open_reviews(write_lamp(tmp_path, "dev", *headlines(users=2, entries=2)))
     assert reader.format == "lamp" and reader.reason.endswith("the texts it asks for are in dev_outputs.json")
     assert list(reader)[:6] == [
-        Item("40/00001", "", "Article 0: it rained in town 0, and so on.", TASK), Review("40", "40/00001", "NEWS 0 OF PERSON 0"),
-        Item("40/00002", "", "Article 1: it rained in town 0, and so on.", TASK), Review("40", "40/00002", "NEWS 1 OF PERSON 0"),
-        Item("40/target", "", "The last article: of town 0.", TASK), Review("40", "40/target", "THE END OF TOWN 0"),
-    ]  # fmt: skip
+        Item("40/00001", "", "Article 0: it rained in town 0, and so on.", TASK),
+        Review("40", "40/00001", "NEWS 0 OF PERSON 0"),
+        Item("40/00002", "", "Article 1: it rained in town 0, and so on.", TASK),
+        Review("40", "40/00002", "NEWS 1 OF PERSON 0"),
+        Item("40/target", "", "The last article: of town 0.", TASK),
+        Review("40", "40/target", "THE END OF TOWN 0"),
+    ]
 
 
 @pytest.mark.parametrize("dated", [False, True])
@@ -81,7 +84,7 @@ def test_titles_and_tweets(tmp_path):
         ({"description": "d", "tag": "comedy"}, "Which tag? tags: [comedy] description: x"),
         ({"title": "t", "abstract": "a"}, 'For an author who has written the paper with the title "A", which reference?'),
     ],
-)  # fmt: skip
+)
 def test_tasks_that_ask_for_a_class_are_refused_by_row(tmp_path, entry, asked):
     (bad,) = read(tmp_path, {"id": "1", "input": asked, "profile": [entry]})
     assert "asks for a class, not for a text" in bad.reason
@@ -96,9 +99,11 @@ def test_what_is_wrong_is_named_and_the_rest_kept(tmp_path):
     outputs["golds"] = outputs["golds"][:4]
     entries = list(open_reviews(write_lamp(tmp_path, "dev", questions, outputs)))
     assert [(bad.line_number, bad.reason) for bad in good(entries, BadLine)] == [
-        (1, "entry 2 of the profile: the text is a list, not a string"), (2, "entry 3 of the profile: not an object"),
-        (3, "the id '41' was there before"), (5, "the outputs have nothing for the id '44'"),
-    ]  # fmt: skip
+        (1, "entry 2 of the profile: the text is a list, not a string"),
+        (2, "entry 3 of the profile: not an object"),
+        (3, "the id '41' was there before"),
+        (5, "the outputs have nothing for the id '44'"),
+    ]
     assert [review.user_id for review in good(entries, Review)] == ["40"] * 3 + ["41"] * 3 + ["43"] + ["44"] * 3
 
 
@@ -111,7 +116,7 @@ def test_what_is_wrong_is_named_and_the_rest_kept(tmp_path):
         ({"id": "1", "input": "x: y", "profile": [{"a": 1, "b": 2}]}, "no task that is known has profiles with a, b"),
         ({"id": "1", "input": "x: y", "profile": [], "output": 5}, "the output: the text is a number, not a string"),
     ],
-)  # fmt: skip
+)
 def test_rows_that_are_no_use(tmp_path, row, reason):
     assert [entry.reason for entry in good(read(tmp_path, row, format="lamp"), BadLine)] == [reason]
 
@@ -126,32 +131,41 @@ def test_broken_outputs(tmp_path, content):
 
 def test_reviews_of_longlamp_are_reviews(tmp_path):
     row = {
-        "reviewerId": "A1", "output": "Fine words.",
+        "reviewerId": "A1",
+        "output": "Fine words.",
         "input": 'Generate the review text written by a reviewer who has a given an overall rating of "4.0" for a product with '
         'description "A "big" kettle". The summary of the review text is "Boils".',
         "profile": [{"description": "A pan", "overall": "5", "reviewText": "Pans.", "summary": "Good"}],
-    }  # fmt: skip
+    }
     reader = read(tmp_path, row, {**row, "input": "Write."})
     assert reader.format == "longlamp" and list(reader) == [
-        Item("A1/00001", "", "A pan"), Review("A1", "A1/00001", "Pans.", 5.0, "Good"),
-        Item("A1/target", "", 'A "big" kettle'), Review("A1", "A1/target", "Fine words.", 4.0, "Boils"),
-        Item("A1#2/00001", "", "A pan"), Review("A1#2", "A1#2/00001", "Pans.", 5.0, "Good"),
-        Item("A1#2/target", "", "Write."), Review("A1#2", "A1#2/target", "Fine words."),
-    ]  # fmt: skip
+        Item("A1/00001", "", "A pan"),
+        Review("A1", "A1/00001", "Pans.", 5.0, "Good"),
+        Item("A1/target", "", 'A "big" kettle'),
+        Review("A1", "A1/target", "Fine words.", 4.0, "Boils"),
+        Item("A1#2/00001", "", "A pan"),
+        Review("A1#2", "A1#2/00001", "Pans.", 5.0, "Good"),
+        Item("A1#2/target", "", "Write."),
+        Review("A1#2", "A1#2/target", "Fine words."),
+    ]
 
 
 def test_abstracts_and_posts_of_longlamp(tmp_path):
     row = {
-        "name": "N", "input": 'Generate an abstract for the title "T" using the following items: 1. x', "output": "We.",
+        "name": "N",
+        "input": 'Generate an abstract for the title "T" using the following items: 1. x',
+        "output": "We.",
         "profile": [{"id": "1", "title": "Old", "abstract": "They.", "year": 2012}],
-    }  # fmt: skip
+    }
     item, review, target, real = read(tmp_path, row)
     assert item == Item("N/00001", "Old", "", "Generate an abstract for the title") and review.text == "They."
     assert target.description == '"T" using the following items: 1. x' and real.timestamp == review.timestamp
     row = {
-        "author": "B", "input": "Generate the content for a reddit post Cats: why", "output": "Meow",
+        "author": "B",
+        "input": "Generate the content for a reddit post Cats: why",
+        "output": "Meow",
         "profile": [{"author": "B", "content": "Dogs.", "id": "x", "summary": "On dogs"}],
-    }  # fmt: skip
+    }
     item, review, target, real = read(tmp_path, row)
     assert (item.description, review.text, target.description, real.text) == ("On dogs", "Dogs.", "Cats: why", "Meow")
 
@@ -175,7 +189,7 @@ def test_times_of_a_profile_around_the_year_1970(tmp_path):
 
 @pytest.mark.parametrize(
     ("value", "date"), [("2014-5-20", (2014, 5, 20)), ("2014-05", (2014, 5, 1)), ("2014", (2014, 1, 1)), (2014, (2014, 1, 1))]
-)  # fmt: skip
+)
 def test_a_year_is_one_as_a_number_too(tmp_path, value, date):
     entries = [{"id": "1", "title": "Old", "abstract": "They.", "year": value}, {"id": "2", "title": "No", "abstract": "When."}]
     row = {"name": "N", "input": 'Generate an abstract for the title "T"', "profile": entries}

@@ -67,7 +67,7 @@ def test_every_unusable_row_is_named_with_its_line(tmp_path):
         b"u7,i,a,b,c\n"  # 9
         b",i,a,5\n"  # 10
         b"u8,i,nul \x00 byte,5\n"  # 11
-    )  # fmt: skip
+    )
     (tmp_path / "a.csv").write_bytes(content)
     entries = list(open_reviews(tmp_path / "a.csv"))
     bad = {entry.line_number: entry.reason for entry in entries if isinstance(entry, BadLine)}
@@ -134,7 +134,7 @@ def test_quotes_mean_nothing_in_tsv(tmp_path):
         ("user_id,asin,text\nu,i\nv,i\n", {}, "no row of .*a.csv can be read, of 2 that were tried: line 2: 2 cells"),
         ('user_id,asin,"text\n', {}, "a cell that begins at line 1 does not end"),
     ],
-)  # fmt: skip
+)
 def test_tables_that_are_no_use(tmp_path, content, columns, words):
     (tmp_path / "a.csv").write_text(content)
     with pytest.raises(BadInput, match=words):
@@ -159,8 +159,9 @@ def test_json_lines_are_no_table_whatever_commas_stand_on_the_first_one(tmp_path
 
 
 def test_columns_of_json_objects(tmp_path):
-    (tmp_path / "a").write_text(json.dumps({"who": "u", "what": "i", "said": ["nested"]}) + "\n" + json.dumps(
-        {"who": "u", "what": "i", "said": "words"}))  # fmt: skip
+    (tmp_path / "a").write_text(
+        json.dumps({"who": "u", "what": "i", "said": ["nested"]}) + "\n" + json.dumps({"who": "u", "what": "i", "said": "words"})
+    )
     bad, review = open_reviews(tmp_path / "a", columns={"user_id": "who", "asin": "what", "text": "said"})
     assert bad.reason == "the text is a list, not a string" and review == Review("u", "i", "words")
 

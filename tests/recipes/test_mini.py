@@ -55,8 +55,9 @@ def reviews(tmp_path):
     items = [{"asin": f"i{i}", "title": f"Film {i}", "description": ""} for i in range(12)]
     rows = [
         {"user_id": f"u{u}", "asin": f"i{i}", "text": f"text of u{u} on i{i}", "rating": 4.0, "title": "", "timestamp": int(when)}
-        for u in range(120) for when, i in enumerate(random.permutation(12)[: random.integers(1, 13)])
-    ]  # fmt: skip
+        for u in range(120)
+        for when, i in enumerate(random.permutation(12)[: random.integers(1, 13)])
+    ]
     write(tmp_path, {"rotten_tomatoes/items": items, "rotten_tomatoes/reviews": rows})
     return tmp_path, rows
 

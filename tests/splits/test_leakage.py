@@ -65,9 +65,13 @@ def test_learning_from_an_unseen_user_is_refused(snapshot):
     user = next(iter(split.unseen))
     first = min(by_user(snapshot)[user], key=lambda target: target.asin)
     planted = make_split(
-        split.name, train=[*split.train, first], validation=split.validation, test=split.test, unseen=split.unseen,
+        split.name,
+        train=[*split.train, first],
+        validation=split.validation,
+        test=split.test,
+        unseen=split.unseen,
         withheld=split.held_out - {first.key},
-    )  # fmt: skip
+    )
     with pytest.raises(ValueError, match="shall be unseen|more than once"):
         check_leakage(planted)
     tested = split.test[0].user_id

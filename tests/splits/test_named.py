@@ -18,8 +18,9 @@ def world() -> list[Review]:
     """Twenty users with 2 to 9 reviews, one a day in turn; user n begins on day n."""
     return [
         Review(f"user{n}", f"item{(n + i) % 13}", f"review {i} of {n}", 3.0, "", 86400.0 * (n + 7 * i))
-        for n in range(20) for i in range(2 + n % 8)
-    ]  # fmt: skip
+        for n in range(20)
+        for i in range(2 + n % 8)
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -108,11 +109,18 @@ def test_cold_start_knows_the_first_reviews_alone(snapshot):
 @pytest.mark.parametrize(
     ("asked", "words"),
     [
-        ("last", "no split 'last'"), ("leave-last-out:0", "nothing to evaluate"), ("leave-last-out:x", "no whole number"),
-        ("unseen-users:0.5", "below one half"), ("unseen-users:x", "could not convert"), ("cold-start:0", "nothing personal"),
-        ("time:yesterday", "no time"), ("unseen-users:nan", "below one half"), ("time:", "no time"), ("", "no split"),
+        ("last", "no split 'last'"),
+        ("leave-last-out:0", "nothing to evaluate"),
+        ("leave-last-out:x", "no whole number"),
+        ("unseen-users:0.5", "below one half"),
+        ("unseen-users:x", "could not convert"),
+        ("cold-start:0", "nothing personal"),
+        ("time:yesterday", "no time"),
+        ("unseen-users:nan", "below one half"),
+        ("time:", "no time"),
+        ("", "no split"),
     ],
-)  # fmt: skip
+)
 def test_what_is_no_split_says_what_is(asked, words):
     with pytest.raises(BadInput, match=words) as error:
         named.parse(asked)

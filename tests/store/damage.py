@@ -69,13 +69,15 @@ def found_in(report: CheckReport) -> dict[str, int]:
 DAMAGES = {
     "a sum is off": (change_total, {"item sums": 1}),
     "a sum has another count": (
-        lambda store: table_of(store, "item_sums").update("asin = 'item1'", {"reviews": 99}), {"item sums": 1}
+        lambda store: table_of(store, "item_sums").update("asin = 'item1'", {"reviews": 99}),
+        {"item sums": 1},
     ),
     "a sum is missing": (lambda store: table_of(store, "item_sums").delete("asin = 'item1'"), {"item sums": 1}),
     "a sum of an item without reviews": (lambda store: add_sum(store, "unread"), {"item sums": 1}),
     "two sums of an item": (lambda store: add_sum(store, "item1"), {"item sums": 2}),  # one is wrong, and one too many
     "a review is gone": (
-        lambda store: table_of(store, "reviews").delete("user_id = 'user1' and asin = 'item1'"), {"item sums": 1}
+        lambda store: table_of(store, "reviews").delete("user_id = 'user1' and asin = 'item1'"),
+        {"item sums": 1},
     ),
     "a key is wrong": (lambda store: change_review(store, key=b"0" * 16), {"review keys": 1}),
     "a text hash is wrong": (lambda store: change_review(store, text_hash=b"0" * 16), {"text hashes": 1}),
@@ -90,4 +92,4 @@ DAMAGES = {
     ),
     "an item twice": (lambda store: table_of(store, "items").add(schema.item_rows([Item("item1", "Uno")])), {"items": 1}),
     "an index is missing": (lambda store: table_of(store, "reviews").drop_index("user_id_idx"), {"indexes": 1}),
-}  # fmt: skip
+}

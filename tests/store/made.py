@@ -42,11 +42,17 @@ def some_reviews(users: int = 12, items: int = 9) -> list[Review]:
     """User u reviews item i unless (u + i) % 3 == 0; ties in time, some without time, rating or title."""
     return [
         Review(
-            f"user{u}", f"item{i}", f"user {u} on item {i}", None if i == 4 else float(1 + (u + i) % 5),
-            "" if u % 2 else f"title {i}", None if u == 3 else float(100 + i // 2),
+            f"user{u}",
+            f"item{i}",
+            f"user {u} on item {i}",
+            None if i == 4 else float(1 + (u + i) % 5),
+            "" if u % 2 else f"title {i}",
+            None if u == 3 else float(100 + i // 2),
         )
-        for u in range(users) for i in range(items) if (u + i) % 3
-    ]  # fmt: skip
+        for u in range(users)
+        for i in range(items)
+        if (u + i) % 3
+    ]
 
 
 def upsert(store, reviews, items=(), source="test"):

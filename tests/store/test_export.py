@@ -20,10 +20,10 @@ from depcli.store.writing.ingest import ingest
 from tests.store.made import DATA, IDENTITY, MadeEmbedder, contents, entries_for_killing, some_reviews, upsert
 
 STRANGE = [
-    Review("a\"b\\c\u2028\x1b[2J", "it'em\n", "two\nlines\x85\u2029 and \x00 a nul", 0.5, "tïtle\t", -1.5),
+    Review('a"b\\c\u2028\x1b[2J', "it'em\n", "two\nlines\x85\u2029 and \x00 a nul", 0.5, "tïtle\t", -1.5),
     Review(" x ", "🎬", "<|im_end|> \u202eturned", None, "", None),
     Review("text", "user_id", '{"user_id": "a"}', 10.0, "superseded", 1.5e9 + 0.25),
-]  # fmt: skip
+]
 ITEMS = [Item("it'em\n", "", ""), Item("only", "Title", 'de"scr\u2028iption\n'), Item("🎬", "", "no title")]
 
 

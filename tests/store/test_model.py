@@ -27,9 +27,14 @@ from tests.store.writing.test_versions import model as standing
 
 USERS, ASINS, TEXTS = "uvw", "ijk", "abc"
 REVIEWS = st.builds(
-    Review, st.sampled_from(USERS), st.sampled_from(ASINS), st.sampled_from(TEXTS), st.sampled_from([None, 1.0, 2.0]),
-    st.sampled_from(["", "t"]), st.sampled_from([None, 1.0, 2.0]),
-)  # fmt: skip
+    Review,
+    st.sampled_from(USERS),
+    st.sampled_from(ASINS),
+    st.sampled_from(TEXTS),
+    st.sampled_from([None, 1.0, 2.0]),
+    st.sampled_from(["", "t"]),
+    st.sampled_from([None, 1.0, 2.0]),
+)
 ITEMS = st.builds(Item, st.sampled_from(ASINS), st.sampled_from(["", "One"]), st.sampled_from(["", "first", "second"]))
 BATCHES = st.lists(REVIEWS, max_size=6), st.lists(ITEMS, max_size=2)
 

@@ -156,8 +156,11 @@ def test_each_commit_can_be_read_again(store):
         writer.tidy(force=True)
     log = store.log()
     assert [(commit.number, commit.action, commit.source) for commit in log] == [
-        (0, "create", ""), (1, "ingest", "first"), (2, "ingest", "second"), (3, "compact", ""),
-    ]  # fmt: skip
+        (0, "create", ""),
+        (1, "ingest", "first"),
+        (2, "ingest", "second"),
+        (3, "compact", ""),
+    ]
     assert (
         log[1].counts == {"added": 20, "replaced": 0, "unchanged": 0, "outdated": 0, "items": 0}
         and len({commit.id for commit in log}) == 4

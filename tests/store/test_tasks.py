@@ -17,8 +17,9 @@ def test_a_task_is_kept_and_an_empty_one_takes_nothing_away(tmp_path):
     upsert(store, some_reviews(), [TASK, Item("item2", "Two")])
     upsert(store, [], [Item("item1", "One")])
     assert store.snapshot().items(["item1", "item2"]) == {
-        "item1": Item("item1", "One", "An article.", "Generate a headline"), "item2": Item("item2", "Two"),
-    }  # fmt: skip
+        "item1": Item("item1", "One", "An article.", "Generate a headline"),
+        "item2": Item("item2", "Two"),
+    }
     assert not check(store).findings
 
 

@@ -32,7 +32,7 @@ def in_parts(backbone, workers: Workers, hardware: Hardware = CPU):
 
 def gradients(
     model, examples, workers: Workers, tokens: int, budget: Budget | None = None, after=lambda tokens: None
-) -> tuple[dict, torch.Tensor]:  # fmt: skip
+) -> tuple[dict, torch.Tensor]:
     adapter = new_adapter()
     spend = budget.spend if budget else (lambda work, examples: work(tokens))
 

@@ -45,8 +45,18 @@ def run(
         value = float(nats.sum() / tokens.sum())
         return {"score": -value, "loss": value}
 
-    loop = Loop(model, adapter, examples, options, rate=1e-2, budget=budget or Budget(500), validate=validate or loss,
-                folder=folder, settings={"epochs": options.epochs, "seed": options.seed}, on_event=on_event)  # fmt: skip
+    loop = Loop(
+        model,
+        adapter,
+        examples,
+        options,
+        rate=1e-2,
+        budget=budget or Budget(500),
+        validate=validate or loss,
+        folder=folder,
+        settings={"epochs": options.epochs, "seed": options.seed},
+        on_event=on_event,
+    )
     if resume:
         loop.resume()
     return loop.run(), adapter

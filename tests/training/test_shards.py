@@ -34,10 +34,22 @@ def deep_backbone(tmp_path_factory, tiny_backbone):
 def test_passes_through_parts_are_those_of_the_whole(tiny_backbone, deep_backbone):
     """Losses, gradients, texts and digests; also when one worker runs out of memory in any place, or makes more passes."""
     done = subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
-         str(Path(__file__).with_name("sharded_passes.py")), str(tiny_backbone), str(deep_backbone)],
-        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}, text=True, capture_output=True, timeout=500,
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-m",
+            "torch.distributed.run",
+            "--standalone",
+            "--nproc-per-node",
+            "2",
+            str(Path(__file__).with_name("sharded_passes.py")),
+            str(tiny_backbone),
+            str(deep_backbone),
+        ],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        text=True,
+        capture_output=True,
+        timeout=500,
+    )
     assert done.returncode == 0, done.stderr
 
 

@@ -50,17 +50,26 @@ def alone(store, compact_backbone):
 
 def two_workers(
     store, backbone, name: str, *more: str, program: tuple[str, ...] = ("-m", "depcli")
-) -> subprocess.CompletedProcess:  # fmt: skip
+) -> subprocess.CompletedProcess:
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", *program, "train"]
     options = {
-        "--profiles": store.path, "--backbone": backbone, "--adapter": name, "--device": "cpu", "--epochs": EPOCHS,
-        "--batch-size": OPTIONS.batch_size, "--history": OPTIONS.history, "--reduction": OPTIONS.reduction,
+        "--profiles": store.path,
+        "--backbone": backbone,
+        "--adapter": name,
+        "--device": "cpu",
+        "--epochs": EPOCHS,
+        "--batch-size": OPTIONS.batch_size,
+        "--history": OPTIONS.history,
+        "--reduction": OPTIONS.reduction,
         "--targets-per-user": OPTIONS.targets_per_user,
-    }  # fmt: skip
+    }
     return subprocess.run(
-        [*command, *(str(word) for pair in options.items() for word in pair), *more, "--json"], text=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}, capture_output=True, timeout=500,
-    )  # fmt: skip
+        [*command, *(str(word) for pair in options.items() for word in pair), *more, "--json"],
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        timeout=500,
+    )
 
 
 def steps(folder: Path) -> list[tuple]:

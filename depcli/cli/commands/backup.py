@@ -32,13 +32,20 @@ def command(setting: Setting, destination: Path) -> None:
     sink, store = setting.sink, Store.open(setting.profiles)
     with sink.progress("copying", "MB") as update:
         made = backup(
-            store, destination, (profiles.ADAPTERS, profiles.EVALUATIONS), on_progress=lambda done: update(done / 1e6),
+            store,
+            destination,
+            (profiles.ADAPTERS, profiles.EVALUATIONS),
+            on_progress=lambda done: update(done / 1e6),
             on_wait=lambda holder: sink.note(f"waiting for process {holder}, which is to finish a forgetting first"),
-        )  # fmt: skip
+        )
     document = {
-        "destination": str(destination), "store_commit": made.commit.id, "number": made.commit.number, "bytes": made.bytes,
-        "store": made.counts, "adapters": names(destination),
-    }  # fmt: skip
+        "destination": str(destination),
+        "store_commit": made.commit.id,
+        "number": made.commit.number,
+        "bytes": made.bytes,
+        "store": made.counts,
+        "adapters": names(destination),
+    }
     sink.result(document, lambda: _show(sink, document))
 
 

@@ -51,9 +51,12 @@ def command(setting: Setting, mend: bool, no_wait: bool) -> int:
         report = check(store, show)
         if mend:
             repaired |= repair(
-                store, report.findings, lambda: embedders.for_store(store.embedder, offline=setting.offline, ask=sink.ask),
-                wait=not no_wait, on_wait=setting.on_wait,
-            )  # fmt: skip
+                store,
+                report.findings,
+                lambda: embedders.for_store(store.embedder, offline=setting.offline, ask=sink.ask),
+                wait=not no_wait,
+                on_wait=setting.on_wait,
+            )
             report = check(store, show)
     document = {"profiles": str(setting.profiles), "ok": report.ok, **asdict(report), "repaired": repaired}
     sink.result(document, lambda: _show(sink, document))

@@ -46,12 +46,18 @@ def command(setting: Setting, folder: Path | None, embedder: str | None, seed: i
 
         report = run(profiles, embedder=embedder, seed=seed, offline=setting.offline, on_event=show)
     document = {
-        "profiles": str(report.profiles), "seed": report.seed, "user_id": report.request.user_id,
-        "item": asdict(report.request.item), "rating": report.request.rating, "title": report.request.title,
-        "real": report.real, "written": report.written, "losses": report.losses,
+        "profiles": str(report.profiles),
+        "seed": report.seed,
+        "user_id": report.request.user_id,
+        "item": asdict(report.request.item),
+        "rating": report.request.rating,
+        "title": report.request.title,
+        "real": report.real,
+        "written": report.written,
+        "losses": report.losses,
         "behind_dep": {name: asdict(interval) for name, interval in report.behind_dep.items()},
         "train": {key: getattr(report.trained, key) for key in ("train_reviews", "parameters", "seconds")},
-    }  # fmt: skip
+    }
     sink.result(document, lambda: _show(sink, document))
 
 

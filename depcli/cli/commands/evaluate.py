@@ -27,9 +27,13 @@ from depcli.cli.options.preset import choose_preset, tell_preset
 from depcli.cli.options.split import choose_split
 
 _PHASES = {
-    "write": "writing", "likelihood": "likelihoods", "swap": "swap test", "align": "alignment", "judge": "judging",
+    "write": "writing",
+    "likelihood": "likelihoods",
+    "swap": "swap test",
+    "align": "alignment",
+    "judge": "judging",
     "score": "scoring",
-}  # fmt: skip
+}
 
 
 class _Methods(click.ParamType):
@@ -49,40 +53,58 @@ class _Methods(click.ParamType):
 @choose_preset()
 @click.option("--methods", type=_Methods(), default="nonperso,rag,dep", show_default=True, metavar="A,B", help="What to compare.")
 @click.option(
-    "--study", type=click.Choice(["uniqueness", "k", "embeddings", "refinement", "retrieval", "guidance"]),
+    "--study",
+    type=click.Choice(["uniqueness", "k", "embeddings", "refinement", "retrieval", "guidance"]),
     help="Compare the variants of one of the papers' studies; says which adapters it lacks. Has its own --methods.",
-)  # fmt: skip
+)
 @choose_split("the adapter's, else leave-last-out")
 @click.option(
-    "--role", type=click.Choice(["test", "validation"]), default="test", show_default=True,
+    "--role",
+    type=click.Choice(["test", "validation"]),
+    default="test",
+    show_default=True,
     help="Which reviews of the split: those that chose nothing, or those that chose an adapter's best epoch.",
-)  # fmt: skip
+)
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="So many reviews, the same ones for the same seed.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option(
-    "--seeds", type=click.IntRange(min=1), default=1, show_default=True, metavar="N",
+    "--seeds",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    metavar="N",
     help="Write each N times, with the sampling seeds from --seed on; more can be added later.",
-)  # fmt: skip
+)
 @click.option(
-    "--swap", is_flag=True,
+    "--swap",
+    is_flag=True,
     help="Also measure what the user's own history is worth, against a stranger's; where profiles are used, theirs are made too.",
-)  # fmt: skip
+)
 @click.option(
-    "--judge", type=EngineAndModel(), metavar="ENGINE:MODEL",
+    "--judge",
+    type=EngineAndModel(),
+    metavar="ENGINE:MODEL",
     help="Also let a model say, from 0 to 10, how much each text is like the real one.",
-)  # fmt: skip
+)
 @click.option(
-    "--report", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE.html",
+    "--report",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE.html",
     help="Write a page about it too, with 20 requests side by side; it needs no network.",
-)  # fmt: skip
+)
 @click.option(
-    "--out", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
     help="[default: evaluations/ADAPTER[-SPLIT]-ROLE in the store folder; without an adapter BACKBONE-text-...]",
-)  # fmt: skip
+)
 @click.option(
-    "--adapter", "adapters", multiple=True, metavar="NAME",
+    "--adapter",
+    "adapters",
+    multiple=True,
+    metavar="NAME",
     help="Once for each method with an adapter. [default: the newest of each, all of one backbone]",
-)  # fmt: skip
+)
 @click.option("--backbone", metavar="NAME", help=f"{BACKBONE_HELP} openai: its name there. [default: the adapter's, else mini]")
 @choose_engine
 @ask_analyst
@@ -96,12 +118,33 @@ class _Methods(click.ParamType):
 @may_download
 @every_command
 def command(
-    setting: Setting, methods: tuple[str, ...], split: str | None, role: str, limit: int | None, seed: int, seeds: int,
-    swap: bool, judge: str | None, study: str | None, report: Path | None, out: Path | None, adapters: tuple[str, ...],
-    backbone: str | None, engine: str | None, tuning, temperature: float, top_p: float, max_new_tokens: int,
-    at: str | None, as_of: float | None, min_peers: int | None, history: int | None, analyst: str | None, choices: dict,
+    setting: Setting,
+    methods: tuple[str, ...],
+    split: str | None,
+    role: str,
+    limit: int | None,
+    seed: int,
+    seeds: int,
+    swap: bool,
+    judge: str | None,
+    study: str | None,
+    report: Path | None,
+    out: Path | None,
+    adapters: tuple[str, ...],
+    backbone: str | None,
+    engine: str | None,
+    tuning,
+    temperature: float,
+    top_p: float,
+    max_new_tokens: int,
+    at: str | None,
+    as_of: float | None,
+    min_peers: int | None,
+    history: int | None,
+    analyst: str | None,
+    choices: dict,
     preset: str | None,
-) -> None:  # fmt: skip
+) -> None:
     """Compare methods on held-out reviews: each is written again by each method and compared with what the person wrote.
 
     The texts go to DIR as they are made, and the scores are computed from them: interrupted, the same command goes on.
@@ -133,22 +176,33 @@ def command(
     sink = setting.sink
     store = Store.open(setting.profiles)
     plan = Plan(
-        split=split, role=role, limit=limit, seeds=seeds, swap=swap, judge=judge, at=at, as_of=as_of, min_peers=min_peers,
-        history=history, choices=choices, study=study,
-    )  # fmt: skip
+        split=split,
+        role=role,
+        limit=limit,
+        seeds=seeds,
+        swap=swap,
+        judge=judge,
+        at=at,
+        as_of=as_of,
+        min_peers=min_peers,
+        history=history,
+        choices=choices,
+        study=study,
+    )
     if study:
         from depcli import studying
 
         varied = _varied(study)
         plan = replace(
-            plan, history=None if "history" in varied else history,
+            plan,
+            history=None if "history" in varied else history,
             choices={name: value for name, value in choices.items() if name not in varied},
-        )  # fmt: skip
+        )
         if not typed(["methods"]):
             methods = STUDIES[study].methods
         parts, folders, reasons, found = studying.prepare(
             setting.profiles, study, methods, adapters, backbone=backbone, engine=engine
-        )  # fmt: skip
+        )
         variants, plan = found.variants, replace(plan, pairs=found.pairs, missing=found.missing)
         for label, how in found.missing.items():
             sink.note(f"left out: {label}, which needs an adapter: {how}")
@@ -156,7 +210,7 @@ def command(
         check_concerned(methods)
         parts, folders, reasons = places.compared_parts(
             setting.profiles, methods, adapters, backbone=backbone, engine=engine, split=split
-        )  # fmt: skip
+        )
         variants = plain(methods, folders)
     for reason in reasons:
         sink.note(reason)
@@ -190,10 +244,20 @@ def command(
             update(event["done_requests"], event["total_requests"], f"{event['method']}: {_PHASES[event['phase']]}")
 
         results = evaluate_store(
-            store=store, backbone=parts.backbone, variants=variants, out=out, plan=plan, embedder=embedder,
-            sampling=Sampling(temperature, top_p, max_new_tokens, seed), engine_name=parts.engine, report=report,
-            analyst=analyst, offline=setting.offline, tuning=tuning, on_event=show,
-        )  # fmt: skip
+            store=store,
+            backbone=parts.backbone,
+            variants=variants,
+            out=out,
+            plan=plan,
+            embedder=embedder,
+            sampling=Sampling(temperature, top_p, max_new_tokens, seed),
+            engine_name=parts.engine,
+            report=report,
+            analyst=analyst,
+            offline=setting.offline,
+            tuning=tuning,
+            on_event=show,
+        )
     if report:
         sink.note(f"the page is {report}")
     sink.result({"out": str(out), **results, **told}, lambda: _show(sink, results, out))

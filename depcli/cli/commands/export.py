@@ -16,10 +16,12 @@ from depcli.words import count
 @click.command("export")
 @click.argument("file", default="-", metavar="[FILE]")
 @click.option(
-    "--rows", "role", type=click.Choice(["train", "validation", "test"]),
+    "--rows",
+    "role",
+    type=click.Choice(["train", "validation", "test"]),
     help="Instead the layout of DPL's data sets: a row for each of these reviews of the split, as data, and the user's reviews "
     "before it, as profile.",
-)  # fmt: skip
+)
 @choose_split("leave-last-out")
 @click.option("--items", metavar="FILE", help="With --rows: titles and descriptions of the items, which the rows have not.")
 @click.option("--replace", is_flag=True, help="Write over FILE if it is there.")
@@ -27,7 +29,7 @@ from depcli.words import count
 @every_command
 def command(
     setting: Setting, file: str, role: str | None, split: str | None, items: str | None, replace: bool, at: str | None
-) -> None:  # fmt: skip
+) -> None:
     """Write the items and reviews as JSON lines, which `dep ingest` reads again into an equal store.
 
     FILE appears when it is whole; a name that ends in .gz is compressed. Without FILE the lines go to standard output.

@@ -51,10 +51,16 @@ def command(setting: Setting, users: tuple[str, ...], items: tuple[str, ...], no
     with sink.progress("writing the store anew"):
         erased, beyond = forgetting.forget(setting.profiles, plan, wait=not no_wait, on_wait=setting.on_wait)
     document = {
-        "profiles": str(setting.profiles), "users": plan.users, "items": plan.items, "reviews_removed": erased.reviews,
-        "items_removed": erased.items, "commits_dropped": erased.commits, "finished_earlier": plan.unfinished,
-        "untestable_adapters": sorted(untestable(setting.profiles) - before), "beyond_reach": asdict(beyond),
-    }  # fmt: skip
+        "profiles": str(setting.profiles),
+        "users": plan.users,
+        "items": plan.items,
+        "reviews_removed": erased.reviews,
+        "items_removed": erased.items,
+        "commits_dropped": erased.commits,
+        "finished_earlier": plan.unfinished,
+        "untestable_adapters": sorted(untestable(setting.profiles) - before),
+        "beyond_reach": asdict(beyond),
+    }
     sink.result(document, lambda: _show(sink, document))
 
 

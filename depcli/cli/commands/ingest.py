@@ -59,37 +59,59 @@ class _Threshold(_Column):
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @click.option("--items", metavar="FILE", help="Titles and descriptions of the items.")
 @click.option(
-    "--format", "form", type=click.Choice(FORMATS), metavar="NAME",
+    "--format",
+    "form",
+    type=click.Choice(FORMATS),
+    metavar="NAME",
     help="jsonl, csv, tsv (no quotes), parquet, amazon2023, dpl, lamp or longlamp. [default: found out from the file]",
-)  # fmt: skip
+)
 @click.option(
-    "--column", "columns", multiple=True, type=_Column(), metavar="FIELD=NAME",
+    "--column",
+    "columns",
+    multiple=True,
+    type=_Column(),
+    metavar="FIELD=NAME",
     help="What user_id, asin, text, rating, title, timestamp, item_title or item_description is called in the files.",
-)  # fmt: skip
+)
 @click.option("--user", metavar="ID", help="Who wrote the reviews, where the files do not say: your own export.")
 @click.option("--filter", "chosen", type=click.Choice(["dpl"]), help="Keep only what DPL's rules keep, and say what they drop.")
 @click.option(
-    "--threshold", "limits", multiple=True, type=_Threshold(), metavar="RULE=N",
+    "--threshold",
+    "limits",
+    multiple=True,
+    type=_Threshold(),
+    metavar="RULE=N",
     help="Another number for a rule, such as reviews=10; 0 switches it off. An unknown RULE lists them all.",
-)  # fmt: skip
+)
 @click.option(
     "--embedder",
     metavar="NAME",
     help="bge-m3, minilm, minilm+style, or a bge-m3 folder. [default: the store's, or what is at hand]",
 )
 @click.option(
-    "--bad-lines", type=click.Path(dir_okay=False, writable=True, path_type=Path), metavar="FILE",
+    "--bad-lines",
+    type=click.Path(dir_okay=False, writable=True, path_type=Path),
+    metavar="FILE",
     help="Write every line that cannot be used here: file, line, reason and its beginning, as JSON lines.",
-)  # fmt: skip
+)
 @click.option("--strict", is_flag=True, help="Stop at the first line that cannot be used.")
 @may_download
 @no_wait
 @every_command
 def command(
-    setting: Setting, files: tuple[str, ...], items: str | None, form: str | None, columns: tuple[tuple[str, str], ...],
-    user: str | None, chosen: str | None, limits: tuple[tuple[str, int], ...], embedder: str | None, bad_lines: Path | None,
-    strict: bool, no_wait: bool,
-) -> None:  # fmt: skip
+    setting: Setting,
+    files: tuple[str, ...],
+    items: str | None,
+    form: str | None,
+    columns: tuple[tuple[str, str], ...],
+    user: str | None,
+    chosen: str | None,
+    limits: tuple[tuple[str, int], ...],
+    embedder: str | None,
+    bad_lines: Path | None,
+    strict: bool,
+    no_wait: bool,
+) -> None:
     """Put reviews into the store, and make the store if there is none.
 
     FILE is JSON (lines or an array), CSV or TSV, gzipped or not, parquet, the folder of a data set that was saved with
@@ -146,12 +168,16 @@ def command(
             sink.note(f"{file}: read as {reader.format}: {reader.reason}")
             with sink.progress("reading and embedding", "reviews" if reader.position is None else "kB") as update:
                 report = ingest(
-                    store, _noted(out, file, filtering.kept(reader) if filtering else reader), model, source=file,
-                    strict=strict, wait=not no_wait,
+                    store,
+                    _noted(out, file, filtering.kept(reader) if filtering else reader),
+                    model,
+                    source=file,
+                    strict=strict,
+                    wait=not no_wait,
                     on_progress=partial(_show_progress, update, reader),
                     on_wait=setting.on_wait,
                     in_use=in_use,
-                )  # fmt: skip
+                )
             for line in report.first_bad:
                 sink.note(": ".join(filter(None, (f"{file}, {line.unit} {line.line_number}", line.reason, line.excerpt))))
             if out is None and report.bad_lines > len(report.first_bad):
@@ -163,10 +189,14 @@ def command(
     snapshot = store.snapshot()
     told = any(each["items"] or each["added"] or each["replaced"] for each in reports)  # else nothing new could be said
     document = {
-        "profiles": str(setting.profiles), "embedder": asdict(store.embedder), "store": snapshot.counts(),
-        "undescribed_items": snapshot.undescribed() if told else None, "untimed_reviews": snapshot.untimed() if told else None,
-        "files": reports, **({"filter": filtering.document()} if filtering else {}),
-    }  # fmt: skip
+        "profiles": str(setting.profiles),
+        "embedder": asdict(store.embedder),
+        "store": snapshot.counts(),
+        "undescribed_items": snapshot.undescribed() if told else None,
+        "untimed_reviews": snapshot.untimed() if told else None,
+        "files": reports,
+        **({"filter": filtering.document()} if filtering else {}),
+    }
     sink.result(document, lambda: _show(sink, document))
     for each in reports:
         if each["bad_lines"] and not each["reviews"] and not each["items"]:

@@ -53,8 +53,9 @@ def _said(commit: dict) -> str:
     """What a commit did. Of the source the file name, which tells more than the folders before it."""
     changes = ", ".join(
         f"{count:,} {_ONE.get(what, what) if count == 1 else what}".replace("_", " ")
-        for what, count in commit["counts"].items() if _is_change(what, count)
-    )  # fmt: skip
+        for what, count in commit["counts"].items()
+        if _is_change(what, count)
+    )
     said = commit["action"] + ("" if commit["readable"] else " (gone)") + (f": {changes}" if changes else "")
     source = commit["source"]
     return said + (f"; {source.rpartition('/')[2] or source}" if source else "")

@@ -26,11 +26,16 @@ def command(setting: Setting) -> None:
     sink, theirs = setting.sink, outside.names()
     documents = [
         {
-            "name": name, "summary": method.summary, "needs": _needs(method), "past_reviews_as_text": method.history,
-            "adapter": method.needs_adapter, "analyst": method.profile is not None, "bundled": name not in theirs,
+            "name": name,
+            "summary": method.summary,
+            "needs": _needs(method),
+            "past_reviews_as_text": method.history,
+            "adapter": method.needs_adapter,
+            "analyst": method.profile is not None,
+            "bundled": name not in theirs,
         }
         for name, method in ((name, methods.find(name)) for name in methods.names())
-    ]  # fmt: skip
+    ]
     sink.result({"methods": documents}, lambda: _show(sink, documents))
 
 

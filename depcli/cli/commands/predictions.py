@@ -18,9 +18,7 @@ from depcli.words import count
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="[default: standard output]")
 @click.option("--replace", is_flag=True, help="Write over FILE if it is there.")
 @every_command
-def command(
-    setting: Setting, run: str, task: str, method: str | None, seed: int | None, out: Path | None, replace: bool
-) -> None:  # fmt: skip
+def command(setting: Setting, run: str, task: str, method: str | None, seed: int | None, out: Path | None, replace: bool) -> None:
     """Write what a run wrote for LaMP's questions in the shape of LaMP's outputs.
 
     RUN is the folder of a `dep eval`, its name under evaluations/ of the profiles, or the file of a `dep write --requests`

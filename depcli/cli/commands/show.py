@@ -19,18 +19,29 @@ _LINES = 6  # of a text that is shown; --json has all of it
 @click.option("--item", metavar="ID", help="An item: description, ratings, reviewers.")
 @click.option("--limit", type=click.IntRange(min=0), default=20, show_default=True, metavar="N", help="Lines of a list.")
 @click.option(
-    "--most", type=click.IntRange(min=0), default=3, show_default=True, metavar="N",
+    "--most",
+    type=click.IntRange(min=0),
+    default=3,
+    show_default=True,
+    metavar="N",
     help="So many of the reviews that differ most, each beside the nearest and the farthest peer's.",
-)  # fmt: skip
+)
 @click.option("--profile", type=MethodChoice(PROFILED), help="With --user: what this method has made of them so far, instead.")
 @click.option("--vectors", is_flag=True, help="With --json: the vector of each review, and its difference from the peers.")
 @as_of_moment
 @at_commit
 @every_command
 def command(
-    setting: Setting, user: str | None, item: str | None, limit: int, most: int, profile: str | None, vectors: bool,
-    at: str | None, as_of: float | None,
-) -> None:  # fmt: skip
+    setting: Setting,
+    user: str | None,
+    item: str | None,
+    limit: int,
+    most: int,
+    profile: str | None,
+    vectors: bool,
+    at: str | None,
+    as_of: float | None,
+) -> None:
     """Show who and what is there, or a user, or an item. Peers are the others who reviewed the same item.
 
     "differs" is the distance between a review's vector and the mean of its peers' (0: the same; above 1: far): what DEP
@@ -99,10 +110,16 @@ def _show_user(sink, document: dict, limit: int) -> None:
         _heading(sink, "History", limit, len(history))
         titled = any(past["item_title"] for past in history)
         rows = [
-            (layout.day(past["timestamp"]), _number(past["rating"], "g"), f"{past['peers']:,}", _number(past["difference"]),
-             past["asin"], past["item_title"] if titled else past["text"])
+            (
+                layout.day(past["timestamp"]),
+                _number(past["rating"], "g"),
+                f"{past['peers']:,}",
+                _number(past["difference"]),
+                past["asin"],
+                past["item_title"] if titled else past["text"],
+            )
             for past in history[: -limit - 1 : -1]
-        ]  # fmt: skip
+        ]
         columns = ("date", "rating", "peers", "differs", "item", "title" if titled else "review")
         layout.table(sink, columns, rows, flexible=5)
     if document["most_different"]:
@@ -141,10 +158,15 @@ def _show_item(sink, document: dict, limit: int, most: int) -> None:
         sink.line()
         _heading(sink, "Reviews", limit, len(reviewers))
         rows = [
-            (layout.day(review["timestamp"]), _number(review["rating"], "g"), _number(review["difference"]), review["user_id"],
-             review["title"] or review["text"])
+            (
+                layout.day(review["timestamp"]),
+                _number(review["rating"], "g"),
+                _number(review["difference"]),
+                review["user_id"],
+                review["title"] or review["text"],
+            )
             for review in reviewers[: -limit - 1 : -1]
-        ]  # fmt: skip
+        ]
         layout.table(sink, ("date", "rating", "differs", "user", "review"), rows, flexible=4)
     differing = sorted(
         (review for review in reviewers if review["difference"] is not None), key=lambda review: review["difference"]

@@ -20,9 +20,12 @@ _COLUMNS = (
 
 @click.command("signal")
 @click.option(
-    "--embedder", "names", multiple=True, metavar="NAME",
+    "--embedder",
+    "names",
+    multiple=True,
+    metavar="NAME",
     help="As of dep ingest; several times to compare. Another than the store's embeds the texts anew. [default: the store's]",
-)  # fmt: skip
+)
 @click.option("--limit", type=click.IntRange(min=2), default=2000, show_default=True, metavar="N", help="So many users at most.")
 @click.option(
     "--min-peers", type=click.IntRange(min=1), default=1, show_default=True, metavar="N", help="No diff over fewer peers."
@@ -31,9 +34,7 @@ _COLUMNS = (
 @at_commit
 @may_download
 @every_command
-def command(
-    setting: Setting, names: tuple[str, ...], limit: int, min_peers: int, as_of: float | None, at: str | None
-) -> None:  # fmt: skip
+def command(setting: Setting, names: tuple[str, ...], limit: int, min_peers: int, as_of: float | None, at: str | None) -> None:
     """Measure how well the vectors tell users apart, before any training: what vectors do not know, no adapter can learn.
 
     The last review of each user with four or more is held out; a profile is the mean of the K vectors before it, of the reviews
@@ -70,9 +71,15 @@ def command(
             kinds = signal.measure(source, targets, min_peers=min_peers, on_progress=(lambda *_: None) if embedder else update)
         measured.append({**asdict(identity), "embedded": source.texts if embedder else 0, **kinds})
     document = {
-        "profiles": str(setting.profiles), "store_commit": snapshot.commit.id, "as_of": as_of, "min_peers": min_peers,
-        "users": len(targets), "resamples": signal.RESAMPLES, "confidence": signal.CONFIDENCE, "embedders": measured,
-    }  # fmt: skip
+        "profiles": str(setting.profiles),
+        "store_commit": snapshot.commit.id,
+        "as_of": as_of,
+        "min_peers": min_peers,
+        "users": len(targets),
+        "resamples": signal.RESAMPLES,
+        "confidence": signal.CONFIDENCE,
+        "embedders": measured,
+    }
     sink.result(document, lambda: _show(sink, document))
 
 
@@ -81,10 +88,20 @@ def _show(sink, document: dict) -> None:
     from depcli.evaluation.report.text import few_users
 
     rows = [
-        (found["name"], kind, str(row["k"]), f"{found[kind]['users']:,}", *_rate(row, "auc", "low", "high"),
-         *_rate(row, "same_item", "same_low", "same_high"), _percent(row["top1"]), _percent(found[kind]["chance"]))
-        for found in document["embedders"] for kind in ("his", "diff") for row in found[kind]["last"]
-    ]  # fmt: skip
+        (
+            found["name"],
+            kind,
+            str(row["k"]),
+            f"{found[kind]['users']:,}",
+            *_rate(row, "auc", "low", "high"),
+            *_rate(row, "same_item", "same_low", "same_high"),
+            _percent(row["top1"]),
+            _percent(found[kind]["chance"]),
+        )
+        for found in document["embedders"]
+        for kind in ("his", "diff")
+        for row in found[kind]["last"]
+    ]
     interval = f"{document['confidence']:.0%}"
     columns = ("embedder", "of", "K", "users", "AUC", interval, "same item", interval, "top-1", "chance")
     counted = [found[kind]["users"] for found in document["embedders"] for kind in ("his", "diff")]

@@ -51,10 +51,11 @@ _AT_LEAST_1 = click.IntRange(min=1)
 @click.option("--min-peers", type=_AT_LEAST_1, metavar="N", help="A difference from fewer peers is not used. [default: 1]")
 @choose_parts
 @click.option(
-    "--reduction", type=click.Choice(["pca", "sae", "ae", "none"]),
+    "--reduction",
+    type=click.Choice(["pca", "sae", "ae", "none"]),
     help="Of DEP's embeddings: principal components added to vectors that all share, or as in the paper a sparse autoencoder, an "
     "autoencoder, none. [default: pca]",
-)  # fmt: skip
+)
 @as_of_moment
 @click.option("--seed", type=click.IntRange(min=0), help="[default: 0]")
 @click.option("--device", default="auto", show_default=True, metavar="NAME", help="auto, cpu or cuda.")
@@ -66,16 +67,30 @@ _AT_LEAST_1 = click.IntRange(min=1)
 )
 @click.option("--checkpointing", is_flag=True, help="Much less memory for half more work.")
 @click.option(
-    "--shard-backbone", "shard", is_flag=True,
+    "--shard-backbone",
+    "shard",
+    is_flag=True,
     help="Spread the frozen weights over torchrun's workers. [default: when a device cannot hold them]",
-)  # fmt: skip
+)
 @at_commit
 @may_download
 @every_command
 def command(
-    setting: Setting, method: str | None, backbone: str | None, adapter: str | None, resume: bool, replace: bool, device: str,
-    precision: str | None, checkpointing: bool, shard: bool, at: str | None, choices: dict, preset: str | None, **values,
-) -> None:  # fmt: skip
+    setting: Setting,
+    method: str | None,
+    backbone: str | None,
+    adapter: str | None,
+    resume: bool,
+    replace: bool,
+    device: str,
+    precision: str | None,
+    checkpointing: bool,
+    shard: bool,
+    at: str | None,
+    choices: dict,
+    preset: str | None,
+    **values,
+) -> None:
     """Train an adapter on the reviews in the store. The backbone stays as it is.
 
     Of each user the last review is kept for testing, the one before for validation, and the eight before that are learned, or
@@ -129,15 +144,31 @@ def command(
     tell_moment(sink, options.as_of)
     with sink.progress("training") as update:
         report = train(
-            store=store, backbone=found, folder=folder, options=options, resume=resume, replace=replace, offline=setting.offline,
-            hardware=Hardware(device, precision, checkpointing, shard), at=at, embedder=embedder,
+            store=store,
+            backbone=found,
+            folder=folder,
+            options=options,
+            resume=resume,
+            replace=replace,
+            offline=setting.offline,
+            hardware=Hardware(device, precision, checkpointing, shard),
+            at=at,
+            embedder=embedder,
             on_event=lambda event: show_event(sink, update, event),
-        )  # fmt: skip
+        )
     document = {
-        "adapter": folder.name, "method": options.method, "folder": str(folder), "train_reviews": report.train_reviews,
-        "validation_reviews": report.validation_reviews, "parameters": report.parameters, "best_epoch": report.best_epoch,
-        "validation_losses": report.losses, "seconds": report.seconds, "config": report.config, **told,
-    }  # fmt: skip
+        "adapter": folder.name,
+        "method": options.method,
+        "folder": str(folder),
+        "train_reviews": report.train_reviews,
+        "validation_reviews": report.validation_reviews,
+        "parameters": report.parameters,
+        "best_epoch": report.best_epoch,
+        "validation_losses": report.losses,
+        "seconds": report.seconds,
+        "config": report.config,
+        **told,
+    }
     if speaks:
         sink.result(document, lambda: _show(sink, document))
 

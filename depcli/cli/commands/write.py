@@ -43,15 +43,18 @@ class Shard(click.ParamType):
 @click.option("--user", metavar="ID", help="Who writes: a user of the store.")
 @click.option("--item", metavar="ID", help="About what: an item of the store, or a new one that you describe.")
 @click.option(
-    "--requests", metavar="FILE",
+    "--requests",
+    metavar="FILE",
     help="Many at once: JSON lines with user_id, asin, maybe rating, title, item_title, item_description, item_task, id; or "
     "LaMP's questions; - for stdin.",
-)  # fmt: skip
+)
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Where those go, as JSON lines.")
 @click.option(
-    "--shard", type=Shard(), metavar="I/N",
+    "--shard",
+    type=Shard(),
+    metavar="I/N",
     help="Only the I-th of N parts of --requests, for as many machines: their --out files, joined in order, are the whole.",
-)  # fmt: skip
+)
 @click.option("--rating", type=Finite(0, 10, min_open=True), help="The rating that the review shall have.")
 @click.option("--title", help="The title that the review shall have.")
 @choose_preset()
@@ -76,13 +79,36 @@ class Shard(click.ParamType):
 @may_download
 @every_command
 def command(
-    setting: Setting, user: str | None, item: str | None, requests: str | None, out: Path | None, shard: tuple[int, int] | None,
-    rating: float | None, title: str | None, method: str, engine: str | None, tuning,
-    adapter: str | None, backbone: str | None, seed: int, temperature: float, top_p: float, max_new_tokens: int | None,
-    item_title: str | None, item_description: str | None, item_task: str | None, template: str | None, at: str | None,
+    setting: Setting,
+    user: str | None,
+    item: str | None,
+    requests: str | None,
+    out: Path | None,
+    shard: tuple[int, int] | None,
+    rating: float | None,
+    title: str | None,
+    method: str,
+    engine: str | None,
+    tuning,
+    adapter: str | None,
+    backbone: str | None,
+    seed: int,
+    temperature: float,
+    top_p: float,
+    max_new_tokens: int | None,
+    item_title: str | None,
+    item_description: str | None,
+    item_task: str | None,
+    template: str | None,
+    at: str | None,
     as_of: float | None,
-    min_peers: int | None, history: int | None, show_prompt: bool, analyst: str | None, choices: dict, preset: str | None,
-) -> int:  # fmt: skip
+    min_peers: int | None,
+    history: int | None,
+    show_prompt: bool,
+    analyst: str | None,
+    choices: dict,
+    preset: str | None,
+) -> int:
     """Write the review that a user would write about an item.
 
     The same seed gives the same review. An item that the store does not know is described by --item-title and
@@ -115,9 +141,15 @@ def command(
     from depcli.store import Store
 
     of_one = {
-        "--user": user, "--item": item, "--rating": rating, "--title": title, "--item-title": item_title,
-        "--item-description": item_description, "--item-task": item_task, "--show-prompt": show_prompt or None,
-    }  # fmt: skip
+        "--user": user,
+        "--item": item,
+        "--rating": rating,
+        "--title": title,
+        "--item-title": item_title,
+        "--item-description": item_description,
+        "--item-task": item_task,
+        "--show-prompt": show_prompt or None,
+    }
     _check_use(requests, out, shard, of_one)
     check_concerned([method])
     sink = setting.sink
@@ -126,9 +158,15 @@ def command(
     tell_moment(sink, as_of)
     if requests is None:
         request = writing.find_request(
-            snapshot, user, item, rating=rating, title=title, item_title=item_title, item_description=item_description,
+            snapshot,
+            user,
+            item,
+            rating=rating,
+            title=title,
+            item_title=item_title,
+            item_description=item_description,
             item_task=item_task,
-        )  # fmt: skip
+        )
         if not (request.item.title or request.item.description):
             sink.note(f"nothing is known of {item}: the text may be about anything (--item-title, --item-description)")
     else:
@@ -142,9 +180,13 @@ def command(
     for reason in parts.reasons:
         sink.note(reason)
     told = tell_preset(
-        sink, preset, store=store, backbone=parts.backbone, engine=parts.engine,
+        sink,
+        preset,
+        store=store,
+        backbone=parts.backbone,
+        engine=parts.engine,
         adapters={method: parts.adapter} if parts.adapter else None,
-    )  # fmt: skip
+    )
     if parts.form:
         agree_to_download(setting, parts.backbone, parts.form)
     prepare_analyst(setting, analyst, [method])
@@ -157,11 +199,20 @@ def command(
         asked_analyst(analyst, loaded, parts.backbone, drawing, offline=setting.offline) as asked,
     ):
         writer = writing.make_writer(
-            store=store, snapshot=snapshot, method=method, backbone=parts.backbone, engine=loaded, adapter_folder=parts.adapter,
-            template=template, min_peers=min_peers, history=history, analyst=asked, embedder=embedder,
+            store=store,
+            snapshot=snapshot,
+            method=method,
+            backbone=parts.backbone,
+            engine=loaded,
+            adapter_folder=parts.adapter,
+            template=template,
+            min_peers=min_peers,
+            history=history,
+            analyst=asked,
+            embedder=embedder,
             choices=choices,
             on_profile=lambda used: None if requests else sink.note(f"{asked.name} makes a profile from {count(used, 'review')}"),
-        )  # fmt: skip
+        )
         sampling = replace(drawing, max_new_tokens=max_new_tokens or min(drawing.max_new_tokens, writer.room))
         if requests is not None:
             with sink.progress("writing", "reviews") as update:

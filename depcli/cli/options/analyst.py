@@ -28,9 +28,11 @@ class EngineAndModel(click.ParamType):
 
 
 ask_analyst = click.option(
-    "--analyst", type=EngineAndModel(), metavar="ENGINE:MODEL",
+    "--analyst",
+    type=EngineAndModel(),
+    metavar="ENGINE:MODEL",
     help="Who makes the profile of pag, dpl, drp, such as llamacpp:qwen2.5-7b or openai:NAME. [default: who writes]",
-)  # fmt: skip
+)
 
 
 def prepare_analyst(setting: Setting, asked: str | None, methods: Collection[str]) -> None:

@@ -9,32 +9,39 @@ import click
 
 _OPTIONS = (
     click.option(
-        "--embeddings", type=click.Choice(["both", "his", "diff", "none"]),
+        "--embeddings",
+        type=click.Choice(["both", "his", "diff", "none"]),
         help="Soft tokens of past reviews (his), of their differences from the peers (diff). [default: both]",
     ),
     click.option("--review-text/--no-review-text", default=None, help="Past reviews as text too, or as soft tokens alone."),
     click.option("--guidance/--no-guidance", default=None, help="Whether the prompt says what the soft tokens are."),
     click.option(
-        "--retrieval", type=click.Choice(["recency", "bm25", "dense", "random"]),
+        "--retrieval",
+        type=click.Choice(["recency", "bm25", "dense", "random"]),
         help="Which past reviews are shown. [default: recency]",
     ),
     click.option(
-        "--peer-weighting", type=click.Choice(["mean", "distance"]),
+        "--peer-weighting",
+        type=click.Choice(["mean", "distance"]),
         help="Differences from all peers alike, or more from those who write otherwise. [default: mean]",
     ),
-)  # fmt: skip
+)
 
 
 _AS_TRAINED = (
     click.option(
-        "--min-peers", type=click.IntRange(min=1), metavar="N",
+        "--min-peers",
+        type=click.IntRange(min=1),
+        metavar="N",
         help="Nobody is compared with fewer peers; an adapter refuses another N than its own. [default: the adapter's, else 1]",
     ),
     click.option(
-        "--history", type=click.IntRange(min=0), metavar="K",
+        "--history",
+        type=click.IntRange(min=0),
+        metavar="K",
         help="Past reviews in a prompt at most; an adapter refuses another K. [default: the adapter's, else 8]",
     ),
-)  # fmt: skip
+)
 
 
 def as_trained(function: Callable) -> Callable:

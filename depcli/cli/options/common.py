@@ -55,14 +55,20 @@ def every_command(function: Callable) -> Callable:
 
 _SHARED = (
     click.option(
-        "--profiles", type=Folder(path_type=Path), envvar="DEP_PROFILES", default="profiles", show_default=True,
-        show_envvar=True, metavar="PATH", help="The store folder.",
+        "--profiles",
+        type=Folder(path_type=Path),
+        envvar="DEP_PROFILES",
+        default="profiles",
+        show_default=True,
+        show_envvar=True,
+        metavar="PATH",
+        help="The store folder.",
     ),
     click.option("--offline", is_flag=True, help="Never touch the network (also: HF_HUB_OFFLINE=1)."),
     click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON document."),
     click.option("-q", "--quiet", is_flag=True, help="No notes and no progress: the result and errors only."),
     click.option("--no-progress", is_flag=True, help="No progress bars."),
-)  # fmt: skip
+)
 
 
 may_download = click.option("-y", "--yes", is_flag=True, help="Download what is needed without asking (its size is said).")

@@ -19,17 +19,23 @@ def _not_more_than_there_are(ctx, param, threads: int | None) -> int | None:
 
 
 _ENGINE = click.option(
-    "--engine", type=click.Choice(["llamacpp", "transformers", "vllm", "openai"]),
+    "--engine",
+    type=click.Choice(["llamacpp", "transformers", "vllm", "openai"]),
     help="vllm: many at once on GPUs. openai: the endpoint at OPENAI_BASE_URL, without likelihoods. "
     "[default: llamacpp where there is a GGUF]",
-)  # fmt: skip
+)
 _TUNING = (
     click.option(
-        "--parallel", type=click.IntRange(min=1), metavar="N",
+        "--parallel",
+        type=click.IntRange(min=1),
+        metavar="N",
         help="llamacpp: texts side by side, of many; a word may depend on those beside. [default: 1]",
     ),
     click.option(
-        "--threads", type=click.IntRange(min=1), callback=_not_more_than_there_are, metavar="N",
+        "--threads",
+        type=click.IntRange(min=1),
+        callback=_not_more_than_there_are,
+        metavar="N",
         help="llamacpp. [default: all, or OMP_NUM_THREADS]",
     ),
     click.option("--gpu-layers", type=click.IntRange(min=0), metavar="N", help="llamacpp: layers on the GPU. [default: all]"),
@@ -37,7 +43,7 @@ _TUNING = (
     click.option(
         "--tensor-parallel", type=click.IntRange(min=1), metavar="N", help="vllm: GPUs that share one backbone. [default: 1]"
     ),
-)  # fmt: skip
+)
 _NAMES = ("parallel", "threads", "gpu_layers", "kv_type", "tensor_parallel")
 
 

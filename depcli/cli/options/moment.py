@@ -23,10 +23,12 @@ class _Moment(click.ParamType):
 
 
 as_of_moment = click.option(
-    "--as-of", type=_Moment(), metavar="TIME",
+    "--as-of",
+    type=_Moment(),
+    metavar="TIME",
     help="Only reviews up to then exist: seconds since 1970, or an ISO date, with a time of day (UTC) where that matters; of a "
     "day, a month or a year the beginning.",
-)  # fmt: skip
+)
 
 
 def tell_moment(sink: Sink, moment: float | None) -> None:

@@ -15,9 +15,13 @@ def choose_preset(*, training: bool = False) -> Callable:
     """The option, among the presets with something to learn when `training`. What is typed beside it wins."""
     names = [name for name, preset in PRESETS.items() if preset.learned or not training]
     return click.option(
-        "--preset", type=click.Choice(names), is_eager=True, callback=_become_defaults, metavar="NAME",
+        "--preset",
+        type=click.Choice(names),
+        is_eager=True,
+        callback=_become_defaults,
+        metavar="NAME",
         help=f"All options of a row of the papers' tables, and how this differs from it: {', '.join(names)}.",
-    )  # fmt: skip
+    )
 
 
 def _become_defaults(context: click.Context, _, name: str | None) -> str | None:
@@ -29,7 +33,7 @@ def _become_defaults(context: click.Context, _, name: str | None) -> str | None:
 
 def tell_preset(
     sink: Sink, name: str | None, *, store, backbone, engine: str | None = None, adapters: Mapping[str, Path] | None = None
-) -> dict:  # fmt: skip
+) -> dict:
     """Show what the preset of the running command became, and each deviation from the paper. Returns {"preset": ...} for the
     document, {} without one. `adapters` are folders by method."""
     from depcli.adapters.files import read_config

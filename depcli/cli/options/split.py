@@ -27,6 +27,8 @@ class _Split(click.ParamType):
 def choose_split(default: str):
     """The option; `default` is what its help says of leaving it out."""
     return click.option(
-        "--split", type=_Split(), metavar="NAME",
+        "--split",
+        type=_Split(),
+        metavar="NAME",
         help=f"What is learned and tested: {_FORMS}. [default: {default}]",
-    )  # fmt: skip
+    )

@@ -43,9 +43,11 @@ def features(text: str) -> np.ndarray:
     rates += [sum(map(kind, text)) / letters for kind in _CHARACTERS]
     rates += [
         len({word.lower() for word in words}) / n,
-        sum(length > 8 for length in lengths) / n, sum(length < 4 for length in lengths) / n,
-        sum(word[:1].isupper() for word in words) / n, sum(word.isupper() and len(word) > 1 for word in words) / n,
+        sum(length > 8 for length in lengths) / n,
+        sum(length < 4 for length in lengths) / n,
+        sum(word[:1].isupper() for word in words) / n,
+        sum(word.isupper() and len(word) > 1 for word in words) / n,
         sum("-" in word[1:-1] for word in words) / n,
-    ]  # fmt: skip
+    ]
     rates += [tokens[word] / n for word in _SMALL_WORDS]
     return np.concatenate([size, ending, start, np.sqrt(rates)]).astype(np.float32)

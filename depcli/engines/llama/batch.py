@@ -18,9 +18,11 @@ class Batch:
         self._wanted = np.zeros(size, np.int8)
         self._where = self._sequences.ctypes.data + self._sequences.itemsize * np.arange(size, dtype=np.uintp)
         self._batch = lib.llama_batch(
-            pos=_pointer(self._positions, ctypes.c_int32), n_seq_id=_pointer(self._one_sequence_each, ctypes.c_int32),
-            seq_id=_pointer(self._where, ctypes.POINTER(ctypes.c_int32)), logits=_pointer(self._wanted, ctypes.c_int8),
-        )  # fmt: skip
+            pos=_pointer(self._positions, ctypes.c_int32),
+            n_seq_id=_pointer(self._one_sequence_each, ctypes.c_int32),
+            seq_id=_pointer(self._where, ctypes.POINTER(ctypes.c_int32)),
+            logits=_pointer(self._wanted, ctypes.c_int8),
+        )
 
     def fill(
         self, values: np.ndarray, positions: Sequence[int] | np.ndarray, sequences: Sequence[int] | int, *, wanted: slice

@@ -61,7 +61,7 @@ class LlamaContext:
 
     def __init__(
         self, model: LlamaModel, tuning: Tuning, *, exact: bool = False, kept: KeptStates | None = None, weights: str = ""
-    ):  # fmt: skip
+    ):
         self.model, self._kept = model, kept
         self._sequences = [_Sequence() for _ in range(tuning.parallel)]
         self._threads = tuning.threads or threads()

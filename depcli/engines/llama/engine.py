@@ -39,9 +39,15 @@ class LlamaCppEngine(Engine):
     name = "llamacpp"
 
     def __init__(
-        self, backbone: Backbone, *, offline: bool = False, device: str = "auto", exact: bool = False,
-        tuning: Tuning = USUAL, kept: KeptStates | None = None,
-    ):  # fmt: skip
+        self,
+        backbone: Backbone,
+        *,
+        offline: bool = False,
+        device: str = "auto",
+        exact: bool = False,
+        tuning: Tuning = USUAL,
+        kept: KeptStates | None = None,
+    ):
         self.backbone = backbone
         self._parallel = tuning.parallel
         self.together = 1 if self._parallel == 1 else self._parallel * _WAVES
@@ -103,7 +109,7 @@ class LlamaCppEngine(Engine):
 
     def _completions(
         self, requests: Iterator[tuple[SoftPrompt, Sampling]], on_text: Callable[[str], None] | None
-    ) -> Iterator[Completion]:  # fmt: skip
+    ) -> Iterator[Completion]:
         in_order: deque[_Draft] = deque()
         waiting, failure, more = None, None, True
         try:
@@ -152,7 +158,7 @@ class LlamaCppEngine(Engine):
 
     def _next_draft(
         self, requests: Iterator[tuple[SoftPrompt, Sampling]], on_text: Callable[[str], None] | None
-    ) -> _Draft | None:  # fmt: skip
+    ) -> _Draft | None:
         asked = next(requests, None)
         if asked is None:
             return None

@@ -31,9 +31,15 @@ class VllmEngine(Engine):
     name = "vllm"
 
     def __init__(
-        self, backbone: Backbone, *, offline: bool = False, device: str = "auto", exact: bool = False, tensor_parallel: int = 1,
+        self,
+        backbone: Backbone,
+        *,
+        offline: bool = False,
+        device: str = "auto",
+        exact: bool = False,
+        tensor_parallel: int = 1,
         more: dict | None = None,
-    ):  # fmt: skip
+    ):
         folder = weights_folder(backbone, offline=offline)
         self._config = config = AutoConfig.from_pretrained(folder, local_files_only=True)
         self.tokenizer, self.backbone = load_tokenizer(backbone, offline=offline), backbone
@@ -45,9 +51,14 @@ class VllmEngine(Engine):
         self._no_padding = dict.fromkeys(self._padding, float("-inf")) or None
         self._thinks = len(self.tokenizer(THINK, add_special_tokens=False)["input_ids"]) == 1
         self._start = partial(
-            VllmProcess, folder, context=self.context, device=device, exact=exact, tensor_parallel=tensor_parallel,
+            VllmProcess,
+            folder,
+            context=self.context,
+            device=device,
+            exact=exact,
+            tensor_parallel=tensor_parallel,
             more=more or {},
-        )  # fmt: skip
+        )
         self._vllm = self._start()
 
     @cached_property

@@ -44,12 +44,18 @@ class VllmProcess:
         on_cpu = current_platform.is_cpu()
         _check_device(device, on_cpu)
         arguments = {
-            "dtype": "float32" if exact or on_cpu else "bfloat16", "max_model_len": context, "seed": 0,
-            "tensor_parallel_size": tensor_parallel, "gpu_memory_utilization": _SHARE, "enable_prompt_embeds": True,
-            "use_tqdm_on_load": False, "generation_config": "vllm",
+            "dtype": "float32" if exact or on_cpu else "bfloat16",
+            "max_model_len": context,
+            "seed": 0,
+            "tensor_parallel_size": tensor_parallel,
+            "gpu_memory_utilization": _SHARE,
+            "enable_prompt_embeds": True,
+            "use_tqdm_on_load": False,
+            "generation_config": "vllm",
             "structured_outputs_config": {"backend": "guidance", "disable_any_whitespace": True},
-            **(_on_cpu(context) if on_cpu else {}), **more,
-        }  # fmt: skip
+            **(_on_cpu(context) if on_cpu else {}),
+            **more,
+        }
         if exact:  # vLLM attends in float32 with Triton, whose products are of TF32 unless told otherwise
             os.environ.setdefault("TRITON_F32_DEFAULT", "ieee")
         self._before_term = _end_properly_when_terminated()

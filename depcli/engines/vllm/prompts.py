@@ -57,13 +57,25 @@ def params_of(prompt: SoftPrompt, sampling: Sampling, ends: frozenset[int], *, t
         raise Incompatible(f"vLLM takes temperatures up to {_HOTTEST}", "a lower --temperature, or another --engine")
     greedy = sampling.temperature <= 0
     return SamplingParams(
-        n=1, temperature=max(sampling.temperature, 0.0), top_p=sampling.top_p if not greedy else 1.0, top_k=0, min_p=0.0,
-        presence_penalty=0.0, frequency_penalty=0.0, repetition_penalty=1.0, seed=None if greedy else sampling.seed,
-        max_tokens=sampling.max_new_tokens, min_tokens=0, stop=None, stop_token_ids=sorted(ends), ignore_eos=True,
-        bad_words=None, logit_bias=None,
+        n=1,
+        temperature=max(sampling.temperature, 0.0),
+        top_p=sampling.top_p if not greedy else 1.0,
+        top_k=0,
+        min_p=0.0,
+        presence_penalty=0.0,
+        frequency_penalty=0.0,
+        repetition_penalty=1.0,
+        seed=None if greedy else sampling.seed,
+        max_tokens=sampling.max_new_tokens,
+        min_tokens=0,
+        stop=None,
+        stop_token_ids=sorted(ends),
+        ignore_eos=True,
+        bad_words=None,
+        logit_bias=None,
         structured_outputs=_structure(prompt, sampling.schema, thinks) if sampling.schema else None,
         detokenize=False,
-    )  # fmt: skip
+    )
 
 
 def _structure(prompt: SoftPrompt, schema: str, thinks: bool) -> StructuredOutputsParams:

@@ -26,12 +26,15 @@ _PROMPT = Path(__file__).with_name("judge.jinja")
 _TOKENS = 120
 _SCHEMA = json.dumps(
     {
-        "type": "object", "properties": {
-            "reason": {"type": "string"}, "score": {"type": "integer", "minimum": LOWEST, "maximum": HIGHEST},
+        "type": "object",
+        "properties": {
+            "reason": {"type": "string"},
+            "score": {"type": "integer", "minimum": LOWEST, "maximum": HIGHEST},
         },
-        "required": ["reason", "score"], "additionalProperties": False,
+        "required": ["reason", "score"],
+        "additionalProperties": False,
     }
-)  # fmt: skip
+)
 
 
 def judgements(analyst: Analyst, lines: Iterable[dict], requests: Mapping[tuple[str, str], Request]) -> Iterator[dict]:
@@ -44,16 +47,27 @@ def judgements(analyst: Analyst, lines: Iterable[dict], requests: Mapping[tuple[
         if not is_empty(line["prediction"]):
             request = requests[line["user_id"], line["asin"]]
             asked = question(
-                analyst, _PROMPT.stem, folder=_PROMPT.parent, read=_score, tokens=_TOKENS, schema=_SCHEMA,
-                item=request.item.title or request.item.description or request.item.asin, rating=request.rating,
-                real=line["reference"], text=line["prediction"],
-            )  # fmt: skip
+                analyst,
+                _PROMPT.stem,
+                folder=_PROMPT.parent,
+                read=_score,
+                tokens=_TOKENS,
+                schema=_SCHEMA,
+                item=request.item.title or request.item.description or request.item.asin,
+                rating=request.rating,
+                real=line["reference"],
+                text=line["prediction"],
+            )
             (score,) = analyst.ask([asked], tally)
         failures = dict(sorted(tally.failures.items()))
         yield {
-            "id": line["id"], "method": line["method"], "text": digest(line["prediction"]), "judge": by, "score": score,
+            "id": line["id"],
+            "method": line["method"],
+            "text": digest(line["prediction"]),
+            "judge": by,
+            "score": score,
             "failures": failures,
-        }  # fmt: skip
+        }
 
 
 def identity(analyst: Analyst) -> str:

@@ -125,9 +125,15 @@ def _grams(words: list[str], n: int) -> list[tuple[str, ...]]:
 
 # Each has a title in report/titles.py, in whose order tables show them.
 METRICS: dict[str, Callable[[Sequence[str], Sequence[str]], Score]] = {
-    "rouge1": rouge1, "rougeL": rouge_l, "meteor": meteor, "bleu": bleu, "bertscore": bertscore,
-    "length": length_ratio, "distinct1": distinct(1), "distinct2": distinct(2),
-}  # fmt: skip
+    "rouge1": rouge1,
+    "rougeL": rouge_l,
+    "meteor": meteor,
+    "bleu": bleu,
+    "bertscore": bertscore,
+    "length": length_ratio,
+    "distinct1": distinct(1),
+    "distinct2": distinct(2),
+}
 
 
 def meteor_mean(predictions: Sequence[str], references: Sequence[str]) -> float:

@@ -79,9 +79,13 @@ def swapped(name: str, writer, todo: Sequence[Swap], scorer: EngineScorer | Weig
     pairs = ((writer.soft(prompt), reference) for prompt, (*_, reference, _) in zip(prompts, todo, strict=True))
     for (key, variant, *_, other), found in zip(todo, scorer.likelihoods(pairs), strict=True):
         yield {
-            "id": key, "method": name, "variant": variant, "stranger": by_hash(other).hex()[:16],
-            "nats": found.nats, "tokens": found.tokens,
-        }  # fmt: skip
+            "id": key,
+            "method": name,
+            "variant": variant,
+            "stranger": by_hash(other).hex()[:16],
+            "nats": found.nats,
+            "tokens": found.tokens,
+        }
 
 
 def _request(target: Target) -> Request:

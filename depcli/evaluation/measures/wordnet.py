@@ -15,12 +15,20 @@ INSTALL = "apt-get install wordnet-base, or python -m nltk.downloader wordnet"
 _LEXNAMES = (
     ("adj", 3, "all pert"),
     ("adv", 4, "all"),
-    ("noun", 1, "Tops act animal artifact attribute body cognition communication event feeling food group location motive object "
-     "person phenomenon plant possession process quantity relation shape state substance time"),
-    ("verb", 2, "body change cognition communication competition consumption contact creation emotion motion perception "
-     "possession social stative weather"),
+    (
+        "noun",
+        1,
+        "Tops act animal artifact attribute body cognition communication event feeling food group location motive object "
+        "person phenomenon plant possession process quantity relation shape state substance time",
+    ),
+    (
+        "verb",
+        2,
+        "body change cognition communication competition consumption contact creation emotion motion perception "
+        "possession social stative weather",
+    ),
     ("adj", 3, "ppl"),
-)  # fmt: skip
+)
 
 
 def lexnames() -> str:

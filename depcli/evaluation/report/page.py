@@ -47,11 +47,18 @@ def render(results: dict, shown: Sequence[dict]) -> str:
     tables = {name: make(results) for name, make in _TABLES.items()}
     plots = {name: [(title, said, Markup(svg)) for title, said, svg in make(results) if svg] for name, make in _PLOTS.items()}
     return environment.get_template("page.html.jinja").render(
-        results=results, tables=tables, plots=plots, requests=shown, notes=text.notes(results),
-        all_differences=text.difference_rows(results["differences"], results["targets"]), signatures=text.signatures(results),
-        backbone=results["settings"]["backbone"]["name"], settings=settings_rows(results["settings"]),
-        made=_day(results["created"]), over=text.drawn_from(results["users"]),
-    )  # fmt: skip
+        results=results,
+        tables=tables,
+        plots=plots,
+        requests=shown,
+        notes=text.notes(results),
+        all_differences=text.difference_rows(results["differences"], results["targets"]),
+        signatures=text.signatures(results),
+        backbone=results["settings"]["backbone"]["name"],
+        settings=settings_rows(results["settings"]),
+        made=_day(results["created"]),
+        over=text.drawn_from(results["users"]),
+    )
 
 
 def settings_rows(settings: dict) -> list[tuple[str, str]]:
@@ -179,11 +186,19 @@ def _with_errors(results: dict) -> Table:
 
 
 _PLOTS = {
-    "methods": page_plots.methods, "over_history": page_plots.over_history, "groups": page_plots.groups,
-    "differences": page_plots.differences, "swaps": page_plots.swaps, "training": page_plots.training,
-}  # fmt: skip
+    "methods": page_plots.methods,
+    "over_history": page_plots.over_history,
+    "groups": page_plots.groups,
+    "differences": page_plots.differences,
+    "swaps": page_plots.swaps,
+    "training": page_plots.training,
+}
 _TABLES = {
-    "groups": study.groups, "between": study.between,
-    "methods": _with_errors, "errors": text.standard_errors, "differences": text.differences, "swaps": text.swaps,
+    "groups": study.groups,
+    "between": study.between,
+    "methods": _with_errors,
+    "errors": text.standard_errors,
+    "differences": text.differences,
+    "swaps": text.swaps,
     "costs": text.costs,
-}  # fmt: skip
+}

@@ -44,8 +44,9 @@ def differences(results: dict) -> Iterator[Plot]:
     for metric in dict.fromkeys(one["metric"] for one in told):
         points = [
             Point(f"{one['method']} - {one['against']}", one["difference"], one["low"], one["high"], one["significant"])
-            for one in told if one["metric"] == metric
-        ]  # fmt: skip
+            for one in told
+            if one["metric"] == metric
+        ]
         said = "left of 0: the first of the two is better" if metric in LOWER_IS_BETTER else "right of 0: the first is better"
         yield TITLES[metric], said, intervals(points, title=f"differences in {TITLES[metric]}", line=0.0)
 

@@ -48,10 +48,16 @@ def between(results: dict) -> Table:
     found = [one for one in (results["groups"] or {"between": ()})["between"] if one["metric"] in _FEW]
     names = [part["name"] for part in results["groups"]["parts"]] if results["groups"] else ["", ""]
     rows = [
-        [f"{one['method']} - {one['against']}", TITLES[one["metric"]], signed(one["difference"]), chance(one["p"]),
-         chance(one["p_holm"]), "yes" if one["significant"] else "not clear"]
+        [
+            f"{one['method']} - {one['against']}",
+            TITLES[one["metric"]],
+            signed(one["difference"]),
+            chance(one["p"]),
+            chance(one["p_holm"]),
+            "yes" if one["significant"] else "not clear",
+        ]
         for one in found
-    ]  # fmt: skip
+    ]
     return ["gain", "metric", " minus ".join(names), "p", "p (Holm)", "differs"], rows
 
 

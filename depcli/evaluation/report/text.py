@@ -42,8 +42,9 @@ def standard_errors(results: dict) -> Table:
     kinds = {"se_users": drawn_from(results["users"]), **({"se_seeds": "seeds"} if len(results["seeds"]) > 1 else {})}
     rows = [
         [name, kind, *(number(summary_of(found, metric).get(key), metric) for metric in metrics)]
-        for name, found in results["methods"].items() for key, kind in kinds.items()
-    ]  # fmt: skip
+        for name, found in results["methods"].items()
+        for key, kind in kinds.items()
+    ]
     return columns, rows
 
 
@@ -58,12 +59,16 @@ def difference_rows(tests: list[dict], targets: int) -> Table:
     columns = ["difference", "metric", "mean", "95 % interval", "p", "p (Holm)", "better"]
     rows = [
         [
-            f"{found['method']} - {found['against']}", TITLES[found["metric"]] + _of(found["requests"], targets),
-            signed(found["difference"]), _interval(found), chance(found["p"]), chance(found["p_holm"]),
+            f"{found['method']} - {found['against']}",
+            TITLES[found["metric"]] + _of(found["requests"], targets),
+            signed(found["difference"]),
+            _interval(found),
+            chance(found["p"]),
+            chance(found["p_holm"]),
             found["better"] or "not clear",
         ]
         for found in tests
-    ]  # fmt: skip
+    ]
     return columns, rows
 
 
@@ -75,10 +80,18 @@ def swaps(results: dict) -> Table:
     """The swap test: NLL per token of the real reviews with the user's own and with a stranger's."""
     columns = ["swap test", "a stranger's", "NLL own", "stranger", "own - stranger", "95 % interval"]
     rows = [
-        [name, _what(found["swap"], what), number(one["own"], "nll"), number(one["stranger"], "nll"),
-         signed(one["difference"]), _interval(one)]
-        for name, found in results["methods"].items() for what, one in found["swap"].items() if one
-    ]  # fmt: skip
+        [
+            name,
+            _what(found["swap"], what),
+            number(one["own"], "nll"),
+            number(one["stranger"], "nll"),
+            signed(one["difference"]),
+            _interval(one),
+        ]
+        for name, found in results["methods"].items()
+        for what, one in found["swap"].items()
+        if one
+    ]
     return columns, rows
 
 
@@ -263,8 +276,11 @@ def _what(swap: dict, variant: str) -> str:
 def _profiles(found: dict) -> str:
     """What failed on the way to the profiles of a method."""
     said = [f"{kind}: {count(answers, 'answer')}" for kind, answers in found["failures"].items()]
-    for what, noun, more in (("dropped", "question", " without an answer"), ("empty", "empty profile", ""),
-                             ("commanding", "review", " read as orders to a model")):  # fmt: skip
+    for what, noun, more in (
+        ("dropped", "question", " without an answer"),
+        ("empty", "empty profile", ""),
+        ("commanding", "review", " read as orders to a model"),
+    ):
         if found[what]:
             said.append(count(found[what], noun) + more)
     return "; ".join(said)

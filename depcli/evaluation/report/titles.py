@@ -5,10 +5,18 @@ from __future__ import annotations
 from depcli.evaluation.measures import ALIGNMENT, JUDGE
 
 TITLES = {
-    "rouge1": "ROUGE-1", "rougeL": "ROUGE-L", "meteor": "METEOR", "bleu": "BLEU", "bertscore": "BERTScore",
-    ALIGNMENT: "alignment", JUDGE: "judge", "nll": "NLL/token", "length": "length", "distinct1": "distinct-1",
+    "rouge1": "ROUGE-1",
+    "rougeL": "ROUGE-L",
+    "meteor": "METEOR",
+    "bleu": "BLEU",
+    "bertscore": "BERTScore",
+    ALIGNMENT: "alignment",
+    JUDGE: "judge",
+    "nll": "NLL/token",
+    "length": "length",
+    "distinct1": "distinct-1",
     "distinct2": "distinct-2",
-}  # fmt: skip
+}
 _DIGITS = {"bleu": 2, JUDGE: 2, "length": 2, "distinct1": 3, "distinct2": 3}
 Table = tuple[list[str], list[list[str]]]
 

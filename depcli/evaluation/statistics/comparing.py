@@ -25,7 +25,7 @@ class Values:
 
 def compare(
     systems: Mapping[str, Mapping[str, Values]], users: Sequence[Hashable], pairs: Sequence[tuple[str, str]]
-) -> list[dict]:  # fmt: skip
+) -> list[dict]:
     """Of each (against, method) in `pairs` and each metric that both have, method minus against on the targets where both are
     defined; `users` (n,) says whose each target is, as in significance.drawn. JSON-ready: the fields of significance.Interval,
     `p` of the permutation test, `p_holm` corrected over everything in this list, `significant`, and `better`: the method that

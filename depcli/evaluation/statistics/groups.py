@@ -14,9 +14,11 @@ _AT_ONCE = 500
 
 
 def compare_groups(
-    systems: Mapping[str, Mapping[str, Values]], users: Sequence[str], pairs: Sequence[tuple[str, str]],
+    systems: Mapping[str, Mapping[str, Values]],
+    users: Sequence[str],
+    pairs: Sequence[tuple[str, str]],
     groups: Mapping[str, Collection[str]],
-) -> dict:  # fmt: skip
+) -> dict:
     """`groups` are two names with the users in each; `users` (n,) says whose each target is.
 
     {"parts": [{"name", "targets", "users", "methods": {method: {metric: {"value", "se_users"}}}, "differences": as of
@@ -31,13 +33,15 @@ def compare_groups(
         part = {method: {metric: _part(one, places) for metric, one in found.items()} for method, found in systems.items()}
         parts.append(
             {
-                "name": name, "targets": len(places), "users": len(set(whose)),
+                "name": name,
+                "targets": len(places),
+                "users": len(set(whose)),
                 "methods": {
                     method: {metric: _mean(one, whose) for metric, one in found.items()} for method, found in part.items()
                 },
                 "differences": compare(part, whose, pairs) if places else [],
             }
-        )  # fmt: skip
+        )
     return {"parts": parts, "between": _between(systems, users, pairs, next(iter(groups.values())))}
 
 
@@ -56,7 +60,7 @@ def _mean(values: Values, users: Sequence[str]) -> dict:
 
 def _between(
     systems: Mapping[str, Mapping[str, Values]], users: Sequence[str], pairs: Sequence[tuple[str, str]], first: Collection[str]
-) -> list[dict]:  # fmt: skip
+) -> list[dict]:
     in_first = np.array([name in first for name in dict.fromkeys(users)])
     found, gains, weights = [], [], []
     for metric in dict.fromkeys(metric for values in systems.values() for metric in values):

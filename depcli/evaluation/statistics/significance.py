@@ -40,9 +40,15 @@ class Interval:
 
 
 def paired_bootstrap(
-    a, b, weights=None, groups: Sequence[Hashable] | None = None, *, resamples: int = RESAMPLES, confidence: float = 0.95,
+    a,
+    b,
+    weights=None,
+    groups: Sequence[Hashable] | None = None,
+    *,
+    resamples: int = RESAMPLES,
+    confidence: float = 0.95,
     seed: int = 0,
-) -> Interval:  # fmt: skip
+) -> Interval:
     """The mean of a - b over the same n requests, and where it lies when what they are drawn from is drawn again.
 
     `a`, `b` (n,) are values per request. `weights` (n,), such as token counts, make it sum(w (a - b)) / sum(w), weights drawn

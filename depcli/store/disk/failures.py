@@ -19,8 +19,9 @@ _TOO_MANY = {errno.EMFILE, errno.ENFILE}
 _BLOCKED = {errno.ENOTDIR, errno.EEXIST, errno.EISDIR}
 _DAMAGE = re.compile(
     r"no longer exists|was not found|not found:|corrupt|invalid (?:magic|protobuf)|LanceError\(IO\)"
-    r"|LanceError\(Arrow\): (?:Parser|Io) error", re.I,
-)  # fmt: skip
+    r"|LanceError\(Arrow\): (?:Parser|Io) error",
+    re.I,
+)
 _PLACE_IN_SOURCE = re.compile(r", /\S+\.rs:\d+(?::\d+)?$")  # of LanceDB, on the machine where it was compiled
 
 

@@ -37,9 +37,13 @@ class BackedUp:
 
 
 def backup(
-    store: Store, destination: Path, beside: tuple[str, ...] = (), *, on_wait: Callable[[str], None] | None = None,
+    store: Store,
+    destination: Path,
+    beside: tuple[str, ...] = (),
+    *,
+    on_wait: Callable[[str], None] | None = None,
     on_progress: Callable[[int], None] | None = None,
-) -> BackedUp:  # fmt: skip
+) -> BackedUp:
     """Copy the store, and the folders named in `beside`, into a new profiles folder, which appears when it is whole.
 
     Writing goes on meanwhile; only the end of a forgetting is waited for (`on_wait` gets the process id of the writer), so that

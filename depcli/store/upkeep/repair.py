@@ -26,9 +26,13 @@ _ROW = "_rowid"
 
 
 def repair(
-    store: Store, findings: Sequence[Finding], embedder: Callable[[], object], *, wait: bool = True,
+    store: Store,
+    findings: Sequence[Finding],
+    embedder: Callable[[], object],
+    *,
+    wait: bool = True,
     on_wait: Callable[[str], None] | None = None,
-) -> dict[str, int]:  # fmt: skip
+) -> dict[str, int]:
     """Mend these findings of check() as one commit; with none of them, only what a killed writer left is undone. Returns how
     many there were of what.
 

@@ -53,9 +53,7 @@ class Batch:
     stand neither here nor in the store, since another one of their key does; `first_outdated` is one of them.
     """
 
-    def __init__(
-        self, lookup: Callable[[Sequence[bytes]], dict[bytes, Version]], dimension: int, before: Batch | None = None
-    ):  # fmt: skip
+    def __init__(self, lookup: Callable[[Sequence[bytes]], dict[bytes, Version]], dimension: int, before: Batch | None = None):
         self._lookup = lookup
         self.before = before
         self._keys: list[bytes] = []  # of reviews that nothing was known of when they came, nearly all of a large file, and
@@ -102,9 +100,10 @@ class Batch:
             return columns
         more = zip(*((version.review, version.text, version.superseded) for version in compared.values()), strict=True)
         return Columns(
-            [*keys, *compared], *([*column, *values] for column, values in zip(columns[1:4], more, strict=True)),
+            [*keys, *compared],
+            *([*column, *values] for column, values in zip(columns[1:4], more, strict=True)),
             {key: version.stored_text for key, version in compared.items() if version.stored_text is not None},
-        )  # fmt: skip
+        )
 
     def missing(self) -> dict[bytes, str]:
         """The texts that need a vector, by text_hash: neither given in `vectors` nor in the store under the same key."""
@@ -125,8 +124,9 @@ class Batch:
         versions = map(standing.__getitem__, keys)
         return {
             version.text: version.review.text
-            for version in versions if not (version.stored or version.text == version.stored_text)
-        }  # fmt: skip
+            for version in versions
+            if not (version.stored or version.text == version.stored_text)
+        }
 
     def _later(self, before: Version, now: Version) -> Version:
         """The one of the two that stands."""

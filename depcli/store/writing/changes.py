@@ -51,9 +51,7 @@ class Changes:
 
     def _made(self) -> Iterator[pa.Table]:
         for here in self._slices():
-            yield review_rows(
-                self._reviews[here], self.keys[here], self.texts[here], self._superseded[here], self._after(here)
-            )  # fmt: skip
+            yield review_rows(self._reviews[here], self.keys[here], self.texts[here], self._superseded[here], self._after(here))
 
     def _slices(self) -> Iterator[slice]:
         return (slice(start, start + _ROWS_AT_ONCE) for start in range(0, len(self.keys), _ROWS_AT_ONCE))

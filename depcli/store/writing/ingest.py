@@ -50,10 +50,18 @@ class IngestReport:
 
 
 def ingest(
-    store: Store, entries: Iterable[Review | Item | BadLine], embedder, *, source: str, chunk: int = COMMIT_REVIEWS,
-    strict: bool = False, wait: bool = True, on_wait: Callable[[str], None] | None = None,
-    on_progress: Callable[[dict], None] | None = None, in_use: Collection[str] | None = None,
-) -> IngestReport:  # fmt: skip
+    store: Store,
+    entries: Iterable[Review | Item | BadLine],
+    embedder,
+    *,
+    source: str,
+    chunk: int = COMMIT_REVIEWS,
+    strict: bool = False,
+    wait: bool = True,
+    on_wait: Callable[[str], None] | None = None,
+    on_progress: Callable[[dict], None] | None = None,
+    in_use: Collection[str] | None = None,
+) -> IngestReport:
     """Bring entries into the store, at most `chunk` reviews per commit, memory flat.
 
     Bad lines are counted and left out; with `strict` the first one ends the run with BadInput. When the input itself breaks off
@@ -80,9 +88,19 @@ def ingest(
     if run.failure is not None:
         raise run.failure
     return IngestReport(
-        run.reviews, run.done.added, run.done.replaced, run.done.unchanged, run.done.outdated, run.first_outdated, run.done.items,
-        run.embedded, run.bad_lines, tuple(run.first_bad), time.monotonic() - run.started, writer.head.id,
-    )  # fmt: skip
+        run.reviews,
+        run.done.added,
+        run.done.replaced,
+        run.done.unchanged,
+        run.done.outdated,
+        run.first_outdated,
+        run.done.items,
+        run.embedded,
+        run.bad_lines,
+        tuple(run.first_bad),
+        time.monotonic() - run.started,
+        writer.head.id,
+    )
 
 
 class _Run:
@@ -162,9 +180,11 @@ class _Run:
         """Whether the batch is large enough, or old enough, to be written."""
         size = self._batch_characters + self._batch.read * 4 * self._embedder.identity.dimension
         return (
-            self._entries >= BATCH_REVIEWS or self._uncommitted + self._entries >= chunk or size >= self._batch_bytes
+            self._entries >= BATCH_REVIEWS
+            or self._uncommitted + self._entries >= chunk
+            or size >= self._batch_bytes
             or self._is_late()
-        )  # fmt: skip
+        )
 
     def write(self, chunk: int) -> None:
         """Let the batch be written, once the one before it is, and begin another. It counts when a commit is full or late, and
@@ -205,10 +225,13 @@ class _Run:
     def progress(self) -> dict:
         seconds = time.monotonic() - self.started
         return {
-            "reviews_done": self.reviews, "reviews_committed": self.done.reviews,
-            "embedded": self.embedded, "skipped": self.reviews - self.embedded, "bad_lines": self.bad_lines,
+            "reviews_done": self.reviews,
+            "reviews_committed": self.done.reviews,
+            "embedded": self.embedded,
+            "skipped": self.reviews - self.embedded,
+            "bad_lines": self.bad_lines,
             "reviews_per_second": self.reviews / seconds if seconds > 0 else 0.0,
-        }  # fmt: skip
+        }
 
     def _start_batch(self, before: Batch | None) -> None:
         self._batch: Batch = self._writer.batch(before)

@@ -97,7 +97,7 @@ class Writer:
 
     def commit(
         self, batch: Batch, items: Sequence[Item] = (), *, source: str, prepared: Changes | None = None, more: bool = False
-    ) -> Counts:  # fmt: skip
+    ) -> Counts:
         """Write what the batch changes, and make it count. Every text in batch.missing() must have got its vector.
 
         With `more` it may wait for a later commit() or finish() to make it count, so that the item sums are not written with

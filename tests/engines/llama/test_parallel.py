@@ -46,10 +46,14 @@ def test_more_texts_than_positions_of_a_prompt_are_evaluated_at_once(llama, tiny
 
 
 def test_a_run_can_be_repeated_with_drawn_texts_and_a_schema(side_by_side, soft):
-    schema = json.dumps({
-        "type": "object", "properties": {"n": {"type": "integer", "minimum": 1, "maximum": 9}}, "required": ["n"],
-        "additionalProperties": False,
-    })  # fmt: skip
+    schema = json.dumps(
+        {
+            "type": "object",
+            "properties": {"n": {"type": "integer", "minimum": 1, "maximum": 9}},
+            "required": ["n"],
+            "additionalProperties": False,
+        }
+    )
     requests = [
         (soft(f"say {i}"), Sampling(temperature=1.0, seed=i, max_new_tokens=30, schema=schema if i % 2 else None))
         for i in range(7)

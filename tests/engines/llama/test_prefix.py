@@ -51,11 +51,17 @@ def prompts(width: int) -> list[SoftPrompt]:
     system = Text("Write the review this user would write. " * 18)
     long, end = Text("A quiet film that grows on you, scene by scene. " * 9), Text(" And now, the review:")
     made = [
-        (system, Vectors(rows), long, end), (system, Vectors(rows), long, Text(" Something else:")),
-        (system, Vectors(other), long, end), (system, long, Vectors(rows), end), (system, Vectors(rows), long, end),
-        (system, Vectors(rows[:2])), (Text(system.text + long.text),), (Text(system.text + "B" + long.text),),
-        (Vectors(rows), system, end), (system, long, long, long),
-    ]  # fmt: skip
+        (system, Vectors(rows), long, end),
+        (system, Vectors(rows), long, Text(" Something else:")),
+        (system, Vectors(other), long, end),
+        (system, long, Vectors(rows), end),
+        (system, Vectors(rows), long, end),
+        (system, Vectors(rows[:2])),
+        (Text(system.text + long.text),),
+        (Text(system.text + "B" + long.text),),
+        (Vectors(rows), system, end),
+        (system, long, long, long),
+    ]
     return [SoftPrompt(parts, width) for parts in made]
 
 

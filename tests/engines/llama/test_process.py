@@ -30,8 +30,11 @@ with load("llamacpp", find(sys.argv[1])) as engine:
 def run(tiny_backbone, what):
     return subprocess.Popen(
         [sys.executable, "-W", "default::ResourceWarning", "-c", WRITE, str(tiny_backbone), what],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
-    )  # fmt: skip
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+    )
 
 
 def test_writes_without_pytorch_and_keeps_the_terminal_clean(tiny_backbone):

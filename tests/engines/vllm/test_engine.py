@@ -18,10 +18,14 @@ from tests.engines.test_parity import CASES
 pytestmark = VLLM
 
 GREEDY = Sampling(temperature=0, max_new_tokens=48)
-SCHEMA = json.dumps({
-    "type": "object", "properties": {"style": {"type": "string", "maxLength": 12}, "stars": {"enum": [1, 2, 3]}},
-    "required": ["style", "stars"], "additionalProperties": False,
-})  # fmt: skip
+SCHEMA = json.dumps(
+    {
+        "type": "object",
+        "properties": {"style": {"type": "string", "maxLength": 12}, "stars": {"enum": [1, 2, 3]}},
+        "required": ["style", "stars"],
+        "additionalProperties": False,
+    }
+)
 
 
 @pytest.fixture(scope="module")
@@ -164,12 +168,16 @@ def test_what_was_asked_before_a_bad_request_is_written_first(vllm, soft):
 @pytest.mark.parametrize(
     ("rows", "said"),
     [
-        (np.full((2, 64), 1e39, np.float64), "not finite"), (np.zeros((2, 64), np.float32), "all zero"),
-        (np.ones((2, 64), np.int64), "floating-point"), (np.ones((2, 32), np.float32), "2 x 64"),
-        (np.ones((3, 64), np.float32), "2 x 64"), (np.ones(64, np.float32), "2 x 64"),
-        (np.array([[1.0] * 64, [np.nan] * 64], np.float32), "not finite"), (np.full((2, 64), 1e-30, np.float32), "all zero"),
+        (np.full((2, 64), 1e39, np.float64), "not finite"),
+        (np.zeros((2, 64), np.float32), "all zero"),
+        (np.ones((2, 64), np.int64), "floating-point"),
+        (np.ones((2, 32), np.float32), "2 x 64"),
+        (np.ones((3, 64), np.float32), "2 x 64"),
+        (np.ones(64, np.float32), "2 x 64"),
+        (np.array([[1.0] * 64, [np.nan] * 64], np.float32), "not finite"),
+        (np.full((2, 64), 1e-30, np.float32), "all zero"),
     ],
-)  # fmt: skip
+)
 def test_soft_tokens_are_checked_as_the_model_reads_them(vllm, rows, said):
     import torch
 

@@ -67,9 +67,26 @@ def environment() -> dict[str, str]:
 
 def arguments(wanted, backbone, out) -> list[str]:
     return [
-        "write", "--requests", str(wanted[1]), "--out", str(out), "--profiles", str(wanted[0]), "--backbone", str(backbone),
-        "--method", "nonperso", "--template", "compact", "--engine", "vllm", "--temperature", "0", "--max-new-tokens", "100",
-    ]  # fmt: skip
+        "write",
+        "--requests",
+        str(wanted[1]),
+        "--out",
+        str(out),
+        "--profiles",
+        str(wanted[0]),
+        "--backbone",
+        str(backbone),
+        "--method",
+        "nonperso",
+        "--template",
+        "compact",
+        "--engine",
+        "vllm",
+        "--temperature",
+        "0",
+        "--max-new-tokens",
+        "100",
+    ]
 
 
 @pytest.mark.slow  # vLLM starts in processes of its own: a minute and more on two cores

@@ -16,8 +16,13 @@ REQUESTS = {("ann", f"i{n}"): Request("ann", Item(f"i{n}", f"Film {n}"), 4.0) fo
 
 def line(n: int, text: str, method: str = "rag") -> dict:
     return {
-        "id": f"id{n}", "method": method, "user_id": "ann", "asin": f"i{n}", "prediction": text, "reference": "A real\nreview."
-    }  # fmt: skip
+        "id": f"id{n}",
+        "method": method,
+        "user_id": "ann",
+        "asin": f"i{n}",
+        "prediction": text,
+        "reference": "A real\nreview.",
+    }
 
 
 def judged(answer, lines, **engine):
@@ -40,11 +45,19 @@ def test_it_sees_the_item_and_the_two_texts_and_nothing_else():
 @pytest.mark.parametrize(
     ("answer", "score"),
     [
-        ('```json\n{"reason": "x", "score": 0}\n```', 0), ('{"score": 10}', 10), ('{"score": 6.5}', 6.5), ('{"score": 11}', None),
-        ('{"score": -1}', None), ('{"score": true}', None), ('{"score": "7"}', None), ('{"reason": "no"}', None), ("seven", None),
-        ("", None), ('{"score": NaN}', None),
+        ('```json\n{"reason": "x", "score": 0}\n```', 0),
+        ('{"score": 10}', 10),
+        ('{"score": 6.5}', 6.5),
+        ('{"score": 11}', None),
+        ('{"score": -1}', None),
+        ('{"score": true}', None),
+        ('{"score": "7"}', None),
+        ('{"reason": "no"}', None),
+        ("seven", None),
+        ("", None),
+        ('{"score": NaN}', None),
     ],
-)  # fmt: skip
+)
 def test_a_verdict_is_a_number_from_0_to_10_or_it_is_missing(answer, score):
     (found,), scripted, _ = judged(answer, [line(1, "text")])
     assert found["score"] == score

@@ -175,18 +175,33 @@ def tiny_led(tmp_path_factory):
     tokenizer.train_from_iterator(REFERENCES, trainer)
     tokenizer.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0))
     PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>", cls_token="<s>", sep_token="</s>", pad_token="<pad>",
-        unk_token="<unk>", mask_token="<mask>",
-    ).save_pretrained(folder)  # fmt: skip
+        tokenizer_object=tokenizer,
+        bos_token="<s>",
+        eos_token="</s>",
+        cls_token="<s>",
+        sep_token="</s>",
+        pad_token="<pad>",
+        unk_token="<unk>",
+        mask_token="<mask>",
+    ).save_pretrained(folder)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model = LEDModel(
             LEDConfig(
-                vocab_size=len(tokenizer.get_vocab()), d_model=16, encoder_layers=6, decoder_layers=1, encoder_attention_heads=2,
-                decoder_attention_heads=2, encoder_ffn_dim=16, decoder_ffn_dim=16, max_encoder_position_embeddings=128,
-                max_decoder_position_embeddings=32, attention_window=8, init_std=0.5,
+                vocab_size=len(tokenizer.get_vocab()),
+                d_model=16,
+                encoder_layers=6,
+                decoder_layers=1,
+                encoder_attention_heads=2,
+                decoder_attention_heads=2,
+                encoder_ffn_dim=16,
+                decoder_ffn_dim=16,
+                max_encoder_position_embeddings=128,
+                max_decoder_position_embeddings=32,
+                attention_window=8,
+                init_std=0.5,
             )
-        )  # fmt: skip
+        )
     model.save_pretrained(folder)
     return EncoderChoice("tiny-led", folder, "test")
 
@@ -296,8 +311,13 @@ def test_lexnames_are_wordnet_s_45():
     lines = wordnet.lexnames().splitlines()
     assert len(lines) == 45
     assert [lines[i] for i in (0, 2, 3, 29, 43, 44)] == [
-        "00\tadj.all\t3", "02\tadv.all\t4", "03\tnoun.Tops\t1", "29\tverb.body\t2", "43\tverb.weather\t2", "44\tadj.ppl\t3",
-    ]  # fmt: skip
+        "00\tadj.all\t3",
+        "02\tadv.all\t4",
+        "03\tnoun.Tops\t1",
+        "29\tverb.body\t2",
+        "43\tverb.weather\t2",
+        "44\tadj.ppl\t3",
+    ]
 
 
 def write_small_wordnet(folder: Path) -> None:

@@ -88,18 +88,29 @@ def test_what_can_be_swapped_of_each_method():
     compact, vectors = Template("compact"), Template("compact-vectors")
     found = {name: variants(method, Choices(), compact) for name, method in methods.METHODS.items()}
     assert found == {
-        "nonperso": (), "rag": (HISTORY,), "pag": (HISTORY,), "dpl": (HISTORY,), "drp": (HISTORY,), "pplug": (HISTORY,),
-        "trained-prompt": (HISTORY,), "dep": (HISTORY, TEXT, VECTORS),
-    }  # fmt: skip
+        "nonperso": (),
+        "rag": (HISTORY,),
+        "pag": (HISTORY,),
+        "dpl": (HISTORY,),
+        "drp": (HISTORY,),
+        "pplug": (HISTORY,),
+        "trained-prompt": (HISTORY,),
+        "dep": (HISTORY, TEXT, VECTORS),
+    }
     assert variants(methods.find("dep"), Choices(embeddings="none"), compact) == (HISTORY,)
     shows_no_text = {name: variants(methods.find(name), Choices(), vectors) for name in ("rag", "dpl", "dep")}
     assert shows_no_text == {"rag": (), "dpl": (HISTORY,), "dep": (HISTORY,)}
 
 
-@pytest.mark.parametrize("shown, with_text, without", [
-    ("{{ past.item_title }} {{ '%.1f' | format(past.rating) }}", True, True),  # reviews without a rating are not to be met
-    ("{{ past.title }}", True, False), ("{{ past.text | clip(40) }}", True, False), ("Something. {{ past.slots }}", False, False),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "shown, with_text, without",
+    [
+        ("{{ past.item_title }} {{ '%.1f' | format(past.rating) }}", True, True),  # reviews without a rating are not to be met
+        ("{{ past.title }}", True, False),
+        ("{{ past.text | clip(40) }}", True, False),
+        ("Something. {{ past.slots }}", False, False),
+    ],
+)
 def test_what_can_be_swapped_depends_on_what_a_template_shows_of_past_reviews(shown, with_text, without, tmp_path):
     blocks = "{% block system %}Write.{% endblock %}{% block user %}", "{% for past in history %}", "{% endfor %}{% endblock %}"
     (tmp_path / "mine.jinja").write_text("".join((*blocks[:2], shown, blocks[2])))
@@ -143,7 +154,7 @@ def test_lines_are_the_likelihood_after_the_mixed_prompt(snapshot, split, writer
         for i, (target, (request, text)) in enumerate(zip(split.test, pairs_of(split.test, snapshot), strict=True))
         if target.key in drawn
         for variant in (HISTORY, TEXT, VECTORS)
-    ]  # fmt: skip
+    ]
     found = list(swapped("dep", writers["dep"], todo, scorer))
     assert [(line["id"], line["variant"]) for line in found] == [(key, variant) for key, variant, *_ in todo]
     assert all(line["stranger"] == swap.by_hash(other).hex()[:16] for line, (*_, other) in zip(found, todo, strict=True))

@@ -39,10 +39,16 @@ def evaluated(engine, tmp_path_factory):
     split = leave_last_out(snapshot)
     names = ("nonperso", "rag", "dep")
     results = evaluate(
-        snapshot=snapshot, split=split, targets=choose(split, "test"), methods=make_writers(snapshot, engine, split, names),
-        scorer=WeightsScorer(lambda: engine.model, engine.tokenizer, 40), sampling=Sampling(max_new_tokens=8), out=place / "run",
-        settings={"backbone": {"name": "tiny"}, "engine": "transformers", "evil": EVIL}, strangers_from=split.test,
-    )  # fmt: skip
+        snapshot=snapshot,
+        split=split,
+        targets=choose(split, "test"),
+        methods=make_writers(snapshot, engine, split, names),
+        scorer=WeightsScorer(lambda: engine.model, engine.tokenizer, 40),
+        sampling=Sampling(max_new_tokens=8),
+        out=place / "run",
+        settings={"backbone": {"name": "tiny"}, "engine": "transformers", "evil": EVIL},
+        strangers_from=split.test,
+    )
     lines = list(resumable.read_lines(place / "run" / files.PREDICTIONS))
     lines[-1]["prediction"] = f"{EVIL} \ud800"
     lines[0]["prediction"] = " \n"
@@ -145,9 +151,16 @@ def test_a_page_that_cannot_be_written_is_an_error_with_words(evaluated, tmp_pat
 @pytest.mark.parametrize("window", ["1200,900", "390,844"])
 def test_a_browser_shows_it_without_a_word_on_its_console(page, tmp_path, window):
     asked = [
-        CHROMIUM, "--headless=new", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'chrome'}",
-        f"--window-size={window}", "--enable-logging=stderr", f"--screenshot={tmp_path / 'page.png'}", page.as_uri(),
-    ]  # fmt: skip
+        CHROMIUM,
+        "--headless=new",
+        "--no-sandbox",
+        "--disable-gpu",
+        f"--user-data-dir={tmp_path / 'chrome'}",
+        f"--window-size={window}",
+        "--enable-logging=stderr",
+        f"--screenshot={tmp_path / 'page.png'}",
+        page.as_uri(),
+    ]
     done = subprocess.run(asked, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     assert "CONSOLE" not in done.stderr, done.stderr
@@ -158,17 +171,28 @@ def test_settings_are_words_and_the_date_is_one():
     rows = dict(
         settings_rows(
             {
-                "sampling": {"temperature": 0.8, "schema": None}, "swap": True, "adapters": {}, "seeds": [1, 2],
-                "choices": {"rag": {"retrieval": "bm25"}, "dep": {"retrieval": "bm25"}}, "other": {"a": {"x": 1}, "b": {"x": 2}},
-                "best_epoch": 0, "as_of": 1747440001.0,
+                "sampling": {"temperature": 0.8, "schema": None},
+                "swap": True,
+                "adapters": {},
+                "seeds": [1, 2],
+                "choices": {"rag": {"retrieval": "bm25"}, "dep": {"retrieval": "bm25"}},
+                "other": {"a": {"x": 1}, "b": {"x": 2}},
+                "best_epoch": 0,
+                "as_of": 1747440001.0,
             }
         )
-    )  # fmt: skip
+    )
     assert rows == {
-        "sampling · temperature": "0.8", "sampling · schema": "–", "swap": "yes", "adapters": "–", "seeds": "1, 2",
-        "choices · rag, dep · retrieval": "bm25", "other · a · x": "1", "other · b · x": "2",
+        "sampling · temperature": "0.8",
+        "sampling · schema": "–",
+        "swap": "yes",
+        "adapters": "–",
+        "seeds": "1, 2",
+        "choices · rag, dep · retrieval": "bm25",
+        "other · a · x": "1",
+        "other · b · x": "2",
         "as of": "2025-05-17 00:00:01 UTC",
-    }  # fmt: skip
+    }
     text = render(made(nonperso=0.0, rag=0.1), [])
     assert "21 November 2026, 23:05 UTC" in text and "{&#34;" not in text and "T23:05" not in text
 
@@ -176,9 +200,12 @@ def test_settings_are_words_and_the_date_is_one():
 def test_studies_and_training_are_drawn():
     results = made(one=0.0, two=0.3)
     results["study"] = {
-        "name": "k", "about": "a", "reference": "two", "missing": {},
+        "name": "k",
+        "about": "a",
+        "reference": "two",
+        "missing": {},
         "variants": {name: {"method": "rag", "adapter": None, "history": k} for k, name in ((1, "one"), (8, "two"))},
-    }  # fmt: skip
+    }
     epochs = [{"epoch": 0, "loss": 4.5}, {"epoch": 1, "loss": 4.25}]
     results["training"] = {
         "one": {"adapter": "mini", "best_epoch": 1, "epochs": epochs, "text_alone": {"rag": 4.4}, "options": {}}
@@ -188,9 +215,13 @@ def test_studies_and_training_are_drawn():
     assert "validation loss of mini" in text and "kept: epoch 2" in text and "one, epoch 1: 4.5000" in text
     part = {"targets": 20, "users": 20, "differences": []}
     values = {name: {"nll": {"value": 4.0 + i, "se_users": 0.1}} for i, name in enumerate(results["methods"])}
-    results["study"], results["groups"] = None, {
-        "parts": [{"name": "unique", "methods": values, **part}, {"name": "others", "methods": values, **part}], "between": [],
-    }  # fmt: skip
+    results["study"], results["groups"] = (
+        None,
+        {
+            "parts": [{"name": "unique", "methods": values, **part}, {"name": "others", "methods": values, **part}],
+            "between": [],
+        },
+    )
     text = render(results, [])
     assert "Unique users and the others" in text and "NLL/token of unique and others users" in text and "K curve" not in text
 

@@ -53,8 +53,9 @@ def test_curves_have_their_points_where_the_axes_say():
             Curve("rag", [(0, 1.0, None, None), (4, 3.0, 2.5, 3.5), (8, 2.0, None, None)]),
             Curve("<b>flat", [(0, 2.0, None, None), (8, 2.0, None, None)], 1, dashed=True),
         ],
-        title="a title", across="K",
-    )  # fmt: skip
+        title="a title",
+        across="K",
+    )
     root = ElementTree.fromstring(svg)
     name = "{http://www.w3.org/2000/svg}" if root.tag.startswith("{") else ""
     first, second = root.findall(f"{name}g")

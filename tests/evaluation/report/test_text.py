@@ -32,26 +32,42 @@ def made(users: int = 40, seeds: int = 2, **shifts: float) -> dict:
     methods = {
         name: {
             "metrics": {
-                "meteor": {"value": float(x.mean()), **metric}, "alignment": {"value": 0.2, **metric, "undefined": 4},
+                "meteor": {"value": float(x.mean()), **metric},
+                "alignment": {"value": 0.2, **metric, "undefined": 4},
                 "bleu": {"value": 1.234, **metric, "se_users": None},
             },
-            "nll": {"per_token": float(-x.mean()), "se_users": 0.02, "cut": 0}, "empty": 0, "stopped_by_length": 0,
+            "nll": {"per_token": float(-x.mean()), "se_users": 0.02, "cut": 0},
+            "empty": 0,
+            "stopped_by_length": 0,
             "swap": dict.fromkeys({"nonperso": (), "dep": ("history", "text", "vectors")}.get(name, ("history",)), swap),
-            "mean_words": 9.0, "mean_prompt_tokens": 1.0, "mean_generated_tokens": 1.0, "mean_shown_reviews": 2.0,
+            "mean_words": 9.0,
+            "mean_prompt_tokens": 1.0,
+            "mean_generated_tokens": 1.0,
+            "mean_shown_reviews": 2.0,
             "profiles": None,
             "generation": {"requests": 0, "seconds": 0.0},
         }
         for name, x in values.items()
-    }  # fmt: skip
+    }
     return {
-        "schema": 4, "dep": "0.1.0", "created": "2026-11-21T23:05:00+00:00", "study": None, "groups": None, "training": {},
+        "schema": 4,
+        "dep": "0.1.0",
+        "created": "2026-11-21T23:05:00+00:00",
+        "study": None,
+        "groups": None,
+        "training": {},
         "seconds": {"loading": 1.0, "writing": 80.0, "metrics": 9.0, "tests": 10.0},
-        "settings": {"backbone": {"name": "tiny"}, "adapters": {}}, "seeds": list(range(seeds)),
-        "targets": users, "requests": users * seeds,
-        "users": users, "methods": methods, "differences": tests,
+        "settings": {"backbone": {"name": "tiny"}, "adapters": {}},
+        "seeds": list(range(seeds)),
+        "targets": users,
+        "requests": users * seeds,
+        "users": users,
+        "methods": methods,
+        "differences": tests,
         "real": {"mean_words": 9.0, "distinct1": 0.5, "distinct2": 0.9, "alignment_chance": 0.1},
-        "tests": description(tests), "notes": ["a note"],
-    }  # fmt: skip
+        "tests": description(tests),
+        "notes": ["a note"],
+    }
 
 
 def test_these_results_are_what_the_schema_says():
@@ -74,9 +90,13 @@ def test_differences_name_the_better_one_and_both_p_values():
     columns, rows = text.differences(results)
     assert columns == ["difference", "metric", "mean", "95 % interval", "p", "p (Holm)", "better"]
     assert [row[:2] + row[-1:] for row in rows] == [
-        ["dep - rag", "NLL/token", "dep"], ["twin - rag", "NLL/token", "twin"], ["twin - dep", "NLL/token", "not clear"],
-        ["dep - rag", "METEOR", "dep"], ["twin - rag", "METEOR", "twin"], ["twin - dep", "METEOR", "not clear"],
-    ]  # fmt: skip
+        ["dep - rag", "NLL/token", "dep"],
+        ["twin - rag", "NLL/token", "twin"],
+        ["twin - dep", "NLL/token", "not clear"],
+        ["dep - rag", "METEOR", "dep"],
+        ["twin - rag", "METEOR", "twin"],
+        ["twin - dep", "METEOR", "not clear"],
+    ]
     assert rows[0][4:6] == ["<.0001", ".0003"], (1 / 20_001, 6 / 20_001)
 
 
@@ -101,8 +121,11 @@ def test_the_swap_test_is_split_where_there_are_two_parts():
     results = made(nonperso=0.0, rag=0.3, dep=0.6)
     columns, rows = text.swaps(results)
     assert [row[:2] for row in rows] == [
-        ["rag", "history"], ["dep", "text and soft tokens"], ["dep", "text"], ["dep", "soft tokens"],
-    ]  # fmt: skip
+        ["rag", "history"],
+        ["dep", "text and soft tokens"],
+        ["dep", "text"],
+        ["dep", "soft tokens"],
+    ]
     assert rows[0][2:] == ["4.0000", "4.0100", "-0.0100", "[-0.0200, -0.0050]"]
     notes = "\n".join(text.notes(results))
     assert "3 reviews left out" in notes and "without nonperso, whose prompts hold nothing of the user" in notes
@@ -123,10 +146,12 @@ def test_few_users_are_said_to_be_few(users, said):
 @pytest.mark.parametrize(
     ("reviews", "said"),
     [
-        (1, "one review: no interval"), (5, "nothing can be significant"),
-        (12, "12 reviews, of this user alone; so few that intervals are rough"), (30, "30 reviews, of this user alone"),
+        (1, "one review: no interval"),
+        (5, "nothing can be significant"),
+        (12, "12 reviews, of this user alone; so few that intervals are rough"),
+        (30, "30 reviews, of this user alone"),
     ],
-)  # fmt: skip
+)
 def test_tests_of_one_user_say_whom_they_are_about(reviews, said):
     results = made(rag=0.0, dep=0.5) | {"users": 1, "targets": reviews}
     notes = " ".join(text.notes(results))
@@ -151,9 +176,14 @@ def test_costs_are_of_a_review_and_of_the_profile_behind_it():
     results = made(rag=0.0, drp=0.1)
     results["methods"]["rag"]["generation"] = {"requests": 8, "seconds": 2.0}
     results["methods"]["drp"]["profiles"] = {
-        "mean_calls": 9.0, "mean_prompt_tokens": 4321.2, "mean_generated_tokens": 800.0,
-        "empty": 0, "dropped": 1, "commanding": 0, "failures": {"broken JSON": 2},
-    }  # fmt: skip
+        "mean_calls": 9.0,
+        "mean_prompt_tokens": 4321.2,
+        "mean_generated_tokens": 800.0,
+        "empty": 0,
+        "dropped": 1,
+        "commanding": 0,
+        "failures": {"broken JSON": 2},
+    }
     rag, drp = text.costs(results)[1]
     assert rag == ["rag", "1", "1", "0.25", "-", "-", "-"] and drp == ["drp", "1", "1", "-", "9", "4,321", "800"]
     said = [line for line in text.notes(results) if line.startswith(("rag:", "drp:"))]
@@ -186,9 +216,12 @@ def test_a_study_marks_what_is_better_and_worse_than_its_reference():
         if one["against"] != "usual":  # the reference is what others are measured against
             one["method"], one["against"] = one["against"], one["method"]
     results["study"] = {
-        "name": "k", "about": "how many", "reference": "usual", "missing": {"dep, K=1": "dep train --history 1"},
+        "name": "k",
+        "about": "how many",
+        "reference": "usual",
+        "missing": {"dep, K=1": "dep train --history 1"},
         "variants": {name: {"method": "rag", "adapter": None, "history": k} for k, name in enumerate(results["methods"])},
-    }  # fmt: skip
+    }
     columns, rows = text.table(results)
     marks = {row[0]: row[columns.index("METEOR")][-1] for row in rows}
     assert (marks["few"], marks["many"]) == ("-", "+") and marks["usual"] == " "
@@ -213,7 +246,7 @@ def test_groups_of_users_have_a_table_of_their_own():
     results["groups"] = {
         "parts": [{"name": "unique", "methods": values, **part}, {"name": "others", "methods": values, **part}],
         "between": [{**gain, "significant": True}],
-    }  # fmt: skip
+    }
     assert problems(results) == []
     found = {columns[0]: (columns, rows) for columns, rows in text.tables(results)}
     assert any(columns[1] == "users" and len(rows) == 4 for columns, rows in found.values())

@@ -26,7 +26,7 @@ def test_every_number_is_the_one_of_its_own_test():
     tokens = rng.integers(3, 20, size=6)
     systems = {
         name: {"nll": Values(rng.normal(size=6), tokens), "meteor": Values(rng.normal(size=6))} for name in ("x", "y", "z")
-    }  # fmt: skip
+    }
     systems["y"]["meteor"].each[2] = np.nan  # all there is of user b
     found = compare(systems, users, list(combinations(systems, 2)))
     assert [(one["metric"], one["method"], one["against"]) for one in found] == [
@@ -76,7 +76,7 @@ def test_copies_are_called_different_anywhere_at_most_as_often_as_promised():
         hard = rng.gamma(2.0, size=users)
         systems = {
             name: {metric: Values(hard * rng.gamma(4.0, size=users)) for metric in ("meteor", "rouge1")} for name in "abcd"
-        }  # fmt: skip
+        }
         sums = [
             systems[a][metric].each - systems[b][metric].each
             for metric in ("meteor", "rouge1")

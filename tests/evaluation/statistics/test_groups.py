@@ -23,7 +23,7 @@ def systems(gain_first: float, gain_others: float, seed: int = 0) -> dict:
     return {
         "a": {"meteor": Values(a), "nll": nll},
         "b": {"meteor": Values(a + gain + 0.1 * rng.normal(size=80)), "nll": Values(nll.each, weights)},
-    }  # fmt: skip
+    }
 
 
 def test_means_are_those_of_the_group():
@@ -49,8 +49,9 @@ def test_equal_gains_differ_no_more_often_than_they_may():
     found = [
         one["p"] <= 0.05
         for seed in range(60)
-        for one in compare_groups(systems(0.2, 0.2, seed), USERS, PAIRS, GROUPS)["between"] if one["metric"] == "meteor"
-    ]  # fmt: skip
+        for one in compare_groups(systems(0.2, 0.2, seed), USERS, PAIRS, GROUPS)["between"]
+        if one["metric"] == "meteor"
+    ]
     assert len(found) == 60 and sum(found) <= 8  # 3 are expected, more than 8 in one of 300 worlds
     (same,) = (one for one in compare_groups(systems(0, 0), USERS, PAIRS, GROUPS)["between"] if one["metric"] == "nll")
     assert same["difference"] == 0 and same["p"] == 1

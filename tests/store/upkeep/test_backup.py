@@ -62,9 +62,10 @@ def test_what_is_beside_the_store_comes_along(filled, tmp_path):
     backup(filled, tmp_path / "copy", ("adapters", "evaluations", "missing"))
     beside = {str(path): content for path, content in everything(tmp_path / "copy").items() if path.parts[0] != "store"}
     assert beside == {
-        "adapters/one/adapter_config.json": b"{}", "adapters/two/adapter_config.json": b"linked",
+        "adapters/one/adapter_config.json": b"{}",
+        "adapters/two/adapter_config.json": b"linked",
         "evaluations/x/predictions.jsonl": b"1\n",
-    }  # fmt: skip
+    }
 
 
 def test_nothing_is_overwritten_and_no_copy_lies_within_itself(filled, tmp_path):

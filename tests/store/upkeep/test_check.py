@@ -29,9 +29,16 @@ def test_a_sound_store_is_found_sound(filled):
     sizes = filled.snapshot().counts()
     reviews, versions = sizes["reviews"], list(filled.folder.glob("*.lance/_versions/*.manifest"))
     assert report.checked == {
-        "commits": 4, "table versions": len(versions), "review keys": reviews, "text hashes": reviews,
-        "vectors": reviews, "reviews": reviews, "item sums": 9, "items": 2, "indexes": 6,
-    }  # fmt: skip
+        "commits": 4,
+        "table versions": len(versions),
+        "review keys": reviews,
+        "text hashes": reviews,
+        "vectors": reviews,
+        "reviews": reviews,
+        "item sums": 9,
+        "items": 2,
+        "indexes": 6,
+    }
     assert (report.number, report.commit) == (3, filled.log()[-1].id)
 
 

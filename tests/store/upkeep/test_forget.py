@@ -37,7 +37,7 @@ def crowd(reviews: int, theirs: int) -> list[Review]:
     mine = [
         Review(USER, unlike_any("alone") if n == 0 else f"item{n}", f"{unlike_any(n)} said I", 3.0, unlike_any("title", n), 5.0)
         for n in range(theirs)
-    ]  # fmt: skip
+    ]
     others = [
         Review(f"user{n % 40}", f"item{n // 40 * 7 + n % 7}", f"number {n} " * 5, 2.0, "", 7.0) for n in range(reviews - theirs)
     ]
@@ -50,10 +50,15 @@ def traces(reviews: list[Review], sums: dict[str, np.ndarray]) -> dict[tuple[str
     for review in reviews:
         vector, text = vector_of(review.text), text_hashes([review.text])[0]
         kinds = {
-            "text": review.text.encode(), "title": review.title.encode(), "vector": vector.tobytes(),
-            "sum": sums[review.asin].tobytes(), "single sum": vector.astype(np.float64).tobytes(), "text hash": text,
-            "key": review_keys([(review.user_id, review.asin)])[0], "content": content_hash(text, review.title, review.rating),
-        }  # fmt: skip
+            "text": review.text.encode(),
+            "title": review.title.encode(),
+            "vector": vector.tobytes(),
+            "sum": sums[review.asin].tobytes(),
+            "single sum": vector.astype(np.float64).tobytes(),
+            "text hash": text,
+            "key": review_keys([(review.user_id, review.asin)])[0],
+            "content": content_hash(text, review.title, review.rating),
+        }
         needles |= {(kind, review.text): data for kind, data in kinds.items()}
     return needles
 

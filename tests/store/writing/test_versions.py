@@ -44,7 +44,7 @@ def standing(store) -> Review:
         (FIRST, FIRST, False),
         (replace(FIRST, rating=4), FIRST, False),
     ],
-)  # fmt: skip
+)
 def test_which_version_stays(store, together, before, after, wins):
     peer = Review("peer", "i", "a peer", 1.0)
     batches = [[before, after, peer]] if together else [[before, peer], [after]]
@@ -95,9 +95,14 @@ def test_vectors_with_nan_are_refused_and_leave_no_trace(store):
 
 
 _REVIEWS = st.builds(
-    Review, st.sampled_from("uv"), st.sampled_from("ij"), st.sampled_from(["a", "b", "c"]), st.sampled_from([None, 1.0, 2.0]),
-    st.sampled_from(["", "t"]), st.sampled_from([None, 1.0, 2.0]),
-)  # fmt: skip
+    Review,
+    st.sampled_from("uv"),
+    st.sampled_from("ij"),
+    st.sampled_from(["a", "b", "c"]),
+    st.sampled_from([None, 1.0, 2.0]),
+    st.sampled_from(["", "t"]),
+    st.sampled_from([None, 1.0, 2.0]),
+)
 
 
 def model(reviews: list[Review]) -> dict[tuple[str, str], Review]:
