@@ -28,6 +28,7 @@ from pathlib import Path
 
 import click
 import numpy as np
+from machine import machine
 
 from depcli.errors import NotFound
 from depcli.records import EmbedderIdentity, Item, Review
@@ -252,7 +253,7 @@ def main(kills: int, seed: int, json_path: Path | None) -> None:
     problems = sum(len(harness.tally.problems) for harness in harnesses)
     if json_path:
         result = {
-            "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+            "machine": machine(),
             "python": platform.python_version(),
             "lancedb": version("lancedb"),
             "kills": kills,

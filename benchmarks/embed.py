@@ -18,6 +18,7 @@ from pathlib import Path
 
 import click
 import torch
+from machine import machine
 
 from depcli import embedders
 from depcli.embedders.batching import CPU_TOKENS, GPU_TOKENS, batches_of
@@ -97,6 +98,7 @@ def measure(embedder, name: str, texts: list[str], rounds: int) -> dict:
     ratios = {way: [real / ours[i] / (equal / theirs[i]) for ours, theirs in pairs] for i, way in enumerate(("wall", "cpu"))}
     return {
         "embedder": name,
+        "machine": machine(),
         "device": str(model.device),
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,

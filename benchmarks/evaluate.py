@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -20,6 +19,7 @@ import time
 from pathlib import Path
 
 import click
+from machine import machine
 
 CLI = [sys.executable, "-m", "depcli", "eval", "--offline", "--no-progress", "--quiet", "--json"]
 GOAL = 0.1
@@ -50,8 +50,7 @@ def main(profiles, methods, limit, seeds, backbone, max_new_tokens, threads, jso
         )
     if json_path:
         told = {
-            "machine": platform.processor() or platform.machine(),
-            "cpus": os.cpu_count(),
+            "machine": machine(),
             "threads": threads,
             "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS"),
             "methods": methods.split(","),

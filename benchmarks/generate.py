@@ -13,7 +13,6 @@ OMP_NUM_THREADS=1 and VLLM_ENABLE_V1_MULTIPROCESSING=0. `--more` are arguments o
 from __future__ import annotations
 
 import json
-import platform
 import shutil
 import statistics
 import tempfile
@@ -23,6 +22,7 @@ from pathlib import Path
 
 import click
 import numpy as np
+from machine import machine
 
 from depcli import backbones
 from depcli.backbones.catalogue import MINI
@@ -77,7 +77,7 @@ def main(backbone, shape, requests, prompt_tokens, new_tokens, rounds, tensor_pa
                 "vllm": __version__,
                 "tensor_parallel": tensor_parallel,
                 "device": current_platform.get_device_name(),
-                "machine": platform.processor() or platform.machine(),
+                "machine": machine(),
                 "dtype": str(engine._vllm.dtype),
                 "requests": requests,
                 "prompt_tokens": length,

@@ -12,7 +12,6 @@ until its first token.
 from __future__ import annotations
 
 import json
-import platform
 import statistics
 import tempfile
 import time
@@ -23,8 +22,9 @@ from pathlib import Path
 import click
 import llama_cpp
 import numpy as np
+from machine import machine
 
-from depcli import backbones, engines, profiles
+from depcli import backbones, choosing, engines
 from depcli.backbones.fetch import gguf_file
 from depcli.engines.llama.context import threads
 from depcli.engines.llama.kept_states import KeptStates
@@ -54,7 +54,7 @@ def main(backbone, prompt_tokens, new_tokens, rounds, folder, users, clock_name,
         "backbone": backbone,
         "clock": clock_name,
         "threads": threads(),
-        "machine": platform.processor() or platform.machine(),
+        "machine": machine(),
         "llama_cpp_python": llama_cpp.__version__,
         "prompt_tokens": prompt_tokens,
         "new_tokens": new_tokens,
@@ -201,7 +201,7 @@ def _second(opened: list, users: int, spec, folder: Path, method: str, template:
     engines take turns."""
     store = Store.open(folder)
     snapshot = store.snapshot()
-    adapter = profiles.choose_adapter(folder, method, None, spec.name)[0] if method == "dep" else None
+    adapter = choosing.choose_adapter(folder, method, None, spec.name)[0] if method == "dep" else None
     turns = cycle(opened)
     writer = make_writer(
         store=store, snapshot=snapshot, method=method, backbone=spec, engine=opened[0], adapter_folder=adapter, template=template

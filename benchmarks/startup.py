@@ -28,6 +28,7 @@ from itertools import count
 from pathlib import Path
 
 import click
+from machine import machine
 
 from depcli.backbones import find
 from depcli.backbones.fetch import gguf_file
@@ -102,7 +103,7 @@ def main(runs: int, folder: Path | None, methods: tuple[str, ...], clock: str, j
     """Print medians and their ratios."""
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     whole, first = (to_the_end, to_the_first_byte) if clock == "wall" else (on_processors, on_processors)
-    result = {"runs": runs, "clock": clock, "python": platform.python_version(), "threads": threads()}
+    result = {"runs": runs, "clock": clock, "machine": machine(), "python": platform.python_version(), "threads": threads()}
     with ExitStack() as stack:
         result["help"] = _measured(runs, {name: lambda name=name: whole(HELP[name]) for name in HELP}, "import click")
         if folder:

@@ -13,7 +13,6 @@ from __future__ import annotations
 import gc
 import json
 import multiprocessing
-import os
 import platform
 import resource
 import shutil
@@ -32,6 +31,7 @@ import lancedb
 import numpy as np
 import pyarrow as pa
 from lancedb.expr import col, lit
+from machine import machine
 from made_up import POPULAR, World
 
 from depcli.personal.difference import Peers
@@ -268,14 +268,6 @@ def measure(worlds: list[World], folder: Path, rounds: int) -> dict[str, dict]:
         result["history_growth"] = result["history_ms"] / smallest["history_ms"]
         result["disk_ratio"] = in_own_process(disk_ratio, world, place)
     return results
-
-
-def machine() -> str:
-    """The processor, its cores and the memory."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    name = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    return f"{name}, {os.cpu_count()} cores, {memory:.0f} GiB"
 
 
 @click.command()

@@ -15,14 +15,13 @@ from __future__ import annotations
 
 import copy
 import json
-import platform
 import statistics
-import tempfile
 import time
 
 import click
 import torch
 import torch.nn.functional as F
+from machine import machine
 from shapes import SHAPES, dep_shape, paper_samples, random_backbone
 
 from depcli import backbones
@@ -33,7 +32,7 @@ from depcli.backbones.load import torch_device
 from depcli.backbones.passes import checkpoint_layers
 from depcli.backbones.sequence import embed, grain_of, in_steps, micro_batches
 from depcli.training.estimate import Shape, estimate, matmul_rate
-from depcli.training.examples import Example, epoch_batches, make_examples
+from depcli.training.examples import Example, epoch_batches
 from depcli.training.hardware import Hardware, mib
 from depcli.training.step import backward
 
@@ -114,6 +113,8 @@ def main(
         spec = backbones.find(backbone)
         model = backbones.load_model(spec, device=device, offline=True)
         tokenizer = backbones.load_tokenizer(spec, offline=True)
+        from samples import real_samples, samples_of  # LanceDB, which a machine for random samples may lack
+
         if profiles:
             from depcli.store import Store
 
@@ -177,7 +178,8 @@ def main(
         "precision": precision or str(model.dtype),
         "checkpointing": checkpointing,
         "device": str(where),
-        "hardware": hardware_name(where),
+        "machine": machine(),
+        "device_name": torch.cuda.get_device_name(where) if where.type == "cuda" else None,
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
         "samples": samples,
@@ -215,7 +217,7 @@ def batches_of(examples: list[Example]) -> list[list[Example]]:
 
 
 def show(result: dict) -> None:
-    at = f"{result['hardware']}, {result['threads']} threads" if result["device"] == "cpu" else result["hardware"]
+    at = result["device_name"] or f"{result['machine']}, {result['threads']} threads"
     lines = [
         f"{result['backbone']} ({result['weights']} weights, {result['precision']}) on {at}",
         f"  tokens          {result['mean_tokens']:9.0f} a sample",
@@ -252,61 +254,9 @@ def padding(batches, micro_tokens: int, grain: int) -> float:
     return 1 - real / width
 
 
-def hardware_name(device: torch.device) -> str:
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    try:
-        with open("/proc/cpuinfo") as file:
-            return next(line.partition(":")[2].strip() for line in file if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
-
-
 def _work(shape: Shape, example: Example) -> float:
     encoded = example.encoded
     return shape.operations(len(encoded.ids), int(encoded.soft[0]), encoded.targets, backward=True)
-
-
-def real_samples(spec, tokenizer, reviews: str, items: str, samples: int) -> list[Example]:
-    """Training examples of the users with the longest histories, vectors from the offline embedder."""
-    from depcli import embedders
-    from depcli.readers import open_reviews
-    from depcli.store import Store
-    from depcli.store.writing.ingest import ingest
-
-    with tempfile.TemporaryDirectory() as folder:
-        embedder = embedders.load("minilm", offline=True)
-        store = Store.create(folder, embedder.identity)
-        entries = [entry for path in (items, reviews) for entry in open_reviews(path)]
-        users: dict[str, int] = {}
-        for entry in entries:
-            if hasattr(entry, "user_id"):
-                users[entry.user_id] = users.get(entry.user_id, 0) + 1
-        chosen = set(sorted(users, key=users.get, reverse=True)[:samples])
-        wanted = (entry for entry in entries if getattr(entry, "user_id", None) in chosen or not hasattr(entry, "user_id"))
-        ingest(store, wanted, embedder, source=reviews)
-        return samples_of(store, spec, tokenizer, samples)
-
-
-def samples_of(store, spec, tokenizer, samples: int) -> list[Example]:
-    from depcli import methods
-    from depcli.personal.prompts import PromptBuilder
-    from depcli.personal.template import Template
-    from depcli.splits.split import leave_last_out, pairs_of
-
-    snapshot = store.snapshot()
-    split = leave_last_out(snapshot, targets_per_user=1)
-    builder = PromptBuilder(
-        snapshot,
-        methods.find("dep"),
-        Template(spec.template),
-        backbones.chat_of(tokenizer),
-        lambda text: len(tokenizer(text, add_special_tokens=False)["input_ids"]),
-        max_input_tokens=spec.max_input_tokens,
-        held_out=split.held_out,
-    )
-    examples = make_examples(builder, tokenizer, pairs_of(split.train[:samples], snapshot), 2048)
-    return [example for example in examples if example.slots]
 
 
 if __name__ == "__main__":

@@ -10,25 +10,20 @@ from pathlib import Path
 from statistics import median
 from typing import Literal
 
-from depcli import backbones, embedders, engines
-from depcli.adapters import files
+from depcli import backbones, comparable, embedders, engines
 from depcli.analysts.choose import analyst as asked_analyst
 from depcli.backbones.catalogue import Backbone
 from depcli.engines.tuning import USUAL, Tuning
-from depcli.errors import DepError, Incompatible, NotFound
+from depcli.errors import DepError
 from depcli.evaluation.clock import Clock
 from depcli.evaluation.measures.likelihood import EngineScorer, WeightsScorer
 from depcli.evaluation.report.page import write_page
 from depcli.evaluation.run import evaluate
 from depcli.evaluation.studies import STUDIES, Comparison, Variant
 from depcli.personal.choices import HISTORY
-from depcli.personal.history import moment_text
 from depcli.personal.unusual import distances_to_mean
 from depcli.records import Sampling
-from depcli.retraining import commit_gone
-from depcli.splits import named
-from depcli.splits.leakage import check_adapters
-from depcli.splits.split import TARGETS_PER_USER, Split, choose
+from depcli.splits.split import Split, choose
 from depcli.writing import make_writer
 
 _TOLD = ("store_commit", "split", "seed", "history", "best_epoch", "validation_losses")  # of an adapter
@@ -107,14 +102,14 @@ def evaluate_store(
     plan, clock = plan or Plan(), Clock()
     with ExitStack() as held:
         with clock.part("loading"):
-            trained = _trained(variants, plan)
+            trained = comparable.trained_adapters(variants, min_peers=plan.min_peers, history=plan.history)
             config = next((config for _, config in trained.values()), None)
-            as_of = _moment(trained, plan.as_of)
-            snapshot = _snapshot(store, plan.at, [folder for folder, _ in trained.values()], config, as_of)
+            as_of = comparable.common_moment(trained, plan.as_of)
+            snapshot = comparable.common_snapshot(store, trained, plan.at, as_of)
             if config and plan.at is None and snapshot.commit.id != store.snapshot().commit.id:
                 commit = f"commit {snapshot.commit.id}, which the adapter was trained on"
                 on_event({"note": f"evaluating {commit}; the store has changed since"})
-            split = _split(snapshot, trained, plan.split)
+            split = comparable.common_split(snapshot, trained, plan.split)
             targets = choose(split, plan.role, plan.limit, sampling.seed)
             engine = held.enter_context(engines.load(engine_name, backbone, offline=offline, tuning=tuning))
             ask = partial(asked_analyst, engine=engine, backbone=backbone, offline=offline)
@@ -189,18 +184,6 @@ def evaluate_store(
     return results
 
 
-def _trained(variants: Sequence[Variant], plan: Plan) -> dict[str, tuple[Path, dict]]:
-    """Folder and configuration of each adapter, by label. Raises Incompatible for one that is not what is asked for."""
-    found = {v.label: (v.adapter, files.read_config(v.adapter)) for v in variants if v.adapter}
-    for variant in variants:
-        if variant.label in found:
-            folder, config = found[variant.label]
-            files.check_method(folder, config, variant.method)
-            files.min_peers_of(folder, config, plan.min_peers)
-            files.history_of(folder, config, plan.history)
-    return found
-
-
 def _choices(writer, variant: Variant) -> dict:
     """What the settings of a folder say of one variant, with what its study sets."""
     return {**asdict(writer.builder.choices), **variant.settings}
@@ -273,58 +256,3 @@ def _embedder_here(store) -> tuple[object | None, list[str]]:
         return embedders.for_store(store.embedder, offline=True), []
     except DepError as error:
         return None, [f"no difference alignment: {error.message}"]
-
-
-def _moment(trained: Mapping[str, tuple[Path, dict]], asked: float | None) -> float | None:
-    """The moment that these adapters were trained as of, else the one that was asked for; None for all reviews."""
-    moments = {folder.name: config["as_of"] for folder, config in trained.values()}
-    for name, moment in moments.items():
-        if asked not in (None, moment):
-            raise Incompatible(
-                f"adapter {name!r} was trained on {_reviews_of(moment)}, not on those up to {moment_text(asked)}",
-                "leave --as-of out, or train another: dep train --as-of",
-            )
-    if len(set(moments.values())) > 1:
-        each = "; ".join(f"{name!r} on {_reviews_of(moment)}" for name, moment in moments.items())
-        raise Incompatible(f"the adapters were not trained on the same reviews: {each}", "evaluate them one by one")
-    return next(iter(moments.values()), asked)
-
-
-def _split(snapshot, trained: Mapping[str, tuple[Path, dict]], asked: str | None) -> Split:
-    """The split that is asked for, else the one that the first adapter was trained on, which has to be that of all; how many
-    reviews of each user they learned from it may differ."""
-    usual = {"split": {"name": named.LEAVE_LAST_OUT}, "targets_per_user": TARGETS_PER_USER}  # as `dep train` by itself
-    first = next((config for _, config in trained.values()), usual)
-    split = named.make(snapshot, asked or first["split"]["name"], targets_per_user=first["targets_per_user"])
-    digests = {first["targets_per_user"]: split.digest}
-    for name, known, each in ((folder.name, config["split"], config["targets_per_user"]) for folder, config in trained.values()):
-        if known["name"] != split.name:
-            raise Incompatible(
-                f"adapter {name!r} was trained on the split {known['name']}, not on {split.name}: it may have learned what "
-                "would be tested",
-                f"evaluate it with --split {known['name']}, name an --adapter of that split, or train one: "
-                f"dep train --split {split.name} --adapter NAME",
-            )
-        if each not in digests:
-            digests[each] = named.make(snapshot, split.name, targets_per_user=each).digest
-        if known["digest"] != digests[each]:
-            raise Incompatible(
-                f"adapter {name!r} was trained on another split ({known['name']}) of this store",
-                "evaluate the store that it was trained on, or train an adapter on this one",
-            )
-    check_adapters(split, {folder.name: config for folder, config in trained.values()})
-    return split
-
-
-def _reviews_of(moment: float | None) -> str:
-    return "all reviews of its store" if moment is None else f"the reviews up to {moment_text(moment)}"
-
-
-def _snapshot(store, at: str | None, adapters: Sequence[Path], config: dict | None, as_of: float | None):
-    """The store as the adapters saw it, unless a commit is named."""
-    try:
-        return store.snapshot(at or (config["store_commit"] if config else None), as_of=as_of)
-    except NotFound as error:
-        if at is not None:
-            raise
-        raise commit_gone(adapters, error) from error

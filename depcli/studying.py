@@ -9,11 +9,12 @@ from pathlib import Path
 
 from depcli import backbones, methods
 from depcli.adapters import files
+from depcli.choosing import WritingParts, choose_adapter, compared_parts
 from depcli.errors import Incompatible, NotFound
 from depcli.evaluation.studies import STUDIES, Study, Variant, plain
 from depcli.personal.template import GUIDED, Template
 from depcli.presets import PRESETS
-from depcli.profiles import ADAPTERS, WritingParts, choose_adapter, compared_parts, usable_adapters
+from depcli.profiles import ADAPTERS, usable_adapters
 from depcli.retraining import commit_gone, named_backbone, of_backbone, option, own, said
 from depcli.store import Store
 
@@ -39,7 +40,7 @@ def prepare(
     backbone: str | None = None,
     engine: str | None = None,
 ) -> tuple[WritingParts, dict[str, Path], list[str], Found]:
-    """What profiles.compared_parts gives for the methods that can be written with what is there, and what the study `name` finds
+    """What choosing.compared_parts gives for the methods that can be written with what is there, and what the study `name` finds
     for all of them. Raises what these raise."""
     needing = [method for method in method_names if methods.find(method).needs_adapter]
     lacking = {method for method in needing if not _any_adapter(profiles, method, backbone)}

@@ -16,11 +16,12 @@ import torch
 from depcli import engines
 from depcli.adapters import files
 from depcli.backbones.sequence import encode
+from depcli.choosing import choose_adapter, compared_adapters
+from depcli.comparable import common_split
 from depcli.errors import BadInput, Incompatible, NotFound
-from depcli.evaluating import Plan, _split, evaluate_store
+from depcli.evaluating import Plan, evaluate_store
 from depcli.evaluation.studies import plain
 from depcli.personal.choices import Choices
-from depcli.profiles import choose_adapter, compared_adapters
 from depcli.records import Sampling, Slot, Vectors
 from depcli.retraining import said
 from depcli.splits.split import leave_last_out
@@ -164,11 +165,11 @@ def test_adapters_that_learned_more_or_fewer_reviews_of_each_user_are_compared(t
     two = leave_last_out(snapshot, targets_per_user=2)
     other = {**other, "targets_per_user": 2, "split": {**other["split"], "digest": two.digest}}
     both = {"pplug": (trained["pplug"].folder, first), "dep": (trained["dep"].folder, other)}
-    split = _split(snapshot, both, None)
+    split = common_split(snapshot, both, None)
     assert split.digest == first["split"]["digest"] != two.digest and split.held_out == two.held_out and split.test == two.test
     both["dep"] = trained["dep"].folder, {**other, "targets_per_user": 3}
     with pytest.raises(Incompatible, match="'dep' was trained on another split"):
-        _split(snapshot, both, None)
+        common_split(snapshot, both, None)
 
 
 def test_the_newest_adapter_of_each_method_is_compared_or_the_named_one(trained, store):

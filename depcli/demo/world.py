@@ -9,8 +9,7 @@ from __future__ import annotations
 import random
 import re
 
-from depcli.demo.people import PEOPLE, Person
-from depcli.demo.things import BAD, DISLIKED, GOOD, LIKED, THINGS, Thing
+from depcli.demo.cast import PEOPLE, REMARKS, THINGS, Person, Thing
 from depcli.records import Item, Review
 
 REVIEWS_PER_PERSON = 14
@@ -61,7 +60,7 @@ def _rating(person: Person, thing: Thing, chance: random.Random) -> int:
 
 def _sentences(person: Person, thing: Thing, rating: int, fields: dict[str, str], chance: random.Random) -> list[str]:
     aspects = iter(chance.sample(thing.aspects, len(thing.aspects)))
-    praise, blame = (iter(chance.sample(pool[thing.kind], len(pool[thing.kind]))) for pool in (GOOD, BAD))
+    praise, blame = (iter(chance.sample(pool[thing.kind], len(pool[thing.kind]))) for pool in (REMARKS.good, REMARKS.bad))
     patterns = {kind: iter(_endless(getattr(person, kind), chance)) for kind in ("good", "bad")}
     verdict = person.verdict_bad if rating < 3 else person.verdict_mixed if rating == 3 else person.verdict_good
     verdicts = iter(_endless(verdict, chance))
@@ -92,11 +91,11 @@ def _endless(patterns: tuple[str, ...], chance: random.Random):
 
 def _on_traits(person: Person, thing: Thing, rating: int, chance: random.Random) -> list[str]:
     """A remark on a trait that this person minds one way or the other; on an indifferent one when there is none."""
-    minded = [LIKED[trait] for trait in thing.traits if trait in person.likes]
-    minded += [DISLIKED[trait] for trait in thing.traits if trait in person.dislikes]
+    minded = [REMARKS.liked[trait] for trait in thing.traits if trait in person.likes]
+    minded += [REMARKS.disliked[trait] for trait in thing.traits if trait in person.dislikes]
     if not minded:
         trait = chance.choice(thing.traits)
-        minded = [LIKED[trait] if rating > 3 else DISLIKED[trait]] if rating != 3 else []
+        minded = [REMARKS.liked[trait] if rating > 3 else REMARKS.disliked[trait]] if rating != 3 else []
     return [chance.choice(minded) + "."] if minded else []
 
 

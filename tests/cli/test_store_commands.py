@@ -1,15 +1,9 @@
-"""show, log, status, export, backup and path as a person and as a program see them; nothing here needs an embedder."""
+"""show, log, status, backup and path as a person and as a program see them; nothing here needs an embedder."""
 
 from __future__ import annotations
 
-import gzip
 import json
-import os
-import pty
-import subprocess
-import sys
 from collections import Counter
-from contextlib import closing
 from dataclasses import asdict
 
 import pytest
@@ -260,44 +254,6 @@ def test_a_folder_without_a_name_is_refused(capsys, tmp_path, monkeypatch, comma
     assert main([*command, "--profiles", ""]) == 2
     assert "an empty name is no folder" in " ".join(capsys.readouterr().err.split())
     assert sorted(path.name for path in tmp_path.iterdir()) == ["reviews.jsonl"]
-
-
-def test_export_to_stdout_and_to_files(profiles, capfdbinary, tmp_path):
-    def run(*arguments: str) -> bytes:
-        capfdbinary.readouterr()
-        assert main(["export", *arguments, "--profiles", profiles, "-q"]) == 0
-        return capfdbinary.readouterr().out
-
-    lines = run()
-    store = Store.open(profiles)
-    assert len(lines.split(b"\n")) - 1 == store.snapshot().counts()["reviews"] + 2
-    file = tmp_path / "reviews.jsonl.gz"
-    assert b"reviews and 2 items in" in run(str(file)) and gzip.decompress(file.read_bytes()) == lines
-    assert main(["export", str(file), "--profiles", profiles]) == 1
-    assert json.loads(run(str(file), "--replace", "--json"))["bytes"] == file.stat().st_size
-    assert main(["export", "--json", "--profiles", profiles]) == 2
-
-
-def test_on_a_terminal_the_export_is_the_same_json_escaped(profiles):
-    controller, terminal = pty.openpty()
-    command = [sys.executable, "-c", "import sys; from depcli.cli import main; sys.exit(main())"]
-    arguments = ["export", "--profiles", profiles, "--at", "1", "-q"]
-    with closing(os.fdopen(controller, "rb", 0)) as screen:
-        with subprocess.Popen([*command, *arguments], stdout=terminal, stderr=subprocess.DEVNULL) as child:
-            os.close(terminal)
-            shown = b""
-            while piece := _read(screen):
-                shown += piece
-        assert child.returncode == 0
-    assert b"\x1b" not in shown and shown.isascii()
-    assert json.loads(shown.splitlines()[0]) == {"asin": "item1", "title": NASTY, "description": NASTY}
-
-
-def _read(screen) -> bytes:
-    try:
-        return screen.read(65536)
-    except OSError:  # the other end is closed
-        return b""
 
 
 def test_backup_says_what_it_holds_and_overwrites_nothing(profiles, capsys, tmp_path):

@@ -5,8 +5,7 @@ import subprocess
 import sys
 from collections import Counter, defaultdict
 
-from depcli.demo.people import PEOPLE
-from depcli.demo.things import BAD, DISLIKED, GOOD, LIKED, THINGS
+from depcli.demo.cast import PEOPLE, REMARKS, THINGS
 from depcli.demo.world import REVIEWS_PER_PERSON, world
 from depcli.records import stable_order
 
@@ -92,10 +91,10 @@ def test_people_rate_what_they_like_higher():
 
 def test_the_tables_of_the_world_fit_together():
     traits = {trait for thing in THINGS for trait in thing.traits}
-    assert traits == set(LIKED) == set(DISLIKED)
+    assert traits == set(REMARKS.liked) == set(REMARKS.disliked)
     assert {trait for person in PEOPLE for trait in (*person.likes, *person.dislikes)} <= traits
     assert all(not set(person.likes) & set(person.dislikes) for person in PEOPLE)
-    assert {thing.kind for thing in THINGS} == set(GOOD) == set(BAD)
+    assert {thing.kind for thing in THINGS} == set(REMARKS.good) == set(REMARKS.bad)
     assert len({thing.asin for thing in THINGS}) == len({thing.title for thing in THINGS}) == len(THINGS)
     for person in PEOPLE:
         assert set(person.plan) <= set("oatvxs")

@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
-from depcli.backbones import find
+from depcli.backbones import find, served
 from depcli.engines import load
 from depcli.records import SoftPrompt, Text, Vectors
 from tests.tiny import build_tiny_backbone
@@ -79,3 +79,23 @@ def soft():
         )
 
     return build
+
+
+@pytest.fixture
+def endpoint():
+    """Opens an engine on an endpoint that answers as told: `endpoint(answer, models, **engine options)` -> (engine, endpoint)."""
+    pytest.importorskip("openai")
+    from depcli.engines.openai import OpenAIEngine
+    from tests.engines.endpoints import KEY, Scripted
+
+    opened = []
+
+    def open_one(answer, models=None, **options):
+        scripted = Scripted(answer, models).__enter__()
+        engine = OpenAIEngine(served("some-model"), url=scripted.url, **{"key": KEY, **options})
+        opened.extend((scripted, engine))
+        return engine, scripted
+
+    yield open_one
+    for one in reversed(opened):
+        one.__exit__()

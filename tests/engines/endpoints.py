@@ -151,3 +151,9 @@ def failure_of(engine, sampling: Sampling = GREEDY, on_text=None) -> DepError:
     assert KEY not in f"{caught.value.message} {caught.value.hint} {caught.value!r}"
     assert caught.value.__suppress_context__ or caught.value.__context__ is None
     return caught.value
+
+
+def in_turn(*answers):
+    """One answer after the other, the last one for ever."""
+    left = list(answers)
+    return lambda _: left.pop(0) if len(left) > 1 else left[0]

@@ -163,8 +163,7 @@ def command(
       dep eval --methods rag,drp --engine openai --backbone qwen3-8b
       dep eval --preset dep-paper --methods nonperso,rag,dep
     """
-    from depcli import profiles as places
-    from depcli.adapters.files import read_config
+    from depcli.choosing import compared_parts, evaluation_folder, trained_choices
     from depcli.errors import DepError
     from depcli.evaluating import Plan, evaluate_store
     from depcli.evaluation.studies import STUDIES, plain
@@ -208,7 +207,7 @@ def command(
             sink.note(f"left out: {label}, which needs an adapter: {how}")
     else:
         check_concerned(methods)
-        parts, folders, reasons = places.compared_parts(
+        parts, folders, reasons = compared_parts(
             setting.profiles, methods, adapters, backbone=backbone, engine=engine, split=split
         )
         variants = plain(methods, folders)
@@ -221,14 +220,11 @@ def command(
         sink.note("an endpoint gives no likelihood of a real review: that column stays empty")
     prepare_analyst(setting, analyst, methods)
     prepare_model(setting, judge, "real reviews, and texts to be judged,")
-    retrieval = {**places.trained_choices(folders), **plan.choices}.get("retrieval")
+    retrieval = {**trained_choices(folders), **plan.choices}.get("retrieval")
     if any(variant.settings.get("retrieval") == "dense" for variant in variants):
         retrieval = "dense"
     embedder = query_embedder(setting, store, [variant.method for variant in variants], retrieval)
-    name = parts.adapter.name if parts.adapter else parts.backbone.name.rpartition("/")[2] + "-text"  # no adapter's own folder
-    own = read_config(parts.adapter)["split"]["name"] if parts.adapter else None
-    told_apart = [name, *([study] if study else []), *([] if split in (None, own) else [split.replace(":", "-")]), role]
-    out = out or setting.profiles / places.EVALUATIONS / "-".join(told_apart)
+    out = out or evaluation_folder(setting.profiles, parts, study=study, split=split, role=role)
     tell_moment(sink, as_of)
     with sink.progress("evaluating") as update:
         begun = False

@@ -135,8 +135,9 @@ def command(
     from depcli import engines, writing
     from depcli.adapters.files import read_config
     from depcli.analysts.choose import analyst as asked_analyst
+    from depcli.choosing import writing_parts
     from depcli.cli.written import document_of, show_batch, show_progress, tell_unknown, tell_written
-    from depcli.profiles import kept_states, writing_parts
+    from depcli.profiles import kept_states
     from depcli.records import Sampling
     from depcli.store import Store
 
