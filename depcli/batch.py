@@ -58,6 +58,7 @@ def settings_of(writer: Writer, snapshot, backbone: Backbone, sampling: Sampling
         "engine": writer.engine.name,
         "backbone": backbone.name,
         "weights": weights_of(writer.engine),
+        "chat": writer.engine.chat.digest(),
         "adapter": config and config["weights_sha256"],
         "store_commit": snapshot.commit.id,
         "as_of": snapshot.moment,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from dataclasses import dataclass
 from functools import lru_cache
@@ -33,6 +34,11 @@ class Chat:
         """The prompt string up to and including the header of the answer. Where a format has no system message, its text stands
         before the user's; a model that can think before it answers is told not to. Raises BadInput."""
         return self._filled(system=system, user=user) if _takes_system(self) else self._filled(user=f"{system}\n\n{user}")
+
+    def digest(self) -> str:
+        """The same for formats that put the same strings around the same messages, however their templates are written."""
+        shown = self.render(_SYSTEM, "a question")
+        return hashlib.sha256(f"{shown}\0{self.end}".encode()).hexdigest()[:16]
 
     def end_of_answer(self) -> str | None:
         """The one of `specials` that follows an answer; None where the template does not tell. (A tokenizer's `eos_token` may be

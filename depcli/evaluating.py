@@ -140,6 +140,10 @@ def evaluate_store(
                 )
                 for variant in variants
             }
+            cautions = [f"{label}: {writer.caution}" for label, writer in writers.items() if writer.caution]
+            for caution in cautions:
+                on_event({"note": caution})
+            notes += cautions
             room, most = min(writer.room for writer in writers.values()), engine.context
             if sampling.max_new_tokens > room:
                 on_event({"note": f"texts have {room:,} tokens at most: {backbone.name} holds {most:,}, with the prompt"})
@@ -150,6 +154,7 @@ def evaluate_store(
             notes += about
         settings = {
             "backbone": engine.identity,
+            "chat": engine.chat.digest(),
             "engine": engine_name,
             **tuning.rounding(engine_name),
             "role": plan.role,

@@ -45,6 +45,16 @@ class Writer:
         return self.builder.method.name
 
     @property
+    def caution(self) -> str | None:
+        """What to say before anything is written: that the adapter learned in another chat format. None where all is well."""
+        if self.adapter_config is None or self.adapter_config["chat"] == self.engine.chat.digest():
+            return None
+        return (
+            f"the chat format of the backbone, as the engine {self.engine.name} has it, is not the one that the adapter was "
+            "trained with; texts may be worse for it (another GGUF or tokenizer? dep train makes an adapter for this one)"
+        )
+
+    @property
     def room(self) -> int:
         """Tokens of a review that the longest prompt leaves in the context."""
         return self.engine.context - self.builder.max_input_tokens

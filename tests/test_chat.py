@@ -23,6 +23,13 @@ def test_a_format_that_leaves_system_messages_out_gets_the_text_too():
     assert Chat(silent, "</turn>").render("Be brief.", "Hello.") == "<user>Be brief.\n\nHello.\n<answer>"
 
 
+def test_a_digest_is_of_what_stands_around_the_messages():
+    own = Chat(LINES, "</turn>").digest()
+    assert Chat("{# another way to write it #}" + LINES.replace("m.role", "m['role']"), "</turn>").digest() == own
+    others = [LINES.replace("<answer>", "<answer> "), LINES.replace("</turn>", "<end>"), NO_SYSTEM]
+    assert len({own, Chat(LINES, "<end>").digest(), *(Chat(one, "</turn>").digest() for one in others)}) == 5
+
+
 def test_a_format_that_takes_no_prompt_at_all_is_refused():
     with pytest.raises(BadInput, match="refused the prompt: never") as error:
         Chat("{{ raise_exception('never') }}", "").render("a", "b")

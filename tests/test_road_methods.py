@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 import torch
 
-from depcli import engines
+from depcli import backbones, engines
 from depcli.adapters import files
 from depcli.backbones.sequence import encode
+from depcli.batch import settings_of
 from depcli.choosing import choose_adapter, compared_adapters
 from depcli.comparable import common_split
 from depcli.errors import BadInput, Incompatible, NotFound
@@ -235,6 +236,21 @@ def test_an_adapter_writes_with_the_parts_that_it_was_trained_with(store, backbo
         assert len(prompt.shown) == 2 and not any(past.review.text in prompt.render() for past in prompt.shown)
         with pytest.raises(Incompatible, match="trained with retrieval random, not recency"):
             writer(store, backbone, engine, "dep", report.folder, choices={"retrieval": "recency"})
+
+
+def test_a_changed_chat_format_is_noticed(trained, store, backbone, tmp_path):
+    folder = shutil.copytree(backbone.weights, tmp_path / backbone.weights.name)
+    template = folder / "chat_template.jinja"
+    template.write_text(template.read_text().replace("<|im_start|>", "<|im_start|> "))
+    changed = backbones.find(str(folder))
+    settings = []
+    for one in (backbone, changed):
+        with engines.load("transformers", one) as engine:
+            road = writer(store, one, engine, "dep", trained["dep"].folder)
+            assert (road.caution is None) is (one is backbone), road.caution
+            settings.append(settings_of(road, store.snapshot(), backbone, Sampling()))
+    different = {key for key in settings[0] if settings[0][key] != settings[1][key]}
+    assert different == {"chat"}  # the weights are those of before
 
 
 def test_a_person_is_learned_on_top_of_what_all_share(store, backbone, tmp_path, monkeypatch):

@@ -92,6 +92,7 @@ class Prepared:
         self.rate, self.rate_reason = options.rate_for(self.model.config.hidden_size)
         self.settings = {
             "backbone": backbones.fingerprint(backbone, self.model.config),
+            "chat": backbones.chat_of(self.tokenizer).digest(),
             "embedder": asdict(store.embedder),
             "template": self.template.name if self.template.bundled else self.template.source,
             "store_commit": self.snapshot.commit.id,

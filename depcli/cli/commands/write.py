@@ -214,6 +214,8 @@ def command(
             choices=choices,
             on_profile=lambda used: None if requests else sink.note(f"{asked.name} makes a profile from {count(used, 'review')}"),
         )
+        if writer.caution:
+            sink.note(writer.caution)
         sampling = replace(drawing, max_new_tokens=max_new_tokens or min(drawing.max_new_tokens, writer.room))
         if requests is not None:
             with sink.progress("writing", "reviews") as update:
