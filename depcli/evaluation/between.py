@@ -12,11 +12,12 @@ import numpy as np
 from depcli.errors import BadInput, Incompatible
 from depcli.evaluation import predictions as files
 from depcli.evaluation.results import read_results
+from depcli.evaluation.scoring import values_of
 from depcli.evaluation.statistics.comparing import Values, compare, description
+from depcli.evaluation.statistics.corpus import Counts
 from depcli.evaluation.statistics.significance import drawn
 
 Key = tuple[str, str]  # user_id, asin
-_NOT_VALUES = ("id", "method", "seed", "user_id", "asin", "real", "nats", "tokens")
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,10 +50,11 @@ def compare_runs(folders: Sequence[Path]) -> dict:
     targets = [key for key in first.targets if all(key in run.targets for run in runs)]
     _check_shared(runs, targets, seeds)
     notes: list[str] = []
-    systems: dict[str, dict[str, Values]] = {}
+    systems: dict[str, dict[str, Values | Counts]] = {}
     for run in runs:
         for method in run.results["methods"]:
-            systems[_label(method, run)] = _values(run, method, targets, seeds)
+            rows = [[run.scores[method, key, seed] for key in targets] for seed in seeds]
+            systems[_label(method, run)] = values_of(rows)
     for metric in sorted(_measured_otherwise(runs)):
         notes.append(f"{metric} is left out: the runs measured it with other settings")
         for values in systems.values():
@@ -129,18 +131,6 @@ def _check_shared(runs: Sequence[Run], targets: Sequence[Key], seeds: Sequence[i
             )
 
 
-def _values(run: Run, method: str, targets: Sequence[Key], seeds: Sequence[int]) -> dict[str, Values]:
-    lines = [[run.scores[method, key, seed] for key in targets] for seed in seeds]
-    found = {}
-    if all(line["tokens"] for line in lines[0]):
-        tokens = np.array([line["tokens"] for line in lines[0]], np.float64)
-        found["nll"] = Values(np.array([line["nats"] for line in lines[0]]) / tokens, tokens)
-    for metric in (name for name in lines[0][0] if name not in _NOT_VALUES):
-        each = np.array([[line[metric] for line in row] for row in lines], np.float64)  # None becomes NaN
-        found[metric] = Values(each.mean(axis=0))
-    return found
-
-
 def _measured_otherwise(runs: Sequence[Run]) -> set[str]:
     """Metrics whose signatures are not the same in all runs that have them."""
     signatures: dict[str, set[str]] = {}
@@ -151,7 +141,7 @@ def _measured_otherwise(runs: Sequence[Run]) -> set[str]:
     return {name for name, said in signatures.items() if len(said) > 1}
 
 
-def _counts_other_tokens(systems: Mapping[str, Mapping[str, Values]]) -> bool:
+def _counts_other_tokens(systems: Mapping[str, Mapping[str, Values | Counts]]) -> bool:
     tokens = [values["nll"].weights for values in systems.values() if "nll" in values]
     return any(not np.array_equal(tokens[0], other) for other in tokens[1:])
 
@@ -167,9 +157,12 @@ def _label(method: str, run: Run) -> str:
     return f"{method} ({run.name})"
 
 
-def _means(values: Mapping[str, Values]) -> dict[str, float | None]:
+def _means(values: Mapping[str, Values | Counts]) -> dict[str, float | None]:
     found = {}
     for metric, one in values.items():
+        if isinstance(one, Counts):
+            found[metric] = one.value()
+            continue
         there = np.isfinite(one.each)
         weights = np.ones(len(one.each)) if one.weights is None else one.weights
         found[metric] = float(np.average(one.each[there], weights=weights[there])) if there.any() else None

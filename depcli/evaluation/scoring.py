@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import combinations
+from itertools import chain, combinations
 from pathlib import Path
 
 import numpy as np
@@ -14,14 +14,16 @@ from depcli.evaluation import predictions as files
 from depcli.evaluation.clock import Clock
 from depcli.evaluation.measures import ALIGNMENT, BERTSCORE, JUDGE, judge
 from depcli.evaluation.measures.alignment import chance
-from depcli.evaluation.measures.metrics import METRICS, Score
+from depcli.evaluation.measures.metrics import COUNTED, METRICS, Score
 from depcli.evaluation.statistics.comparing import Values, compare, description
+from depcli.evaluation.statistics.corpus import Counts
 from depcli.evaluation.statistics.groups import compare_groups
 from depcli.evaluation.statistics.significance import drawn
 from depcli.evaluation.studies import Comparison
 from depcli.evaluation.summary import likelihood_summary, metric_summary, real_summary, swap_summary, text_summary
 
 Scores = dict[str, Score]  # by metric
+_NOT_VALUES = ("id", "method", "seed", "user_id", "asin", "real", "nats", "tokens")  # the other fields are metrics
 
 
 def score_files(
@@ -72,7 +74,8 @@ def score_files(
         own = [weighed[name, key] for key in targets] if all((name, key) in weighed for key in targets) else None
         summaries[name] = {
             "metrics": {
-                metric: metric_summary([one[metric] for one in scores.values()], units) for metric in next(iter(scores.values()))
+                metric: metric_summary(metric, [one[metric] for one in scores.values()], units)
+                for metric in next(iter(scores.values()))
             },
             "nll": likelihood_summary(own, units) if own else None,
             "swap": {
@@ -83,8 +86,9 @@ def score_files(
             else {},
             **text_summary([entry for entries in runs.values() for entry in entries]),
         }
-        systems[name] = values_of(scores, own)
-        lines += _lines(name, ids, runs, scores, own)
+        rows = _lines(name, ids, runs, scores, own)
+        systems[name] = values_of(rows)
+        lines += chain.from_iterable(rows)
         notes |= dict.fromkeys(score.note for each in scores.values() for score in each.values() if score.note)
     check()
     resumable.write_lines(out / files.SCORES, lines)
@@ -108,16 +112,17 @@ def score_files(
     }
 
 
-def values_of(scores: Mapping[int, Scores], likelihoods: Sequence[dict] | None) -> dict[str, Values]:
-    """What can be tested of one method, by metric: a value per target, averaged over the seeds; first the likelihood."""
-    found = {}
-    if likelihoods:
-        tokens = np.array([entry["tokens"] for entry in likelihoods], np.float64)
-        found["nll"] = Values(np.array([entry["nats"] for entry in likelihoods]) / tokens, tokens)
-    for metric in next(iter(scores.values())):
-        each = [one[metric].each for one in scores.values()]
-        if all(column is not None for column in each):
-            found[metric] = Values(np.mean(np.array(each, np.float64), axis=0))  # None becomes NaN
+def values_of(rows: Sequence[Sequence[dict]]) -> dict[str, Values | Counts]:
+    """What can be tested of one method, by metric, from its lines of scores.jsonl: `rows` are those of each sampling seed, for
+    the same targets in the same order. First the likelihood; then a value per target, averaged over the seeds, or counts."""
+    found, (first, *_) = {}, rows
+    if all(line["tokens"] for line in first):
+        tokens = np.array([line["tokens"] for line in first], np.float64)
+        found["nll"] = Values(np.array([line["nats"] for line in first]) / tokens, tokens)
+    for metric in first[0]:
+        if metric not in _NOT_VALUES and all(metric in row[0] for row in rows):
+            each = np.array([[line[metric] for line in row] for row in rows], np.float64)  # None becomes NaN
+            found[metric] = Counts(each, COUNTED[metric]) if metric in COUNTED else Values(each.mean(axis=0))
     return found
 
 
@@ -161,18 +166,27 @@ def _lines(
     runs: Mapping[int, Sequence[dict]],
     scores: Mapping[int, Scores],
     likelihoods: Sequence[dict] | None,
-) -> Iterator[dict]:
-    for seed, keys in ids.items():
-        for i, (key, entry) in enumerate(zip(keys, runs[seed], strict=True)):
-            weighed = likelihoods[i] if likelihoods else {"nats": None, "tokens": None}
-            yield {
+) -> list[list[dict]]:
+    """What scores.jsonl has of one method, the lines of each seed apart."""
+    weighed = likelihoods or [{"nats": None, "tokens": None}] * len(next(iter(ids.values())))
+    return [
+        [
+            {
                 "id": key,
                 "method": name,
                 "seed": seed,
                 "user_id": entry["user_id"],
                 "asin": entry["asin"],
                 "real": files.digest(entry["reference"]),
-                "nats": weighed["nats"],
-                "tokens": weighed["tokens"],
-                **{metric: score.each[i] for metric, score in scores[seed].items() if score.each is not None},
+                "nats": weighed[i]["nats"],
+                "tokens": weighed[i]["tokens"],
+                **{
+                    metric: (score.each or score.counts)[i]
+                    for metric, score in scores[seed].items()
+                    if score.each or score.counts
+                },
             }
+            for i, (key, entry) in enumerate(zip(keys, runs[seed], strict=True))
+        ]
+        for seed, keys in ids.items()
+    ]

@@ -16,17 +16,21 @@ from types import SimpleNamespace
 
 from depcli.errors import MissingDependency
 from depcli.evaluation.measures import bertscore as bert
+from depcli.evaluation.measures.bleu import counts
+from depcli.evaluation.measures.bleu import values as bleu_of
 from depcli.evaluation.measures.wordnet import INSTALL, find_wordnet
 
 
 @dataclass(frozen=True)
 class Score:
-    """`value` None: not computed, and `note` says why. `each` are the values per request, None for corpus metrics."""
+    """`value` None: not computed, and `note` says why. `each` are the values per request, None for corpus metrics; of BLEU there
+    are `counts` per request in their place (see bleu.py)."""
 
     value: float | None
     signature: str
     each: tuple[float, ...] | None = None
     note: str = ""
+    counts: tuple[tuple[int, ...], ...] | None = None
 
 
 def rouge1(predictions: Sequence[str], references: Sequence[str]) -> Score:
@@ -77,7 +81,7 @@ def bleu(predictions: Sequence[str], references: Sequence[str]) -> Score:
     _check(predictions, references)
     metric = BLEU()
     value = metric.corpus_score(list(predictions), [list(references)]).score
-    return Score(value, metric.get_signature().format())
+    return Score(value, metric.get_signature().format(), counts=counts(predictions, references))
 
 
 def bertscore(predictions: Sequence[str], references: Sequence[str]) -> Score:
@@ -134,6 +138,10 @@ METRICS: dict[str, Callable[[Sequence[str], Sequence[str]], Score]] = {
     "distinct1": distinct(1),
     "distinct2": distinct(2),
 }
+
+
+# Of those that have counts, what makes values of their sums.
+COUNTED: dict[str, Callable] = {"bleu": bleu_of}
 
 
 def meteor_mean(predictions: Sequence[str], references: Sequence[str]) -> float:

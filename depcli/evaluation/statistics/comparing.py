@@ -7,7 +7,17 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from depcli.evaluation.statistics.significance import ALPHA, FLIPS, RESAMPLES, holm, paired_bootstrap, sign_flips, sums_by
+from depcli.evaluation.statistics.corpus import Counts, corpus_bootstrap, corpus_flips
+from depcli.evaluation.statistics.significance import (
+    ALPHA,
+    FLIPS,
+    RESAMPLES,
+    Interval,
+    holm,
+    paired_bootstrap,
+    sign_flips,
+    sums_by,
+)
 
 SEED = 0
 _ROUNDING = 1e-5  # relative: what the neighbours in a batch change of a likelihood in float32, which is nobody's difference
@@ -24,22 +34,27 @@ class Values:
 
 
 def compare(
-    systems: Mapping[str, Mapping[str, Values]], users: Sequence[Hashable], pairs: Sequence[tuple[str, str]]
+    systems: Mapping[str, Mapping[str, Values | Counts]], users: Sequence[Hashable], pairs: Sequence[tuple[str, str]]
 ) -> list[dict]:
     """Of each (against, method) in `pairs` and each metric that both have, method minus against on the targets where both are
-    defined; `users` (n,) says whose each target is, as in significance.drawn. JSON-ready: the fields of significance.Interval,
-    `p` of the permutation test, `p_holm` corrected over everything in this list, `significant`, and `better`: the method that
-    is, or None.
+    defined, which counts are on all; `users` (n,) says whose each target is, as in significance.drawn. JSON-ready: the fields of
+    significance.Interval, `p` of the permutation test, `p_holm` corrected over everything in this list, `significant`, and
+    `better`: the method that is, or None.
 
     Raises ValueError when two methods' weights differ: they would not have been measured on the same tokens.
     """
-    found, sums = [], []
     order = {user: place for place, user in enumerate(dict.fromkeys(users))}
+    found, sums = [], {}  # by the place in `found` what each user adds to the difference of a mean
     for metric in dict.fromkeys(name for metrics in systems.values() for name in metrics):
         for against, method in pairs:
             if metric not in systems[against] or metric not in systems[method]:
                 continue
             a, b = systems[method][metric], systems[against][metric]
+            entry = {"metric": metric, "method": method, "against": against}
+            if isinstance(a, Counts):
+                interval = corpus_bootstrap(a, b, users, seed=SEED)
+                found.append({**_told(entry, interval), "p": corpus_flips(a, b, users, seed=SEED)})
+                continue
             defined = np.flatnonzero(np.isfinite(a.each) & np.isfinite(b.each))
             if not len(defined):
                 continue
@@ -47,17 +62,20 @@ def compare(
             whose = [users[i] for i in defined]
             ours, theirs = a.each[defined], b.each[defined]
             theirs = np.where(np.isclose(ours, theirs, rtol=_ROUNDING, atol=0), ours, theirs)
-            interval = paired_bootstrap(ours, theirs, weights, whose, seed=SEED)
-            found.append({"metric": metric, "method": method, "against": against, **asdict(interval), "clear": interval.clear})
-            column = np.zeros(len(order))
+            column = sums[len(found)] = np.zeros(len(order))
             column[[order[user] for user in dict.fromkeys(whose)]] = sums_by(whose, weights * (ours - theirs))
-            sums.append(column)
-    if not found:
-        return []
-    chances = sign_flips(np.stack(sums, axis=1), seed=SEED)
-    for entry, p, corrected in zip(found, chances.tolist(), holm(chances).tolist(), strict=True):
-        entry |= {"p": p, "p_holm": corrected, "significant": corrected <= ALPHA, "better": _better(entry, corrected <= ALPHA)}
+            found.append(_told(entry, paired_bootstrap(ours, theirs, weights, whose, seed=SEED)))
+    if sums:
+        chances = sign_flips(np.stack(list(sums.values()), axis=1), seed=SEED)
+        for place, p in zip(sums, chances.tolist(), strict=True):
+            found[place]["p"] = p
+    for entry, corrected in zip(found, holm([entry["p"] for entry in found]).tolist(), strict=True):
+        entry |= {"p_holm": corrected, "significant": corrected <= ALPHA, "better": _better(entry, corrected <= ALPHA)}
     return found
+
+
+def _told(entry: dict, interval: Interval) -> dict:
+    return {**entry, **asdict(interval), "clear": interval.clear}
 
 
 def description(tests: Sequence[dict]) -> dict:

@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 import numpy as np
 
 from depcli.evaluation.statistics.comparing import SEED, Values, compare
+from depcli.evaluation.statistics.corpus import Counts
 from depcli.evaluation.statistics.significance import ALPHA, holm, standard_error, sums_by
 
 SHUFFLES = 10_000
@@ -14,18 +15,21 @@ _AT_ONCE = 500
 
 
 def compare_groups(
-    systems: Mapping[str, Mapping[str, Values]],
+    systems: Mapping[str, Mapping[str, Values | Counts]],
     users: Sequence[str],
     pairs: Sequence[tuple[str, str]],
     groups: Mapping[str, Collection[str]],
 ) -> dict:
-    """`groups` are two names with the users in each; `users` (n,) says whose each target is.
+    """Of metrics with a value per target; `groups` are two names with the users in each; `users` (n,) says whose each target is.
 
     {"parts": [{"name", "targets", "users", "methods": {method: {metric: {"value", "se_users"}}}, "differences": as of
     comparing.compare}], "between": [{"metric", "method", "against", "difference", "p", "p_holm", "significant"}]}: in `between`
     the difference is what method gains over against in the first group, minus the same in the second, as the means in `parts`
     have it; p is of a permutation test that shuffles the users between the groups.
     """
+    systems = {
+        method: {metric: one for metric, one in found.items() if isinstance(one, Values)} for method, found in systems.items()
+    }
     parts = []
     for name, members in groups.items():
         places = [i for i, user in enumerate(users) if user in members]

@@ -7,7 +7,7 @@ there is one user alone are these drawn (`drawn`).
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -66,17 +66,24 @@ def paired_bootstrap(
     if not np.isfinite(differences).all() or not (weights > 0).all():
         raise ValueError("paired values must be finite, and weights positive")
     differences, weights = sums_by(groups, differences), sums_by(groups, weights)
-    mean = float(differences.sum() / weights.sum())
-    rng, n = np.random.default_rng(seed), len(weights)
-    if n < 2:
-        return Interval(mean, None, None, confidence, len(a), n, resamples, seed)
-    means = np.empty(resamples)
-    step = max(1, _CHUNK // n)
+    n = len(weights)
+    means = [differences[drawn].sum(axis=1) / weights[drawn].sum(axis=1) for drawn in draws(n, resamples, seed)]
+    return interval_of(float(differences.sum() / weights.sum()), np.concatenate(means), len(a), n, confidence, seed)
+
+
+def draws(n: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
+    """`resamples` draws of n from n with replacement, int64 (part, n) in pieces that fit into memory."""
+    rng, step = np.random.default_rng(seed), max(1, _CHUNK // n)
     for start in range(0, resamples, step):
-        drawn = rng.integers(n, size=(min(step, resamples - start), n))
-        means[start : start + step] = differences[drawn].sum(axis=1) / weights[drawn].sum(axis=1)
-    low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return Interval(mean, float(low), float(high), confidence, len(a), n, resamples, seed)
+        yield rng.integers(n, size=(min(step, resamples - start), n))
+
+
+def interval_of(difference: float, found: np.ndarray, requests: int, groups: int, confidence: float, seed: int) -> Interval:
+    """The percentile interval of the differences `found` in resamples, (resamples,); none where there was one group to draw."""
+    if groups < 2:
+        return Interval(difference, None, None, confidence, requests, groups, len(found), seed)
+    low, high = np.quantile(found, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return Interval(difference, float(low), float(high), confidence, requests, groups, len(found), seed)
 
 
 def drawn(users: Sequence[str]) -> Sequence[Hashable]:
@@ -118,18 +125,30 @@ def sign_flips(sums, *, flips: int = FLIPS, seed: int = 0) -> np.ndarray:
     sums = np.asarray(sums, np.float64)
     n, m = sums.shape
     reached = np.abs(sums.sum(axis=0)) - _SAME * np.abs(sums).sum(axis=0)
-    hits = np.zeros(m)
-    exact = 2**n <= flips
-    rng, total = np.random.default_rng(seed), 2**n if exact else flips
-    step = max(1, _CHUNK // max(1, n))
-    for start in range(0, total, step):
-        size = min(step, total - start)
-        if exact:
-            signs = (np.arange(start, start + size)[:, None] >> np.arange(n)) & 1
-        else:
-            signs = rng.integers(2, size=(size, n))
-        hits += (np.abs((2.0 * signs - 1.0) @ sums) >= reached).sum(axis=0)
+    hits, total = np.zeros(m), 0
+    exact, patterns = sign_patterns(n, flips, seed)
+    for kept in patterns:
+        hits += (np.abs((2.0 * kept - 1.0) @ sums) >= reached).sum(axis=0)
+        total += len(kept)
     return hits / total if exact else (hits + 1) / (total + 1)
+
+
+def sign_patterns(n: int, flips: int, seed: int) -> tuple[bool, Iterator[np.ndarray]]:
+    """(whether these are all there are, 0 or 1 for each of n users, int64 (part, n) in pieces that fit into memory): all 2^n
+    patterns where they are no more than `flips`, else so many drawn ones."""
+    exact = 2**n <= flips
+    total, step = 2**n if exact else flips, max(1, _CHUNK // max(1, n))
+
+    def pieces() -> Iterator[np.ndarray]:
+        rng = np.random.default_rng(seed)
+        for start in range(0, total, step):
+            size = min(step, total - start)
+            if exact:
+                yield (np.arange(start, start + size)[:, None] >> np.arange(n)) & 1
+            else:
+                yield rng.integers(2, size=(size, n))
+
+    return exact, pieces()
 
 
 def holm(p) -> np.ndarray:

@@ -9,6 +9,8 @@ import pytest
 
 from depcli.evaluation.measures import bertscore, metrics, wordnet
 from depcli.evaluation.measures.bertscore import EncoderChoice, bert_scores, choose_encoder
+from depcli.evaluation.measures.bleu import counts
+from depcli.evaluation.measures.bleu import values as bleu_of
 from depcli.evaluation.measures.metrics import METRICS, bleu, distinct, length_ratio, meteor, rouge1, rouge_l
 
 needs_wordnet = pytest.mark.skipif(wordnet.find_wordnet() is None, reason=f"needs WordNet: {wordnet.INSTALL}")
@@ -124,6 +126,19 @@ def test_bleu_recomputed():
     score = bleu(predictions, references)
     assert score.value == pytest.approx(expected)
     assert score.signature.startswith("nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp|version:")
+
+
+def test_bleu_of_sums_is_the_librarys_of_the_corpus():
+    from sacrebleu.metrics import BLEU
+
+    words, rng = "the a quiet film grows on you , and songs".split(), np.random.default_rng(0)
+    corpora = [
+        [[" ".join(rng.choice(words, rng.integers(9))) for _ in range(size)] for _ in range(2)]
+        for size in rng.integers(1, 5, 200)
+    ]
+    expected = [BLEU().corpus_score(predictions, [references]).score for predictions, references in corpora]
+    found = bleu_of(np.stack([np.sum(counts(*corpus), axis=0) for corpus in corpora]))
+    assert found == pytest.approx(expected) and min(expected) == 0 and max(expected) > 5
 
 
 def greedy_match(model, tokenizer, prediction: str, reference: str) -> float:
