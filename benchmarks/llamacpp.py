@@ -1,11 +1,12 @@
 """llama.cpp with soft prompts against llama-cpp-python's own completion, several texts side by side against one by one, and the
 second review of a user against the first, by the same engine and by another one.
 
-    python benchmarks/llamacpp.py [--backbone mini] [--profiles STORE] [--clock wall|processor] [--json OUT]
+    python benchmarks/llamacpp.py [--backbone mini] [--profiles STORE] [--clock wall|processor] [--beside 1] [--json OUT]
 
 Both sides have the same GGUF, prompt lengths, threads and context, and take turns, so that a drift of the machine hits both.
 No prompt begins like the one before it, so that nothing is used again. `--clock processor` counts the time of all threads, for
-machines with other work; give it OMP_NUM_THREADS=1. With a store there is also what a second request of the same user takes
+machines with other work; give it OMP_NUM_THREADS=1. With `--beside` there is such work: both sides may have all processors. With
+a store there is also what a second request of the same user takes
 until its first token.
 """
 
@@ -13,6 +14,8 @@ from __future__ import annotations
 
 import json
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from contextlib import ExitStack, contextmanager
@@ -26,8 +29,8 @@ from machine import machine
 
 from depcli import backbones, choosing, engines
 from depcli.backbones.fetch import gguf_file
-from depcli.engines.llama.context import threads
 from depcli.engines.llama.kept_states import KeptStates
+from depcli.engines.llama.threads import threads
 from depcli.engines.tuning import Tuning
 from depcli.records import Item, Request, Sampling, SoftPrompt, Text, Vectors
 from depcli.store import Store
@@ -45,9 +48,10 @@ SENTENCE = "A quiet film that grows on you, scene by scene, although nobody in i
 @click.option("--rounds", default=7)
 @click.option("--profiles", "folder", type=click.Path(path_type=Path), default=None, help="A store, for the second review.")
 @click.option("--users", default=8, help="Users whose second review is timed.")
+@click.option("--beside", default=0, help="Other processes that keep a processor busy meanwhile.")
 @click.option("--clock", "clock_name", type=click.Choice(["wall", "processor"]), default="wall")
 @click.option("--json", "json_path", default=None)
-def main(backbone, prompt_tokens, new_tokens, rounds, folder, users, clock_name, json_path):
+def main(backbone, prompt_tokens, new_tokens, rounds, folder, users, beside, clock_name, json_path):
     clock = time.process_time if clock_name == "processor" else time.perf_counter
     spec = backbones.find(backbone)
     result = {
@@ -59,15 +63,17 @@ def main(backbone, prompt_tokens, new_tokens, rounds, folder, users, clock_name,
         "prompt_tokens": prompt_tokens,
         "new_tokens": new_tokens,
         "rounds": rounds,
+        "beside": beside,
     }
-    with engines.load("llamacpp", spec, offline=True) as engine:
+    with _busy(beside), engines.load("llamacpp", spec, offline=True) as engine:
         result["speed"] = _speeds(engine, spec, prompt_tokens, new_tokens, rounds, clock)
         if folder:
             result["second"] = [
                 _second([engine], users, spec, folder, method, template, clock)
                 for method, template in (("dep", None), ("rag", "compact"), ("rag", "compact-user-first"))
             ]
-    result["parallel"] = _parallel(spec, prompt_tokens, new_tokens, rounds, clock)
+    with _busy(beside):
+        result["parallel"] = _parallel(spec, prompt_tokens, new_tokens, rounds, clock)
     if folder:
         result["second_process"] = _second_process(spec, folder, users, clock)
     for row in result["speed"]:
@@ -87,6 +93,18 @@ def main(backbone, prompt_tokens, new_tokens, rounds, folder, users, clock_name,
         )
     if json_path:
         Path(json_path).write_text(json.dumps(result, indent=2) + "\n")
+
+
+@contextmanager
+def _busy(processes: int):
+    """So many others that compute without end."""
+    others = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(processes)]
+    try:
+        yield
+    finally:
+        for other in others:
+            other.kill()
+            other.wait()
 
 
 def _speeds(engine, spec, prompt_tokens: int, new_tokens: int, rounds: int, clock) -> list[dict]:

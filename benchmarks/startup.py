@@ -32,7 +32,7 @@ from machine import machine
 
 from depcli.backbones import find
 from depcli.backbones.fetch import gguf_file
-from depcli.engines.llama.context import threads
+from depcli.engines.llama.threads import threads
 from depcli.store import Store
 
 PYTHON = [sys.executable, "-c"]

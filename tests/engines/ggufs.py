@@ -62,6 +62,14 @@ def _tensors(architecture: str, tensors: dict[str, np.ndarray]) -> dict[str, np.
     return tensors
 
 
+def quantized(ftype: int, source: Path, target: Path) -> Path:
+    """Write the model in `source` in another type of file, one of llama_cpp's LLAMA_FTYPE_*."""
+    params = llama_cpp.llama_model_quantize_default_params()
+    params.ftype = ftype
+    assert llama_cpp.llama_model_quantize(str(source).encode(), str(target).encode(), params) == 0
+    return target
+
+
 def with_table(dtype: str, source: Path, target: Path) -> Path:
     """Write the model in `source` with its embedding table in another type of ggml."""
     params = llama_cpp.llama_model_quantize_default_params()

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -20,6 +19,7 @@ import numpy as np
 from depcli.engines.llama.batch import Batch
 from depcli.engines.llama.kept_states import KeptStates, alike
 from depcli.engines.llama.model import LlamaModel, forget_messages, messages
+from depcli.engines.llama.threads import Threads, threads
 from depcli.engines.tuning import Tuning
 from depcli.errors import DepError
 
@@ -64,19 +64,20 @@ class LlamaContext:
     ):
         self.model, self._kept = model, kept
         self._sequences = [_Sequence() for _ in range(tuning.parallel)]
-        self._threads = tuning.threads or threads()
         self._kv_type = "f32" if exact else tuning.kv_type
         self._context = None
         self._room = 0
         self._piece = _PIECE_ON_GPU if model.on_gpu else _PIECE
         # On CPUs it costs more for each written token than it saves in reading a prompt; a quantized memory cannot do without.
         self._flash = (model.on_gpu and not exact) or self._kv_type == "q8_0"
+        # Flash attention may divide the sums of a token among threads; nothing else does.
+        self._threads = Threads(tuning.threads or threads(), adapts=not (model.on_gpu or self._flash))
         self._size = max(self._piece, tuning.parallel)  # of a batch, at most
         self._batch = Batch(self._size)
         self._row = ctypes.POINTER(ctypes.c_float * model.vocabulary_size)
         # All that shows in the bits of a state beside the prompt.
         library = lib.__version__, lib.llama_print_system_info()
-        self._numerics = repr((weights, library, tuning, self._threads, self._piece, self._flash, self._kv_type)).encode()
+        self._numerics = repr((weights, library, tuning, self._threads.most, self._piece, self._flash, self._kv_type)).encode()
 
     # -- prompts
 
@@ -218,7 +219,11 @@ class LlamaContext:
         own.position += len(piece)
 
     def _decode(self, values: np.ndarray, positions, sequences, *, wanted: slice) -> None:
-        code = lib.llama_decode(self._context, self._batch.fill(values, positions, sequences, wanted=wanted))
+        batch, before = self._batch.fill(values, positions, sequences, wanted=wanted), self._threads.now
+        with self._threads:
+            code = lib.llama_decode(self._context, batch)
+        if (now := self._threads.now) != before:
+            lib.llama_set_n_threads(self._context, now, now)
         if code:
             raise DepError(f"llama.cpp failed to evaluate position {positions[0]} (code {code}): {messages()}")
 
@@ -237,7 +242,7 @@ class LlamaContext:
         params.n_seq_max = len(self._sequences)
         params.n_ctx = room * len(self._sequences)
         params.n_batch = params.n_ubatch = self._size
-        params.n_threads = params.n_threads_batch = self._threads
+        params.n_threads = params.n_threads_batch = self._threads.now
         if not self._flash:
             params.flash_attn_type = lib.LLAMA_FLASH_ATTN_TYPE_DISABLED
         params.type_k = params.type_v = _KV_TYPES[self._kv_type]
@@ -272,11 +277,3 @@ def _cut(arrays: Sequence[np.ndarray], size: int) -> Iterator[list[np.ndarray]]:
                 piece, room = [], size
     if piece:
         yield piece
-
-
-def threads() -> int:
-    """How many threads llama.cpp gets: OMP_NUM_THREADS, else one for each processor that we may use."""
-    asked = os.environ.get("OMP_NUM_THREADS", "")
-    if asked.isdigit() and int(asked):
-        return int(asked)
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
