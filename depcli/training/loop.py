@@ -17,6 +17,7 @@ from depcli.permissions import private
 from depcli.training import checkpoints
 from depcli.training.budget import Budget
 from depcli.training.checkpoints import Progress
+from depcli.training.crowd import Crowd
 from depcli.training.examples import Example, epoch_batches
 from depcli.training.options import TrainOptions
 from depcli.training.step import backward
@@ -51,6 +52,8 @@ class Loop:
         self.lengths = [len(example.encoded.ids) for example in examples]
         self.steps_per_epoch = -(-len(examples) // options.batch_size)
         self.total_steps = options.epochs * self.steps_per_epoch
+        alone = model.device.type == "cpu" and self.workers.count == 1
+        self.crowd = Crowd(torch.get_num_threads() if alone else 1)  # who waits for a GPU or other workers is not held up
         self.optimizer = torch.optim.AdamW(adapter.parameters(), lr=rate, weight_decay=options.weight_decay)
         self.progress, self.best = Progress(), None
 
@@ -81,8 +84,11 @@ class Loop:
                 while progress.epoch < self.options.epochs and not self._stalled():
                     batches = epoch_batches(self.lengths, self.options.batch_size, self.options.seed, progress.epoch)
                     for batch in batches[progress.step - progress.epoch * self.steps_per_epoch :]:
+                        began = time.monotonic(), time.process_time()
                         with uninterrupted():
                             event = self._step([self.examples[i] for i in batch])
+                        if note := self.crowd.after(time.monotonic() - began[0], time.process_time() - began[1]):
+                            self.on_event({"note": note})
                         progress.seconds = spent + time.monotonic() - started
                         record(
                             {
