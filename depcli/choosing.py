@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -141,11 +141,6 @@ def compared_parts(
     adapter = folders[main].name if folders else None
     parts = writing_parts(profiles, method=main, adapter=adapter, backbone=backbone, engine=engine)
     return parts, folders, [*reasons, *parts.reasons[bool(folders) :]]
-
-
-def trained_choices(folders: Mapping[str, Path]) -> dict:
-    """What the first of these adapters was trained with (fields of personal.choices.Choices); nothing for none."""
-    return next((files.read_config(folder)["choices"] for folder in folders.values()), {})
 
 
 def evaluation_folder(profiles: Path, parts: WritingParts, *, study: str | None, split: str | None, role: str) -> Path:

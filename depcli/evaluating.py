@@ -11,6 +11,7 @@ from statistics import median
 from typing import Literal
 
 from depcli import backbones, comparable, embedders, engines
+from depcli.adapters import files
 from depcli.analysts.choose import analyst as asked_analyst
 from depcli.backbones.catalogue import Backbone
 from depcli.engines.tuning import USUAL, Tuning
@@ -117,11 +118,8 @@ def evaluate_store(
             judge = held.enter_context(ask(plan.judge, sampling=Sampling(0, 1))) if plan.judge else None
             floor = plan.min_peers or (config["min_peers"] if config else 1)  # as the first adapter: profiles too
             shown = plan.history if plan.history is not None else config["history"] if config else HISTORY
-            retrieval = plan.choices.get("retrieval") or (config["choices"]["retrieval"] if config else None)
-            if not embedder:
-                dense = "dense" in (retrieval, *(variant.settings.get("retrieval") for variant in variants))
-                names = [variant.method for variant in variants]
-                embedder = embedders.for_queries(names, store, retrieval="dense" if dense else None, offline=offline)
+            retrieval = _retrieval(variants, plan)
+            embedder = embedder or embedder_for(store, variants, plan, offline=offline)
             measuring, notes = (embedder, []) if embedder else _embedder_here(store)
             writers = {
                 variant.label: make_writer(
@@ -187,6 +185,21 @@ def evaluate_store(
     if report:
         write_page(report, results, out, snapshot)
     return results
+
+
+def embedder_for(
+    store, variants: Sequence[Variant], plan: Plan, *, offline: bool, ask: Callable[[str], bool] | None = None
+) -> object | None:
+    """The store's embedder, where one of the `variants` needs it to write. `ask` is asked before it is fetched."""
+    dense = "dense" in (_retrieval(variants, plan), *(variant.settings.get("retrieval") for variant in variants))
+    names = [variant.method for variant in variants]
+    return embedders.for_queries(names, store, retrieval="dense" if dense else None, offline=offline, ask=ask)
+
+
+def _retrieval(variants: Sequence[Variant], plan: Plan) -> str | None:
+    """What text-only methods retrieve by: what was asked for, else what the first adapter was trained with."""
+    trained = (files.read_config(variant.adapter)["choices"]["retrieval"] for variant in variants if variant.adapter)
+    return plan.choices.get("retrieval") or next(trained, None)
 
 
 def _choices(writer, variant: Variant) -> dict:

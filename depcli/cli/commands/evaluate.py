@@ -19,7 +19,6 @@ from depcli.cli.options.common import (
     every_command,
     may_download,
     methods_from_outside,
-    query_embedder,
 )
 from depcli.cli.options.engine import choose_engine
 from depcli.cli.options.moment import as_of_moment, tell_moment
@@ -163,9 +162,9 @@ def command(
       dep eval --methods rag,drp --engine openai --backbone qwen3-8b
       dep eval --preset dep-paper --methods nonperso,rag,dep
     """
-    from depcli.choosing import compared_parts, evaluation_folder, trained_choices
+    from depcli.choosing import compared_parts, evaluation_folder
     from depcli.errors import DepError
-    from depcli.evaluating import Plan, evaluate_store
+    from depcli.evaluating import Plan, embedder_for, evaluate_store
     from depcli.evaluation.studies import STUDIES, plain
     from depcli.records import Sampling
     from depcli.store import Store
@@ -220,10 +219,7 @@ def command(
         sink.note("an endpoint gives no likelihood of a real review: that column stays empty")
     prepare_analyst(setting, analyst, methods)
     prepare_model(setting, judge, "real reviews, and texts to be judged,")
-    retrieval = {**trained_choices(folders), **plan.choices}.get("retrieval")
-    if any(variant.settings.get("retrieval") == "dense" for variant in variants):
-        retrieval = "dense"
-    embedder = query_embedder(setting, store, [variant.method for variant in variants], retrieval)
+    embedder = embedder_for(store, variants, plan, offline=setting.offline, ask=sink.ask)
     out = out or evaluation_folder(setting.profiles, parts, study=study, split=split, role=role)
     tell_moment(sink, as_of)
     with sink.progress("evaluating") as update:
