@@ -10,7 +10,7 @@ from depcli.evaluation.report.plots import Curve, Point, curves, intervals
 from depcli.evaluation.report.titles import TITLES
 from depcli.evaluation.statistics.comparing import LOWER_IS_BETTER
 
-PLOTTED = ("nll", "rouge1", "rougeL", "meteor", "bertscore", ALIGNMENT, JUDGE)
+PLOTTED = ("nll", "rouge1", "rougeL", "meteor", "bleu", "bertscore", ALIGNMENT, JUDGE)
 _NORMAL = 1.959964  # an interval of 95 % is this many standard errors to either side
 _OF_CURVES = ("nll", "meteor", "bertscore", ALIGNMENT, JUDGE)
 Plot = tuple[str, str, str]

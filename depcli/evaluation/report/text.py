@@ -236,7 +236,7 @@ def _tests(results: dict) -> Iterator[str]:
     yield tests_done(done, results["users"])
     alone = len(results["methods"]) == 1 or study.tests_reference(results)
     starred = "" if alone else " (*: better than every other method)"
-    yield f"better: significant at {done['alpha']:.0%} after that correction{starred}; BLEU, length and distinct-n are not tested"
+    yield f"better: significant at {done['alpha']:.0%} after that correction{starred}; length and distinct-n are not tested"
     hidden = len(results["differences"]) - len(told(results))
     if hidden:
         yield f"results.json has {count(hidden, 'more comparison')}"
