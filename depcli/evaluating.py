@@ -138,10 +138,9 @@ def evaluate_store(
                 )
                 for variant in variants
             }
-            cautions = [f"{label}: {writer.caution}" for label, writer in writers.items() if writer.caution]
-            for caution in cautions:
+            for caution in dict.fromkeys(writer.caution for writer in writers.values() if writer.caution):
                 on_event({"note": caution})
-            notes += cautions
+                notes.append(caution)
             room, most = min(writer.room for writer in writers.values()), engine.context
             if sampling.max_new_tokens > room:
                 on_event({"note": f"texts have {room:,} tokens at most: {backbone.name} holds {most:,}, with the prompt"})

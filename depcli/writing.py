@@ -47,7 +47,8 @@ class Writer:
     @property
     def caution(self) -> str | None:
         """What to say before anything is written: that the adapter learned in another chat format. None where all is well."""
-        if self.adapter_config is None or self.adapter_config["chat"] == self.engine.chat.digest():
+        trained = (self.adapter_config or {}).get("chat")  # none in what earlier versions trained
+        if trained in (None, self.engine.chat.digest()):
             return None
         return (
             f"the chat format of the backbone, as the engine {self.engine.name} has it, is not the one that the adapter was "

@@ -40,7 +40,6 @@ def place(tmp_path) -> str:
         "embedder": asdict(IDENTITY),
         "split": {"name": "leave-last-out", "digest": ""},
         "validation_losses": {},
-        "chat": "",
         "weights_sha256": "",
         "template": "t",
         "history": 8,

@@ -31,7 +31,6 @@ _NEEDED = {
     "embedder": ("name", "revision", "dimension"),
     "split": ("name", "digest"),
     "validation_losses": (),
-    "chat": None,
     "weights_sha256": None,
     "template": None,
     "history": None,

@@ -24,6 +24,7 @@ def document_of(written, parts, sampling, snapshot, writer, show_prompt: bool) -
         "adapter": parts.adapter.name if parts.adapter else None,
         "store_commit": snapshot.commit.id,
         "as_of": snapshot.moment,
+        "caution": writer.caution,
         "adapter_as_of": (writer.adapter_config or {}).get("as_of"),
         "min_peers": writer.builder.min_peers,
         "history": writer.builder.k,

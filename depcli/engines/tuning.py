@@ -11,9 +11,9 @@ _FOR = {"parallel": "llamacpp", "threads": "llamacpp", "gpu_layers": "llamacpp",
 
 @dataclass(frozen=True)
 class Tuning:
-    """What may be asked of an engine. llamacpp: `parallel` texts written side by side; `threads`, None for what OMP_NUM_THREADS
-    or the machine says; `gpu_layers` of the backbone on a GPU, None for all where there is one; `kv_type` (f16, f32, q8_0) of its
-    memory. vllm: `tensor_parallel` GPUs that share one backbone."""
+    """What may be asked of an engine. llamacpp: `parallel` texts written side by side; `threads` at most, None for what
+    OMP_NUM_THREADS or the machine says; `gpu_layers` of the backbone on a GPU, None for all where there is one; `kv_type` (f16,
+    f32, q8_0) of its memory. vllm: `tensor_parallel` GPUs that share one backbone."""
 
     parallel: int = 1
     threads: int | None = None

@@ -11,6 +11,7 @@ import numpy as np
 
 from depcli.errors import BadInput, Incompatible
 from depcli.evaluation import predictions as files
+from depcli.evaluation.measures.metrics import COUNTED
 from depcli.evaluation.results import read_results
 from depcli.evaluation.scoring import values_of
 from depcli.evaluation.statistics.comparing import Values, compare, description
@@ -59,6 +60,11 @@ def compare_runs(folders: Sequence[Path]) -> dict:
         notes.append(f"{metric} is left out: the runs measured it with other settings")
         for values in systems.values():
             values.pop(metric, None)
+    for metric in COUNTED:
+        if len({metric in values for values in systems.values()}) > 1:
+            notes.append(f"{metric} is left out: an earlier version of dep made some of the runs, and kept no counts")
+            for values in systems.values():
+                values.pop(metric, None)
     if _counts_other_tokens(systems):
         notes.append("nll is left out: the runs count other tokens of the same reviews, as other backbones do")
         for values in systems.values():

@@ -44,9 +44,9 @@ def score_files(
     alignment, None where it was not computed; `judged` are the judge's identity and signature, None without one; `variants` says
     what was swapped in the swap test, by method; `comparison` what is tested, by default every method against each other one.
 
-    Writes scores.jsonl (every value per request), before which `check` may raise, and returns the parts of results.json that are
-    computed, see results.py. Likelihoods are None for a method whose file lacks some. Raises KeyError when a prediction is
-    missing.
+    Writes scores.jsonl (every value per request, of BLEU its counts), before which `check` may raise, and returns the parts of
+    results.json that are computed, see results.py. Likelihoods are None for a method whose file lacks some. Raises KeyError when
+    a prediction is missing.
     """
     comparison, clock = comparison or Comparison(), clock or Clock()
     written = _by_key(out / files.PREDICTIONS)

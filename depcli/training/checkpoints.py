@@ -67,6 +67,8 @@ def check_same(begun: dict, settings: dict) -> None:
     begun, settings = (_wherever_the_backbone_is(each) for each in (begun, json.loads(json.dumps(settings))))
     if changed := "; ".join(differences(begun, settings)):
         hint = "leave these options out, and it goes on with its own; or begin again: --replace, or another --adapter name"
+        if begun.get("chat") != settings.get("chat"):
+            hint = "the backbone's chat format is not that of then: put its tokenizer back, or begin again: --replace"
         raise Incompatible(f"this run was begun with other settings ({changed})", hint)
 
 

@@ -2,32 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from depcli.waiting import waited
+
 _WINDOW = 10.0  # seconds of steps that are looked at together
-_MISSED = 0.35  # of a processor
+_HELD_UP = 0.3  # of them in which threads waited for a processor, all together
+_WORTH_IT = 120.0  # seconds that are left
 
 
 class Crowd:
-    """PyTorch's threads wait for each other, and waiting keeps a processor busy: who had less than one for each thread shared
-    them with others, and then fewer threads are quicker. Their number shows in the last bits of sums, so it is left as it is."""
+    """PyTorch's threads wait for each other, and waiting keeps a processor busy: where one of them has to share its own, all are
+    slow, and fewer are quicker. Their number shows in the last bits of sums, so it is left as it is, and told."""
 
-    def __init__(self, threads: int):
-        self._threads, self._seconds, self._computed = threads, 0.0, 0.0
+    def __init__(self, threads: int, waited: Callable[[], float | None] = waited):
+        self._threads, self._waited = threads, waited
+        self._seconds, self._before = 0.0, waited()
 
-    def after(self, seconds: float, computed: float) -> str | None:
-        """What to say, once, after a step of so many `seconds`, in which this process had `computed` seconds of processors."""
-        if self._threads < 2:
+    def after(self, seconds: float, left: float) -> str | None:
+        """What to say, once, after a step of so many `seconds`, with so many still `left`."""
+        if self._threads < 2 or self._before is None:
             return None
         self._seconds += seconds
-        self._computed += computed
         if self._seconds < _WINDOW:
             return None
-        threads, had = self._threads, self._computed / self._seconds
-        self._seconds = self._computed = 0.0
-        if had >= threads - _MISSED:
+        now = self._waited()
+        share = (now - self._before) / self._seconds
+        self._seconds, self._before = 0.0, now
+        if share < _HELD_UP or left < _WORTH_IT:
             return None
-        self._threads = 0
-        fewer = max(1, min(threads - 1, round(had)))
+        fewer, self._threads = max(1, self._threads - max(1, int(share))), 0
         return (
-            f"other work is in the way: {threads} threads share {had:.1f} processors and wait for each other. While that goes on "
-            f"fewer are quicker: Ctrl-C, then the same command with OMP_NUM_THREADS={fewer} before it and --resume"
+            "other work is in the way: PyTorch's threads wait for processors, and for each other. While that goes on fewer are "
+            f"quicker: Ctrl-C, then OMP_NUM_THREADS={fewer} dep train --resume (last bits of sums may differ)"
         )

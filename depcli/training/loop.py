@@ -84,10 +84,11 @@ class Loop:
                 while progress.epoch < self.options.epochs and not self._stalled():
                     batches = epoch_batches(self.lengths, self.options.batch_size, self.options.seed, progress.epoch)
                     for batch in batches[progress.step - progress.epoch * self.steps_per_epoch :]:
-                        began = time.monotonic(), time.process_time()
+                        began = time.monotonic()
                         with uninterrupted():
                             event = self._step([self.examples[i] for i in batch])
-                        if note := self.crowd.after(time.monotonic() - began[0], time.process_time() - began[1]):
+                        took = time.monotonic() - began
+                        if note := self.crowd.after(took, left=took * (self.total_steps - progress.step)):
                             self.on_event({"note": note})
                         progress.seconds = spent + time.monotonic() - started
                         record(

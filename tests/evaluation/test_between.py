@@ -126,6 +126,20 @@ def test_metrics_of_other_settings_are_left_out_and_said(evaluated, tmp_path):
     assert all(one["p"] == 1 for one in found["differences"]), "a copy"
 
 
+def test_bleu_of_runs_without_counts_is_left_out_and_said(evaluated, tmp_path):
+    both = compare_runs([evaluated("a", **A), evaluated("b", **A)])
+    assert "bleu" in {one["metric"] for one in both["differences"]} and not any("bleu" in note for note in both["notes"])
+    older = tmp_path / "older"
+    shutil.copytree(evaluated("a", **A), older)
+    lines = [
+        {name: value for name, value in line.items() if name != "bleu"} for line in resumable.read_lines(older / files.SCORES)
+    ]
+    resumable.write_lines(older / files.SCORES, lines)
+    found = compare_runs([evaluated("b", **A), older])
+    assert "bleu" not in {one["metric"] for one in found["differences"]}
+    assert any("bleu is left out" in note for note in found["notes"])
+
+
 def test_another_real_review_is_refused(evaluated, tmp_path):
     other = tmp_path / "other"
     shutil.copytree(evaluated("a", **A), other)

@@ -36,7 +36,7 @@ _TUNING = (
         type=click.IntRange(min=1),
         callback=_not_more_than_there_are,
         metavar="N",
-        help="llamacpp. [default: all, or OMP_NUM_THREADS]",
+        help="llamacpp: at most; beside other work fewer. [default: all, or OMP_NUM_THREADS]",
     ),
     click.option("--gpu-layers", type=click.IntRange(min=0), metavar="N", help="llamacpp: layers on the GPU. [default: all]"),
     click.option("--kv-type", type=click.Choice(["f16", "f32", "q8_0"]), help="llamacpp: its memory. [default: f16]"),

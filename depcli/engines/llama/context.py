@@ -70,7 +70,7 @@ class LlamaContext:
         self._piece = _PIECE_ON_GPU if model.on_gpu else _PIECE
         # On CPUs it costs more for each written token than it saves in reading a prompt; a quantized memory cannot do without.
         self._flash = (model.on_gpu and not exact) or self._kv_type == "q8_0"
-        # Flash attention may divide the sums of a token among threads; nothing else does.
+        # Flash attention may divide the sums of a token among threads.
         self._threads = Threads(tuning.threads or threads(), adapts=not (model.on_gpu or self._flash))
         self._size = max(self._piece, tuning.parallel)  # of a batch, at most
         self._batch = Batch(self._size)
@@ -219,11 +219,11 @@ class LlamaContext:
         own.position += len(piece)
 
     def _decode(self, values: np.ndarray, positions, sequences, *, wanted: slice) -> None:
-        batch, before = self._batch.fill(values, positions, sequences, wanted=wanted), self._threads.now
+        if self._threads.now != self._computing:
+            self._computing = self._threads.now
+            lib.llama_set_n_threads(self._context, self._computing, self._computing)
         with self._threads:
-            code = lib.llama_decode(self._context, batch)
-        if (now := self._threads.now) != before:
-            lib.llama_set_n_threads(self._context, now, now)
+            code = lib.llama_decode(self._context, self._batch.fill(values, positions, sequences, wanted=wanted))
         if code:
             raise DepError(f"llama.cpp failed to evaluate position {positions[0]} (code {code}): {messages()}")
 
@@ -242,7 +242,7 @@ class LlamaContext:
         params.n_seq_max = len(self._sequences)
         params.n_ctx = room * len(self._sequences)
         params.n_batch = params.n_ubatch = self._size
-        params.n_threads = params.n_threads_batch = self._threads.now
+        params.n_threads = params.n_threads_batch = self._computing = self._threads.now
         if not self._flash:
             params.flash_attn_type = lib.LLAMA_FLASH_ATTN_TYPE_DISABLED
         params.type_k = params.type_v = _KV_TYPES[self._kv_type]

@@ -2,23 +2,31 @@
 
 They wait for each other some hundred times a token, and waiting keeps a processor busy. Where another process has one of the
 processors, the thread that should run there holds up all others for as long as the system lets that process run: as many threads
-as processors are then several times slower than one thread fewer. What is computed does not depend on how many there are.
+as processors are then several times slower than one thread fewer.
 """
 
 from __future__ import annotations
 
 import os
+import platform
 import time
 from collections.abc import Callable
 
-_WINDOW = 0.1  # seconds of computing that are looked at together: the system counts the time of threads in steps of milliseconds
-_MISSED = 0.35  # of a processor: who had less than one for each thread but this was held up
+from depcli.waiting import waited
+
+_SAME_BITS = "x86_64"  # elsewhere a kernel may be chosen by how many rows a thread has
+_WINDOW = 0.1  # seconds of computing that are looked at together
+_HELD_UP = 0.2  # of it in which threads waited for a processor, all together: one that shares its own waits half the time
 _PATIENCE, _MOST_PATIENCE = 1.0, 30.0  # seconds until one thread more is tried
 
 
 class Threads:
     """How many there are `now`, of `most`: where it `adapts`, as many as had a processor of their own lately. A context manager
-    around each call that computes; `clock` and `used` are seconds, of the day and of processors that this process had."""
+    around each call that computes; `clock` and `waited` are seconds, of the day and as in waiting.waited.
+
+    It adapts where the system tells who waits, and on processors on which the number of threads is known to show in no bit of
+    what is computed.
+    """
 
     def __init__(
         self,
@@ -26,29 +34,32 @@ class Threads:
         *,
         adapts: bool = True,
         clock: Callable[[], float] = time.perf_counter,
-        used: Callable[[], float] = time.process_time,
+        waited: Callable[[], float | None] = waited,
     ):
         self.now = self.most = most
-        self._adapts, self._clock, self._used = adapts and most > 1, clock, used
-        self._seconds = self._computed = self._again = 0.0
+        self._clock, self._waited = clock, waited
+        self._adapts = adapts and most > 1 and platform.machine() == _SAME_BITS and waited() is not None
+        self._seconds = self._again = 0.0
         self._patience, self._trying = _PATIENCE, False
 
     def __enter__(self) -> None:
-        self._began = self._clock(), self._used()
+        self._began = self._clock()
+        if self._adapts and not self._seconds:
+            self._since = self._began, self._waited()
 
     def __exit__(self, *_) -> None:
         ended = self._clock()
-        self._seconds += ended - self._began[0]
-        self._computed += self._used() - self._began[1]
+        self._seconds += ended - self._began
         if self._adapts and self._seconds >= _WINDOW:
-            self._adapt(self._computed / self._seconds, ended)
-            self._seconds = self._computed = 0.0
+            since, before = self._since
+            self._adapt(max(0.0, self._waited() - before) / (ended - since), ended)
+            self._seconds = 0.0
 
-    def _adapt(self, had: float, moment: float) -> None:
-        """Go on with as many threads as `had` processors, and try one more after a while."""
-        if self.now > 1 and had < self.now - _MISSED:
+    def _adapt(self, share: float, moment: float) -> None:
+        """Go on with fewer threads where they waited for so many processors on average, and try one more after a while."""
+        if self.now > 1 and share > _HELD_UP:
             self._patience = min(2 * self._patience, _MOST_PATIENCE) if self._trying else _PATIENCE
-            self.now = max(1, min(self.now - 1, round(had)))
+            self.now = max(1, self.now - max(1, int(share)))
             self._again, self._trying = moment + self._patience, False
             return
         if self._trying:

@@ -199,7 +199,7 @@ def tests_done(done: dict, users: int) -> str:
     over = drawn_from(users)
     return (
         f"intervals: paired bootstrap over {over}, {done['resamples']:,} resamples; p: paired permutation test, at most "
-        f"{done['flips']:,} sign flips of the {over}' differences; "
+        f"{done['flips']:,} sign flips of the {over}' differences (BLEU: their texts by two methods swapped); "
         f"Holm-corrected for {count(done['corrected_for'], 'comparison')}"
     )
 

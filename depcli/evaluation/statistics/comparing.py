@@ -83,7 +83,7 @@ def description(tests: Sequence[dict]) -> dict:
     return {
         "interval": "percentile bootstrap over users, of one user alone over reviews, paired",
         "resamples": RESAMPLES,
-        "test": "sign flips of the differences of what is drawn, two-sided, paired",
+        "test": "sign flips of the differences of what is drawn (BLEU: its texts change places), two-sided, paired",
         "flips": FLIPS,
         "seed": SEED,
         "correction": "Holm",

@@ -77,6 +77,5 @@ def corpus_flips(a: Counts, b: Counts, groups: Sequence[Hashable], *, flips: int
 def _times(n: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
     """How often each of n groups is drawn, (resamples, n) in pieces."""
     for drawn in draws(n, resamples, seed):
-        times = np.zeros((len(drawn), n))
-        np.add.at(times, (np.arange(len(drawn))[:, None], drawn), 1.0)
-        yield times
+        places = drawn + n * np.arange(len(drawn))[:, None]
+        yield np.bincount(places.ravel(), minlength=len(drawn) * n).reshape(len(drawn), n).astype(np.float64)
