@@ -60,7 +60,8 @@ class Chat:
                 enable_thinking=False,
             )
         except (TemplateError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-            raise BadInput(f"the backbone's chat template cannot be used: {error}", "use another backbone") from error
+            hint = "mend the chat_template.jinja of its folder, or the one in its GGUF, or use another backbone"
+            raise BadInput(f"the backbone's chat template cannot be used: {error}", hint) from error
 
     def clean(self, text: str | None) -> str:
         """User text made harmless: no controls, no slot marks, no control-token strings (a space breaks those)."""

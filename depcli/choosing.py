@@ -53,6 +53,8 @@ def choose_adapter(
             known += f"; dep status says what is wrong with {unusable}"
         options = ("" if method == "dep" else f" --method {method}") + (f" --backbone {backbone}" if backbone else "")
         hint = f"train one: dep train{options} --profiles {shlex.quote(str(profiles))}"
+        if begun := files.unfinished(profiles):
+            hint += f"; or finish what was interrupted: dep train --resume --adapter {begun[0]}"
         raise NotFound(f"no adapter of {method}{wanted} in {profiles} (there: {known})", hint)
     alike = [folder for folder in fitting if usable[folder.name]["split"] == split]
     newest = max(alike or fitting, key=lambda folder: (folder / files.CONFIG).stat().st_mtime)

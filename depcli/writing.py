@@ -50,9 +50,10 @@ class Writer:
         trained = (self.adapter_config or {}).get("chat")  # none in what earlier versions trained
         if trained in (None, self.engine.chat.digest()):
             return None
+        of = "that is in the GGUF" if self.engine.name == "llamacpp" else "of the backbone's tokenizer"
         return (
-            f"the chat format of the backbone, as the engine {self.engine.name} has it, is not the one that the adapter was "
-            "trained with; texts may be worse for it (another GGUF or tokenizer? dep train makes an adapter for this one)"
+            f"the chat format {of} is not the one that the adapter was trained with, which dep train takes from the backbone's "
+            "tokenizer: texts may be worse for it; make both alike (python -m depcli.backbones.gguf), or train the adapter again"
         )
 
     @property

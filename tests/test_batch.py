@@ -18,6 +18,7 @@ from depcli.readers import count_requests, read_requests
 from depcli.records import Review, Sampling
 from depcli.store import Store
 from depcli.store.upkeep import erase
+from depcli.words import nearest
 from depcli.writing import find_request, make_writer
 from tests.personal.conftest import few_people, made_store
 from tests.store.made import upsert
@@ -87,11 +88,11 @@ def entries(path: Path) -> list[dict]:
 def test_each_request_has_its_line_in_order_and_its_own_review(store, compact_backbone, engine, requests, whole):
     out, report = whole
     found, counts, users = entries(out), store.snapshot().counts(), store.snapshot().user_ids()
-    after = next((user for user in users if user > "nobody"), users[-1])
+    alike = nearest("nobody \u2028", users)
     assert [entry["line"] for entry in found] == [n for n in range(1, 21) if n != 6]
     assert {entry["line"]: entry.get("error") for entry in found if "error" in entry} == {
         3: "not JSON: Invalid control character at at character 18",
-        9: f"no user 'nobody \\u2028' in the store: it knows {counts['users']} users, such as {after!r}; ids are case-sensitive",
+        9: f"no user 'nobody \\u2028' in the store: it knows {counts['users']} users, such as {alike!r}; ids are case-sensitive",
         14: f"no item 'unheard of' in the store: it knows {counts['items']} items; describe this one with item_title and "
         "item_description",
     }

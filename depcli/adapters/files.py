@@ -94,6 +94,9 @@ def read_config(folder: Path) -> dict:
     try:
         config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
     except FileNotFoundError:
+        if (folder / CHECKPOINTS).is_dir():
+            hint = f"dep train --resume --adapter {folder.name}"
+            raise NotFound(f"the training of the adapter {folder.name!r} was interrupted", hint) from None
         there = ", ".join(sorted(path.parent.name for path in folder.parent.glob(f"*/{CONFIG}"))) or "none yet"
         raise NotFound(f"no adapter {folder.name!r}", f"adapters here: {there}; `dep train` makes one") from None
     except ValueError as error:

@@ -58,8 +58,9 @@ def tell_written(sink, document: dict) -> None:
     """What a person wants to know beside the text."""
     used, pooled = document["reviews_used"], document["reviews_pooled"]
     few = "without peers" if document["min_peers"] == 1 else f"with fewer than {document['min_peers']} peers"
-    alone = sum(past["peers"] < document["min_peers"] for past in used)
-    said = [f"{count(len(used), 'past review')} read" + (f", {alone} of them {few}" if alone else "")]
+    alone, method = sum(past["peers"] < document["min_peers"] for past in used), find(document["method"])
+    matters = alone and (method.peers or method.slots)
+    said = [f"{count(len(used), 'past review')} read" + (f", {alone} of them {few}" if matters else "")]
     if pooled:
         said = [f"the vectors of {count(pooled, 'past review')} read as one soft token"]
     if document["reviews_dropped"]:
@@ -67,7 +68,7 @@ def tell_written(sink, document: dict) -> None:
     said.append(f"{document['prompt_tokens']:,} tokens read, {document['generated_tokens']:,} written")
     said.append(f"{document['seconds']:.1f} s, seed {document['seed']}")
     sink.note("; ".join(said))
-    if used and alone == len(used) and find(document["method"]).peers:
+    if used and alone == len(used) and method.peers:
         sink.note(f"nobody else wrote about these items, so that this profile is what pag makes, and not {document['method']}")
     learned = document["adapter_as_of"]
     if document["as_of"] is not None and document["adapter"] and (learned is None or learned > document["as_of"]):

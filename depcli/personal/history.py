@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from bisect import bisect
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 
 from depcli.errors import Unknown
 from depcli.records import Request, Stored, stable_order
-from depcli.words import count
+from depcli.words import count, nearest
 
 _FEW, _MANY, _REVIEWS = 8, 512, 16_384  # users looked up together: at first, at most, and as have so many reviews
 
@@ -45,8 +44,7 @@ def unknown_user(snapshot, user_id: str) -> Unknown:
         hint = f"it knows {ascii(found)}, in another case or of other characters: give that"
         return Unknown(f"no user {user_id!r} in {store_text(snapshot)}", hint)
     users = snapshot.user_ids()
-    alike = users[min(bisect(users, user_id), len(users) - 1)] if users else None  # what begins alike stands beside it
-    known = f"it knows {count(len(users), 'user')}" + (f", such as {alike!r}" if users else "")
+    known = f"it knows {count(len(users), 'user')}" + (f", such as {nearest(user_id, users)!r}" if users else "")
     untimed = "" if snapshot.moment is None else ", and reviews without a time are left out"
     return Unknown(f"no user {user_id!r} in {store_text(snapshot)}", f"{known}; ids are case-sensitive{untimed}")
 

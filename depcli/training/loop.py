@@ -84,22 +84,15 @@ class Loop:
                 while progress.epoch < self.options.epochs and not self._stalled():
                     batches = epoch_batches(self.lengths, self.options.batch_size, self.options.seed, progress.epoch)
                     for batch in batches[progress.step - progress.epoch * self.steps_per_epoch :]:
-                        began = time.monotonic()
-                        with uninterrupted():
+                        with uninterrupted(lambda: self.on_event({"note": "stopping after this step"})):
+                            began = time.monotonic()
                             event = self._step([self.examples[i] for i in batch])
-                        took = time.monotonic() - began
+                            took = time.monotonic() - began
+                            progress.seconds = spent + time.monotonic() - started
+                            place = {"step": progress.step, "epoch": progress.epoch}
+                            record({**place, **event, "steps": self.total_steps, "seconds": progress.seconds})
                         if note := self.crowd.after(took, left=took * (self.total_steps - progress.step)):
                             self.on_event({"note": note})
-                        progress.seconds = spent + time.monotonic() - started
-                        record(
-                            {
-                                "step": progress.step,
-                                "epoch": progress.epoch,
-                                **event,
-                                "steps": self.total_steps,
-                                "seconds": progress.seconds,
-                            }
-                        )
                         if time.monotonic() - saved > _CHECKPOINT_SECONDS:
                             self._save()
                             saved = time.monotonic()

@@ -30,6 +30,7 @@ def run(
     options=OPTIONS,
     validate=None,
     budget=None,
+    told=None,
 ):
     model, tokenizer = parts
     examples, adapter, steps = make_examples(tokenizer), new_adapter(), 0
@@ -37,6 +38,8 @@ def run(
     def on_event(event):
         nonlocal steps
         steps += "loss" in event
+        if told is not None:
+            told.append(event)
         if steps == stop_after:
             raise interrupt
 

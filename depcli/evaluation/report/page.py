@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from depcli.atomic import write_atomically
+from depcli.chat import clip
 from depcli.evaluation import predictions as files
 from depcli.evaluation.measures import ALIGNMENT
 from depcli.evaluation.report import page_plots, study, text
@@ -25,6 +26,7 @@ from depcli.words import count, visible
 
 REQUESTS = 20
 _TEMPLATES = Path(__file__).parent
+_SHORT = 80  # characters of a description that stand for a title
 
 
 def write_page(path: Path, results: dict, out: Path, snapshot) -> None:
@@ -165,7 +167,9 @@ def _apart(snapshot, pairs: Collection[tuple[str, str]]) -> dict[tuple[str, str]
 
 
 def _title(items: dict, asin: str) -> str:
-    return (items[asin].title if asin in items else "") or asin
+    """What a person knows an item by."""
+    item = items.get(asin)
+    return (item and (item.title or clip(item.description, _SHORT))) or asin
 
 
 def _scores(line: dict) -> list[tuple[str, str]]:
