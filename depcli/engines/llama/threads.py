@@ -15,7 +15,8 @@ from collections.abc import Callable
 from depcli.waiting import waited
 
 _SAME_BITS = "x86_64"  # elsewhere a kernel may be chosen by how many rows a thread has
-_WINDOW = 0.1  # seconds of computing that are looked at together
+_WINDOW = 0.1  # seconds of computing that are looked at together, at least
+_LOOKING = 0.01  # of a window, at most, is spent on looking twice: where there are many threads that takes a while
 _HELD_UP = 0.2  # of it in which threads waited for a processor, all together: one that shares its own waits half the time
 _PATIENCE, _MOST_PATIENCE = 1.0, 30.0  # seconds until one thread more is tried
 
@@ -40,17 +41,20 @@ class Threads:
         self._clock, self._waited = clock, waited
         self._adapts = adapts and most > 1 and platform.machine() == _SAME_BITS and waited() is not None
         self._seconds = self._again = 0.0
+        self._cost = float("inf")
         self._patience, self._trying = _PATIENCE, False
 
     def __enter__(self) -> None:
         self._began = self._clock()
         if self._adapts and not self._seconds:
             self._since = self._began, self._waited()
+            looked, self._began = self._began, self._clock()
+            self._cost = min(self._cost, self._began - looked)  # undisturbed
 
     def __exit__(self, *_) -> None:
         ended = self._clock()
         self._seconds += ended - self._began
-        if self._adapts and self._seconds >= _WINDOW:
+        if self._adapts and self._seconds >= max(_WINDOW, 2 * self._cost / _LOOKING):
             since, before = self._since
             self._adapt(max(0.0, self._waited() - before) / (ended - since), ended)
             self._seconds = 0.0
