@@ -50,11 +50,10 @@ class Writer:
         trained = (self.adapter_config or {}).get("chat")  # none in what earlier versions trained
         if trained in (None, self.engine.chat.digest()):
             return None
-        of = "that is in the GGUF" if self.engine.name == "llamacpp" else "of the backbone's tokenizer"
-        return (
-            f"the chat format {of} is not the one that the adapter was trained with, which dep train takes from the backbone's "
-            "tokenizer: texts may be worse for it; make both alike (python -m depcli.backbones.gguf), or train the adapter again"
-        )
+        of, mend = "of the backbone's tokenizer", "train the adapter again"
+        if self.engine.name == "llamacpp":  # training has it from the tokenizer
+            of, mend = "in the GGUF", "make it again with `python -m depcli.backbones.gguf`, or write with --engine transformers"
+        return f"the chat format {of} is not the one that the adapter was trained with, and texts may be worse for it: {mend}"
 
     @property
     def room(self) -> int:
