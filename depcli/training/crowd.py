@@ -15,13 +15,13 @@ class Crowd:
     """PyTorch's threads wait for each other, and waiting keeps a processor busy: where one of them has to share its own, all are
     slow, and fewer are quicker. Their number shows in the last bits of sums, so it is left as it is, and told."""
 
-    def __init__(self, threads: int, waited: Callable[[], float | None] = waited):
+    def __init__(self, threads: int, waited: Callable[[], float] = waited):
         self._threads, self._waited = threads, waited
         self._seconds, self._before = 0.0, waited()
 
     def after(self, seconds: float, left: float) -> str | None:
         """What to say, once, after a step of so many `seconds`, with so many still `left`."""
-        if self._threads < 2 or self._before is None:
+        if self._threads < 2:
             return None
         self._seconds += seconds
         if self._seconds < _WINDOW:

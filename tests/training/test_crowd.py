@@ -39,5 +39,5 @@ def test_nothing_is_said_of_a_moment_of_one_thread_or_near_the_end():
 
 
 def test_where_the_system_does_not_tell_nothing_is_said():
-    crowd = Crowd(2, lambda: None)
+    crowd = Crowd(2, lambda: 0.0)
     assert not any(crowd.after(20.0, LONG) for _ in range(3))

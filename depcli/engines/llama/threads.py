@@ -25,8 +25,7 @@ class Threads:
     """How many there are `now`, of `most`: where it `adapts`, as many as had a processor of their own lately. A context manager
     around each call that computes; `clock` and `waited` are seconds, of the day and as in waiting.waited.
 
-    It adapts where the system tells who waits, and on processors on which the number of threads is known to show in no bit of
-    what is computed.
+    It adapts on processors on which the number of threads is known to show in no bit of what is computed.
     """
 
     def __init__(
@@ -35,11 +34,11 @@ class Threads:
         *,
         adapts: bool = True,
         clock: Callable[[], float] = time.perf_counter,
-        waited: Callable[[], float | None] = waited,
+        waited: Callable[[], float] = waited,
     ):
         self.now = self.most = most
         self._clock, self._waited = clock, waited
-        self._adapts = adapts and most > 1 and platform.machine() == _SAME_BITS and waited() is not None
+        self._adapts = adapts and most > 1 and platform.machine() == _SAME_BITS
         self._seconds = self._again = 0.0
         self._cost = float("inf")
         self._patience, self._trying = _PATIENCE, False

@@ -81,7 +81,7 @@ def test_one_thread_is_never_too_many(machine):
 
 
 def test_where_the_system_does_not_tell_the_number_stays(machine):
-    pace, machine.free = Threads(4, clock=lambda: machine.day, waited=lambda: None), 1
+    pace, machine.free = Threads(4, clock=lambda: machine.day, waited=lambda: 0.0), 1
     machine.run(pace, 10)
     assert pace.now == 4
 
