@@ -5,7 +5,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
-INSTALLED := $(VENV)/.installed-$(shell cat Makefile pyproject.toml constraints.txt | cksum | cut -d' ' -f1)$(subst $() ,,$(LLAMA))
+INSTALLED := $(VENV)/.installed-$(shell (cat Makefile pyproject.toml constraints.txt; echo '$(LLAMA)') | cksum | cut -d' ' -f1)
 
 # llama.cpp without what the Python package never loads (image input, the library of its command-line tools): minutes, not ten.
 # A plain -DLLAMA_BUILD_COMMON=OFF is overwritten by llama.cpp's own CMakeLists.txt, an included file is not. It lies in a folder

@@ -52,9 +52,10 @@ def choose_adapter(
         if unusable := ", ".join(name for name in there if name not in usable):
             known += f"; dep status says what is wrong with {unusable}"
         options = ("" if method == "dep" else f" --method {method}") + (f" --backbone {backbone}" if backbone else "")
-        hint = f"train one: dep train{options} --profiles {shlex.quote(str(profiles))}"
+        place = f"--profiles {shlex.quote(str(profiles))}"
+        hint = f"train one: dep train{options} {place}"
         if begun := files.unfinished(profiles):
-            hint += f"; or finish what was interrupted: dep train --resume --adapter {begun[0]}"
+            hint += f"; the training of {begun[0]} was interrupted: dep train --resume --adapter {begun[0]} {place}"
         raise NotFound(f"no adapter of {method}{wanted} in {profiles} (there: {known})", hint)
     alike = [folder for folder in fitting if usable[folder.name]["split"] == split]
     newest = max(alike or fitting, key=lambda folder: (folder / files.CONFIG).stat().st_mtime)

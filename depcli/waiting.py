@@ -8,6 +8,11 @@ from contextlib import suppress
 _TASKS = "/proc/self/task"
 
 
+def fewer(threads: int, share: float) -> int:
+    """How many of these threads had a processor of their own, where they waited for `share` processors on average."""
+    return max(1, threads - max(1, int(share)))
+
+
 def waited() -> float:
     """Seconds that all threads which there are now were ready to run and did not, since each began; 0 where the system does not
     tell. It may fall, as threads end."""

@@ -72,9 +72,12 @@ def score_files(
         for seed, keys in ids.items() if judged else ():
             scores[seed][JUDGE] = judge.score([verdicts[name, key]["score"] for key in keys], judged[1])
         own = [weighed[name, key] for key in targets] if all((name, key) in weighed for key in targets) else None
+        rows = _lines(name, ids, runs, scores, own)
+        lines += chain.from_iterable(rows)
+        systems[name] = values_of(rows)
         summaries[name] = {
             "metrics": {
-                metric: metric_summary(metric, [one[metric] for one in scores.values()], units)
+                metric: metric_summary([one[metric] for one in scores.values()], systems[name].get(metric), units)
                 for metric in next(iter(scores.values()))
             },
             "nll": likelihood_summary(own, units) if own else None,
@@ -86,9 +89,6 @@ def score_files(
             else {},
             **text_summary([entry for entries in runs.values() for entry in entries]),
         }
-        rows = _lines(name, ids, runs, scores, own)
-        systems[name] = values_of(rows)
-        lines += chain.from_iterable(rows)
         notes |= dict.fromkeys(score.note for each in scores.values() for score in each.values() if score.note)
     check()
     resumable.write_lines(out / files.SCORES, lines)

@@ -10,8 +10,8 @@ from statistics import fmean, stdev
 
 import numpy as np
 
-from depcli.evaluation.measures.metrics import COUNTED, METRICS, Score, is_empty
-from depcli.evaluation.statistics.comparing import SEED
+from depcli.evaluation.measures.metrics import METRICS, Score, is_empty
+from depcli.evaluation.statistics.comparing import SEED, Values
 from depcli.evaluation.statistics.corpus import Counts, corpus_error
 from depcli.evaluation.statistics.significance import paired_bootstrap, standard_error
 
@@ -19,23 +19,25 @@ _COSTS = ("calls", "prompt_tokens", "generated_tokens")
 _OF_TEXTS = ("distinct1", "distinct2")
 
 
-def metric_summary(metric: str, scores: Sequence[Score], users: Sequence[Hashable]) -> dict:
+def metric_summary(scores: Sequence[Score], tested: Values | Counts | None, users: Sequence[Hashable]) -> dict:
     """One metric over the seeds (`scores`, one each): its mean, and two standard errors of different things. `se_seeds` is how
     far other sampling seeds would move the mean for the same targets (None for one seed); `se_users` how far other users would,
-    their requests averaged over the seeds (None for a metric of the corpus without counts)."""
+    their requests averaged over the seeds (None for a metric of the corpus without counts). `tested` is what scoring.values_of
+    has of it."""
     values = [score.value for score in scores]
-    known = None not in values
-    each = None if any(score.each is None for score in scores) else np.mean([_floats(s.each) for s in scores], axis=0)
-    defined = np.array([]) if each is None else np.flatnonzero(np.isfinite(each))
-    error = standard_error(each[defined], groups=[users[i] for i in defined]) if len(defined) else None
-    if metric in COUNTED and known:
-        error = corpus_error(Counts(np.array([score.counts for score in scores], np.float64), COUNTED[metric]), users)
+    known, error, undefined = None not in values, None, 0
+    if isinstance(tested, Counts):
+        error = corpus_error(tested, users)
+    elif tested:
+        defined = np.flatnonzero(np.isfinite(tested.each))
+        undefined = len(tested.each) - len(defined)
+        error = standard_error(tested.each[defined], groups=[users[i] for i in defined]) if len(defined) else None
     return {
         "value": fmean(values) if known else None,
         "per_seed": values,
         "se_seeds": stdev(values) / sqrt(len(values)) if known and len(values) > 1 else None,
         "se_users": error,
-        "undefined": 0 if each is None else len(each) - len(defined),
+        "undefined": undefined,
         "signature": scores[0].signature,
     }
 
@@ -102,7 +104,3 @@ def _profiles(found: list[dict]) -> dict | None:
         **{what: sum(profile[what] for profile in found) for what in ("empty", "dropped", "commanding")},
         "failures": dict(sorted(failures.items())),
     }
-
-
-def _floats(each: Sequence[float | None]) -> np.ndarray:
-    return np.array(each, np.float64)  # None becomes NaN

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from depcli.waiting import waited
+from depcli.waiting import fewer, waited
 
 _WINDOW = 10.0  # seconds of steps that are looked at together
 _HELD_UP = 0.3  # of them in which threads waited for a processor, all together
@@ -31,8 +31,8 @@ class Crowd:
         self._seconds, self._before = 0.0, now
         if share < _HELD_UP or left < _WORTH_IT:
             return None
-        fewer, self._threads = max(1, self._threads - max(1, int(share))), 0
+        alone, self._threads = fewer(self._threads, share), 0
         return (
             "other work is in the way: PyTorch's threads wait for processors, and for each other. While that goes on fewer are "
-            f"quicker: Ctrl-C, then OMP_NUM_THREADS={fewer} dep train --resume (last bits of sums may differ)"
+            f"quicker: Ctrl-C, then OMP_NUM_THREADS={alone} dep train --resume (last bits of sums may differ)"
         )

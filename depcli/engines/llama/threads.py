@@ -12,7 +12,7 @@ import platform
 import time
 from collections.abc import Callable
 
-from depcli.waiting import waited
+from depcli.waiting import fewer, waited
 
 _SAME_BITS = "x86_64"  # elsewhere a kernel may be chosen by how many rows a thread has
 _WINDOW = 0.1  # seconds of computing that are looked at together, at least
@@ -62,7 +62,7 @@ class Threads:
         """Go on with fewer threads where they waited for so many processors on average, and try one more after a while."""
         if self.now > 1 and share > _HELD_UP:
             self._patience = min(2 * self._patience, _MOST_PATIENCE) if self._trying else _PATIENCE
-            self.now = max(1, self.now - max(1, int(share)))
+            self.now = fewer(self.now, share)
             self._again, self._trying = moment + self._patience, False
             return
         if self._trying:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from depcli.evaluation.statistics.significance import FLIPS, RESAMPLES, Interval, draws, interval_of, sign_patterns
+from depcli.evaluation.statistics.significance import FLIPS, RESAMPLES, Interval, draws, interval_of, sign_patterns, sums_by
 
 _SAME = 1e-9  # of the scale of the metric: what summing in another order may change
 
@@ -29,10 +29,7 @@ class Counts:
 
     def by(self, groups: Sequence[Hashable]) -> np.ndarray:
         """The sums of each group (seeds, groups, k), groups in the order in which they first appear."""
-        place = {group: i for i, group in enumerate(dict.fromkeys(groups))}
-        sums = np.zeros((self.rows.shape[0], len(place), self.rows.shape[2]))
-        np.add.at(sums, (slice(None), [place[group] for group in groups]), self.rows)
-        return sums
+        return np.apply_along_axis(lambda column: sums_by(groups, column), 1, self.rows)
 
 
 def corpus_error(counts: Counts, groups: Sequence[Hashable]) -> float | None:
