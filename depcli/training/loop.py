@@ -92,7 +92,7 @@ class Loop:
                             place = {"step": progress.step, "epoch": progress.epoch}
                             record({**place, **event, "steps": self.total_steps, "seconds": progress.seconds})
                         if note := self.crowd.after(took, left=took * (self.total_steps - progress.step)):
-                            self.on_event({"note": note})
+                            self.on_event({"held_up": note})
                         if time.monotonic() - saved > _CHECKPOINT_SECONDS:
                             self._save()
                             saved = time.monotonic()

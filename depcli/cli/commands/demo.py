@@ -41,7 +41,7 @@ def command(setting: Setting, folder: Path | None, embedder: str | None, seed: i
                 update(0, detail="")
             elif "reviews_done" in event:
                 update(event["reviews_done"], detail="reviews embedded")
-            else:
+            elif "held_up" not in event:  # the demo is not gone on with
                 show_event(sink, update, event)
 
         report = run(profiles, embedder=embedder, seed=seed, offline=setting.offline, on_event=show)

@@ -174,9 +174,9 @@ def command(
 
 
 def show_event(sink, update, event: dict) -> None:
-    """One event of a training run: a note, a step for the bar, or the validation of an epoch."""
-    if "note" in event:
-        sink.note(event["note"])
+    """One event of a training run: a note, what holds it up, a step for the bar, or the validation of an epoch."""
+    if note := event.get("note") or event.get("held_up"):
+        sink.note(note)
     elif "preparing" in event:
         update(event["done"], event["of"], event["preparing"])
     elif "steps" in event:
