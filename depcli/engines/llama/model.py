@@ -66,6 +66,9 @@ class LlamaModel:
             hint = "leave --gpu-layers out, or rebuild it for the GPU"
             raise MissingDependency(f"this llama-cpp-python cannot put {gpu_layers} layers on a GPU", hint)
         params.n_gpu_layers = (-1 if gpu_layers is None else gpu_layers) if self.on_gpu else 0
+        if b"AMX_INT8 = 1" in lib.llama_print_system_info():
+            # GCC leaves out what sets its tiles up, and the first call ends the process: github.com/ggml-org/llama.cpp/pull/26954
+            params.use_extra_bufts = False
         self._model = lib.llama_model_load_from_file(os.fsencode(path), params)
         if not self._model:
             raise BadInput(f"llama.cpp cannot load {path}: {messages()}", "fetch the file again, or make it anew")
