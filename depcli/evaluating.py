@@ -121,6 +121,7 @@ def evaluate_store(
             retrieval = _retrieval(variants, plan)
             embedder = embedder or embedder_for(store, variants, plan, offline=offline)
             measuring, notes = (embedder, []) if embedder else _embedder_here(store)
+            notes += split.notes()
             writers = {
                 variant.label: make_writer(
                     store=store,
@@ -223,8 +224,9 @@ def _groups(snapshot, split: Split, plan: Plan) -> tuple[dict[str, set[str]] | N
     the other half; and what is to be said of them."""
     if plan.study != "uniqueness":
         return None, []
-    users = sorted({target.user_id for target in getattr(split, plan.role)})
-    reviews, distances = distances_to_mean(snapshot, users)
+    targets = getattr(split, plan.role)
+    users = sorted({target.user_id for target in targets})
+    reviews, distances = distances_to_mean(snapshot, users, {target.key for target in targets})
     order = sorted(range(len(users)), key=lambda i: (-distances[i], users[i]))
     half = (len(users) + 1) // 2
     halves = {"unique": order[:half], "others": order[half:]}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from depcli.methods import find
+from depcli.methods.base import MIN_PEERS
 from depcli.words import count
 
 
@@ -57,8 +58,10 @@ def document_of(written, parts, sampling, snapshot, writer, show_prompt: bool) -
 def tell_written(sink, document: dict) -> None:
     """What a person wants to know beside the text."""
     used, pooled = document["reviews_used"], document["reviews_pooled"]
-    few = "without peers" if document["min_peers"] == 1 else f"with fewer than {document['min_peers']} peers"
-    alone, method = sum(past["peers"] < document["min_peers"] for past in used), find(document["method"])
+    method = find(document["method"])
+    needed = max(document["min_peers"], MIN_PEERS if method.peers else 1)
+    few = "without peers" if needed == 1 else f"with fewer than {needed} peers"
+    alone = sum(past["peers"] < needed for past in used)
     matters = alone and (method.peers or method.slots)
     said = [f"{count(len(used), 'past review')} read" + (f", {alone} of them {few}" if matters else "")]
     if pooled:
@@ -69,7 +72,7 @@ def tell_written(sink, document: dict) -> None:
     said.append(f"{document['seconds']:.1f} s, seed {document['seed']}")
     sink.note("; ".join(said))
     if used and alone == len(used) and method.peers:
-        sink.note(f"nobody else wrote about these items, so that this profile is what pag makes, and not {document['method']}")
+        sink.note(f"so this profile compares with nobody: it is what pag makes, and not {document['method']}")
     learned = document["adapter_as_of"]
     if document["as_of"] is not None and document["adapter"] and (learned is None or learned > document["as_of"]):
         sink.note("the adapter has learned from later reviews too: dep train --as-of makes one that has not")

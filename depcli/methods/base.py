@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from depcli.analysts.analyst import Analyst
     from depcli.records import Vector
 
+MIN_PEERS = 4  # of whom representatives are chosen
+
 
 @dataclass(frozen=True, eq=False)
 class Anchor:

@@ -47,28 +47,24 @@ def profile(analyst: Analyst, anchors: Sequence[Anchor]) -> Profile:
     found = [(anchor, proposals) for anchor, proposals in zip(compared, proposed, strict=True) if proposals]
     checked = analyst.ask([_verify(analyst, anchor, proposals) for anchor, proposals in found], tally)
     kept = [
-        (anchor, proposal)
+        (anchor, [proposal for proposal, holds in zip(proposals, verdicts or (), strict=False) if holds])
         for (anchor, proposals), verdicts in zip(found, checked, strict=True)
-        for proposal, holds in zip(proposals, verdicts or [False] * len(proposals), strict=True)
-        if holds
     ]
     dimensions = merged(kept)
     text = summary(analyst, anchors, [_finding(dimension, len(compared)) for dimension in dimensions], tally)
-    rejected = sum(len(proposals) for _, proposals in found) - len(kept)
+    rejected = sum(len(proposals) for _, proposals in found) - sum(len(proposals) for _, proposals in kept)
     return Profile(text, (), dimensions, len(compared), rejected, analysis=tally.analysis())
 
 
-def merged(kept: Sequence[tuple[Anchor, dict]]) -> tuple[Dimension, ...]:
-    """One dimension per name (case and punctuation aside), those seen in most reviews first; `kept` is oldest first. The
-    definition is the newest one. A review counts once, with what was said of it first."""
-    grouped: dict[str, tuple[dict, dict[str, str]]] = {}
-    for anchor, proposal in reversed(kept):
-        _, differences = grouped.setdefault(_plain(proposal["name"]), (proposal, {}))
-        differences[anchor.past.review.asin] = proposal["difference"]
-    dimensions = [
-        Dimension(newest["name"], newest["definition"], tuple(Difference(*pair) for pair in differences.items()))
-        for newest, differences in grouped.values()
-    ]
+def merged(kept: Sequence[tuple[Anchor, Sequence[dict]]]) -> tuple[Dimension, ...]:
+    """One dimension per name (case and punctuation aside), those seen in most reviews first, of equals what was proposed first
+    for the newest review; `kept` is oldest first, with one proposal of each name. The definition is the newest one."""
+    grouped: dict[str, tuple[dict, list[Difference]]] = {}
+    for anchor, proposals in reversed(kept):
+        for proposal in proposals:
+            _, differences = grouped.setdefault(_plain(proposal["name"]), (proposal, []))
+            differences.append(Difference(anchor.past.review.asin, proposal["difference"]))
+    dimensions = [Dimension(newest["name"], newest["definition"], tuple(differences)) for newest, differences in grouped.values()]
     return tuple(sorted(dimensions, key=lambda dimension: -dimension.seen))
 
 
@@ -110,8 +106,9 @@ def _plain(name: str) -> str:
 
 
 def _finding(dimension: Dimension, anchors: int) -> str:
-    said = dimension.differences[0].text
-    return f"{dimension.name} ({dimension.definition}): {said} (seen in {dimension.seen} of {anchors} reviews)"
+    """What was found in each review where the dimension holds, the newest first: not all of it need point the same way."""
+    said = "; ".join(difference.text for difference in dimension.differences)
+    return f"{dimension.name} ({dimension.definition}), in {dimension.seen} of {anchors} reviews: {said}"
 
 
 METHOD = Method(

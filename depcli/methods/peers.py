@@ -10,10 +10,10 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from depcli.methods.base import Anchor
+from depcli.methods.base import MIN_PEERS, Anchor
 from depcli.records import PastReview, Review, Stored
 
-CLUSTERS, MIN_PEERS, SEED = 5, 4, 0
+CLUSTERS, SEED = 5, 0
 MOST = 2000  # reviews of an item that are clustered: of more, so many are drawn
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
 
 from depcli.store.schema import matrix
 
@@ -42,25 +44,33 @@ def standing(snapshot, user_id: str) -> Standing:
     )
 
 
-def distances_to_mean(snapshot, users: list[str]) -> tuple[np.ndarray, np.ndarray]:
-    """(number of reviews (n,) int64, distance (n,) float64 of their mean vector to the mean of all reviews) of these users."""
+def distances_to_mean(
+    snapshot, users: list[str], held_out: Collection[tuple[str, str]] = frozenset()
+) -> tuple[np.ndarray, np.ndarray]:
+    """(number of reviews (n,) int64, distance (n,) float64 of their mean vector to the mean of all reviews) of these users, as if
+    the `held_out` reviews, (user_id, asin) keys, did not exist: not all of anybody's."""
     dimension = snapshot.embedder.dimension
     reviews, distances = np.zeros(len(users), np.int64), np.zeros(len(users))
     at_once = max(1, _TOTALS_BYTES // (8 * dimension))
     for start in range(0, len(users), at_once):
         part = slice(start, start + at_once)
-        reviews[part], means, mean = _means(snapshot, users[part], dimension)
+        reviews[part], means, mean = _means(snapshot, users[part], held_out, dimension)
         means -= mean
         distances[part] = np.sqrt(np.einsum("ij,ij->i", means, means))
     return reviews, distances
 
 
-def _means(snapshot, users: list[str], dimension: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _means(
+    snapshot, users: list[str], held_out: Collection[tuple[str, str]], dimension: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(number of reviews (n,), mean vectors (n, d) float64 of these users, mean (d,) of all reviews), from one pass over all."""
     place = {user: i for i, user in enumerate(users)}
     counts, totals = np.zeros(len(users), np.int64), np.zeros((len(users), dimension))
     everybodys, total = 0, np.zeros(dimension)
-    for rows in snapshot.review_rows(("user_id", "vector")):
+    for rows in snapshot.review_rows(("user_id", "asin", "vector") if held_out else ("user_id", "vector")):
+        if held_out:
+            keys = zip(rows.column("user_id").to_pylist(), rows.column("asin").to_pylist(), strict=True)
+            rows = rows.filter(pa.array([key not in held_out for key in keys], pa.bool_()))
         vectors = matrix(rows, "vector")
         everybodys += len(vectors)
         total += vectors.sum(axis=0, dtype=np.float64)

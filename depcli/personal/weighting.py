@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from depcli.personal.difference import Peers, key_of
 from depcli.personal.history import each_history
-from depcli.records import Stored
+from depcli.records import Stored, stable_order
 
 _ITEMS_AT_ONCE = 64
 
@@ -18,10 +19,11 @@ class WeighedPeers(Peers):
 
     e_diff = sum_j w_j (e_his - e_peer_j),   w = softmax_j(d_j / sum_k d_k),   d_j = |m_user - m_peer_j|,
 
-    where m is the mean vector of what somebody wrote, `held_out` reviews aside. The quotients add up to 1 before the softmax, so
-    with more than a few peers the weights are nearly equal: of m peers none weighs more than e times another, and with equal
-    distances this is the plain mean. It needs the peers themselves, not their sum: every review of the items, and everything by
-    everybody who wrote one, is read (each user once).
+    where m is the mean vector of what somebody wrote, `held_out` reviews aside: of a peer all of it, of the user what was written
+    up to e_his, so that no later text, such as one to be learned, has a part in it. The quotients add up to 1 before the
+    softmax, so with more than a few peers the weights are nearly equal: of m peers none weighs more than e times another, and
+    with equal distances this is the plain mean. It needs the peers themselves, not their sum: every review of the items, and
+    everything by everybody who wrote one, is read (each user once).
     """
 
     def __init__(self, snapshot, held_out: Iterable[tuple[str, str]] = (), *, min_peers: int = 1):
@@ -30,6 +32,7 @@ class WeighedPeers(Peers):
 
     def differences(self, entries: Sequence[Stored]) -> list[tuple[np.ndarray | None, int]]:
         found: dict[int, tuple[np.ndarray | None, int]] = {}
+        own = self._means_by_then(entries)
         by_item: dict[str, list[int]] = {}
         for i, entry in enumerate(entries):
             by_item.setdefault(entry.review.asin, []).append(i)
@@ -39,18 +42,32 @@ class WeighedPeers(Peers):
             self._learn_means(entry.review.user_id for reviews in everybody.values() for entry in reviews)
             for asin in asins:
                 for i in by_item[asin]:
-                    found[i] = self._from_each(entries[i], everybody.get(asin, ()))
+                    found[i] = self._from_each(entries[i], own[i], everybody.get(asin, ()))
         return [found[i] for i in range(len(entries))]
 
-    def _from_each(self, entry: Stored, everybody: Sequence[Stored]) -> tuple[np.ndarray | None, int]:
-        own = entry.review.user_id
-        peers = [peer for peer in everybody if peer.review.user_id != own and key_of(peer) not in self._held_out]
+    def _from_each(self, entry: Stored, mean: np.ndarray | None, everybody: Sequence[Stored]) -> tuple[np.ndarray | None, int]:
+        others = (peer for peer in everybody if peer.review.user_id != entry.review.user_id)
+        peers = [peer for peer in others if key_of(peer) not in self._held_out]
         if len(peers) < self.min_peers:
             return None, len(peers)
-        mean = self._means.get(own)  # None: all that the user wrote is held out
         away = [0.0 if mean is None else float(np.linalg.norm(mean - self._means[peer.review.user_id])) for peer in peers]
         gaps = entry.vector.astype(np.float64) - np.stack([peer.vector for peer in peers])
         return (weights(np.array(away)) @ gaps).astype(np.float32), len(peers)
+
+    def _means_by_then(self, entries: Sequence[Stored]) -> list[np.ndarray | None]:
+        """For each review the mean (d,) float64 of what its user had written by then, it included; None when all is held out."""
+        by_user: dict[str, list[int]] = {}
+        for i, entry in enumerate(entries):
+            by_user.setdefault(entry.review.user_id, []).append(i)
+        means: list[np.ndarray | None] = [None] * len(entries)
+        for user, history in each_history(self._snapshot, by_user):
+            written = [entry for entry in history if key_of(entry) not in self._held_out]
+            orders = [stable_order(entry.review) for entry in written]
+            sums = np.cumsum([entry.vector for entry in written], axis=0, dtype=np.float64)
+            for i in by_user[user]:
+                if count := bisect_right(orders, stable_order(entries[i].review)):
+                    means[i] = sums[count - 1] / count
+        return means
 
     def _learn_means(self, users: Iterable[str]) -> None:
         for user, history in each_history(self._snapshot, set(users) - self._means.keys()):

@@ -20,8 +20,10 @@ from depcli.splits.split import (
     Split,
     Target,
     by_user,
+    candidates,
     leave_last_out,
     make_split,
+    repeated,
     user_by_hash,
 )
 
@@ -76,13 +78,14 @@ def _by_time(users: _Users, moment: float | None, targets_per_user: int) -> Spli
     validating = before[floor((1 - _LATEST) * len(before))] if before else since
     roles: dict[str, list[Target]] = {"train": [], "validation": [], "test": []}
     for targets in users.values():
-        later = targets[1:]  # the first of all has no history
+        later = candidates(targets)
         roles["test"] += [target for target in later if target.timestamp >= since][:1]
         roles["validation"] += [target for target in later if validating <= target.timestamp < since][:1]
         roles["train"] += [target for target in later if target.timestamp < validating][-targets_per_user:]
     return make_split(
         f"time:{_moment_text(since)}",
         **roles,
+        repeated=repeated(users),
         since=validating,
         withheld=[target.key for targets in users.values() for target in targets if target.timestamp >= validating],
     )
@@ -90,14 +93,16 @@ def _by_time(users: _Users, moment: float | None, targets_per_user: int) -> Spli
 
 def _by_user(users: _Users, share: float | None, targets_per_user: int) -> Split:
     share = SHARE if share is None else share
-    return _unseen(f"unseen-users:{share:g}", users, share, targets_per_user, lambda targets: targets[-1])
+    return _unseen(f"unseen-users:{share:g}", users, share, targets_per_user, lambda targets: candidates(targets)[-1])
 
 
 def _by_start(users: _Users, known: int | None, targets_per_user: int) -> Split:
     known = KNOWN if known is None else known
-    return _unseen(
-        f"cold-start:{known}", users, SHARE, targets_per_user, lambda targets: targets[known] if known < len(targets) else None
-    )
+
+    def after(reviews: list[Target]) -> Target | None:
+        return reviews[known] if known < len(reviews) and not reviews[known].repeats else None
+
+    return _unseen(f"cold-start:{known}", users, SHARE, targets_per_user, after)
 
 
 def _unseen(
@@ -105,7 +110,7 @@ def _unseen(
 ) -> Split:
     """A share of the users, drawn by hash, is tested, the next share validates; none of their reviews is learned, or counts among
     the peers. `pick` says which of a user's reviews is the target."""
-    able = sorted((user for user, targets in users.items() if len(targets) >= MIN_REVIEWS), key=user_by_hash)
+    able = sorted((user for user, targets in users.items() if 1 + len(candidates(targets)) >= MIN_REVIEWS), key=user_by_hash)
     count = max(1, round(share * len(able)))
     whose = {"test": sorted(able[:count]), "validation": sorted(able[count : 2 * count]), "train": sorted(able[2 * count :])}
     picked = {
@@ -115,7 +120,8 @@ def _unseen(
     return make_split(
         name,
         **picked,
-        train=[target for user in whose["train"] for target in users[user][1:][-targets_per_user:]],
+        train=[target for user in whose["train"] for target in candidates(users[user])[-targets_per_user:]],
+        repeated=repeated(users),
         unseen=unseen,
         withheld=[target.key for user in unseen for target in users[user]],
     )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Literal
 
@@ -21,11 +21,13 @@ _WINDOW = 256  # targets whose reviews are looked up together
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A real review to be written again. `timestamp` is unix seconds, None when the store has none."""
+    """A real review to be written again. `timestamp` is unix seconds, None when the store has none. `repeats`: its text is, word
+    for word, that of an earlier review by the user."""
 
     user_id: str
     asin: str
     timestamp: float | None
+    repeats: bool = False
 
     @property
     def key(self) -> tuple[str, str]:
@@ -43,7 +45,8 @@ class Split:
     validation and test targets, and what else nobody may know.
 
     `unseen` are users of whom nothing is learned; `since` is the moment (unix seconds) from which on nothing is learned, None for
-    none. `digest` is the sha256 of all target keys, and of what is held out beside them.
+    none. `repeated` is how many reviews of the store are no targets since an earlier one has their text. `digest` is the sha256
+    of all target keys, and of what is held out beside them.
     """
 
     name: str
@@ -54,34 +57,63 @@ class Split:
     digest: str
     unseen: frozenset[str] = frozenset()
     since: float | None = None
+    repeated: int = 0
+
+    def notes(self) -> list[str]:
+        """What is to be said of it."""
+        if not self.repeated:
+            return []
+        those = "1 review repeats" if self.repeated == 1 else f"{self.repeated:,} reviews repeat"
+        return [f"{those} an earlier text of their user word for word: shown as history, but neither learned nor tested"]
 
 
 def by_user(snapshot) -> dict[str, list[Target]]:
     """Every user's reviews, users and reviews in order. Holds the keys of all reviews, no texts and no vectors."""
-    found: dict[str, list[Target]] = {}
-    for rows in snapshot.review_rows(("user_id", "asin", "timestamp")):
-        for user, asin, time in zip(*(rows.column(name).to_pylist() for name in ("user_id", "asin", "timestamp")), strict=True):
-            found.setdefault(user, []).append(Target(user, asin, time))
-    for targets in found.values():
-        targets.sort(key=lambda target: target.order)
-    return {user: found[user] for user in sorted(found)}
+    found: dict[str, list[tuple[Target, bytes]]] = {}
+    columns = ("user_id", "asin", "timestamp", "text_hash")
+    for rows in snapshot.review_rows(columns):
+        for user, asin, time, text in zip(*(rows.column(name).to_pylist() for name in columns), strict=True):
+            found.setdefault(user, []).append((Target(user, asin, time), text))
+    return {user: _in_order(found.pop(user)) for user in sorted(found)}
+
+
+def _in_order(reviews: list[tuple[Target, bytes]]) -> list[Target]:
+    reviews.sort(key=lambda review: review[0].order)
+    first: dict[bytes, Target] = {}
+    for target, text in reviews:
+        first.setdefault(text, target)
+    if len(first) == len(reviews):
+        return [target for target, _ in reviews]
+    return [target if first[text] is target else replace(target, repeats=True) for target, text in reviews]
+
+
+def candidates(reviews: Sequence[Target]) -> list[Target]:
+    """Those of a user's reviews, in order, that may be targets: not the first, which has no history, and none whose text is in
+    its history word for word."""
+    return [target for target in reviews[1:] if not target.repeats]
+
+
+def repeated(users: Mapping[str, Sequence[Target]]) -> int:
+    """How many of all reviews repeat an earlier one of their user."""
+    return sum(target.repeats for targets in users.values() for target in targets)
 
 
 def leave_last_out(snapshot, *, last: int = 1, targets_per_user: int = TARGETS_PER_USER) -> Split:
     """Per user, in records.stable_order: the `last` reviews are to be tested, as many before them to be validated, and the
-    `targets_per_user` before those to be learned; the very first is never a target. Takes users who have enough for that, four
-    reviews or more where one is tested. Each target is written from all that came before it, other targets included."""
+    `targets_per_user` before those to be learned, of the `candidates`. Takes users who have enough for that, four reviews or more
+    where one is tested. Each target is written from all that came before it, other targets included."""
     if targets_per_user < 1:
         raise BadInput(f"{targets_per_user} targets per user are too few", "ask for 1 or more")
     roles: dict[str, list[Target]] = {role: [] for role in ROLES}
-    for reviews in by_user(snapshot).values():
-        if len(reviews) < MIN_REVIEWS + 2 * (last - 1):
+    users = by_user(snapshot)
+    for reviews in users.values():
+        targets = candidates(reviews)
+        if 1 + len(targets) < MIN_REVIEWS + 2 * (last - 1):
             continue
-        targets = reviews[1:]
         roles["test"] += targets[-last:]
         roles["validation"] += targets[-2 * last : -last]
         roles["train"] += targets[: -2 * last][-targets_per_user:]
-    return make_split(LEAVE_LAST_OUT if last == 1 else f"{LEAVE_LAST_OUT}:{last}", **roles)
+    return make_split(LEAVE_LAST_OUT if last == 1 else f"{LEAVE_LAST_OUT}:{last}", **roles, repeated=repeated(users))
 
 
 def make_split(
@@ -93,6 +125,7 @@ def make_split(
     withheld: Iterable[tuple[str, str]] = (),
     unseen: Iterable[str] = (),
     since: float | None = None,
+    repeated: int = 0,
 ) -> Split:
     """A Split with its held-out keys, `withheld` among them, and its digest."""
     roles = {"train": tuple(train), "validation": tuple(validation), "test": tuple(test)}
@@ -101,7 +134,7 @@ def make_split(
     keys = [[role, *target.key] for role in ROLES for target in roles[role]]
     keys += [["held out", *key] for key in held_out - tested]
     digest = hashlib.sha256(_canonical(sorted(keys))).hexdigest()
-    return Split(name, **roles, held_out=held_out, digest=digest, unseen=frozenset(unseen), since=since)
+    return Split(name, **roles, held_out=held_out, digest=digest, unseen=frozenset(unseen), since=since, repeated=repeated)
 
 
 def pairs_of(targets: Iterable[Target], snapshot) -> Iterator[tuple[Request, str]]:

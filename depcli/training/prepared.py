@@ -65,6 +65,8 @@ class Prepared:
         self.snapshot = store.snapshot(at=commit, as_of=options.as_of)
         self.split = named.make(self.snapshot, options.split, targets_per_user=options.targets_per_user)
         check_leakage(self.split)
+        for note in self.split.notes():
+            on_event({"note": note})
         self.to_learn = self.split.train
         if options.limit is not None:
             drawn = frozenset(choose(self.split, "train", options.limit))

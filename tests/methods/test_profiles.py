@@ -91,8 +91,8 @@ def test_drp_uses_what_holds_and_only_that():
     assert "1.\n> long words: what long words is\n> more long words\n2.\n> dry-humour" in checked["item2"]
     assert "what peer 0 wrote on item2" in checked["item2"]
     last = scripted.prompts[-1]
-    assert "dry-humour (what dry-humour is): more dry-humour (seen in 2 of 3 reviews)" in last
-    assert "rhythm (what rhythm is): more rhythm (seen in 1 of 3 reviews)" in last and "long words" not in last
+    assert "dry-humour (what dry-humour is), in 2 of 3 reviews: more dry-humour; more Dry humour" in last
+    assert "rhythm (what rhythm is), in 1 of 3 reviews: more rhythm" in last and "long words" not in last
     found = [(d.name, d.definition, d.seen, [(x.asin, x.text) for x in d.differences]) for d in profile.dimensions]
     assert found == [
         ("dry-humour", "what dry-humour is", 2, [("item2", "more dry-humour"), ("item1", "more Dry humour")]),
@@ -134,7 +134,7 @@ def test_drp_goes_on_without_what_failed_and_keeps_nothing_unchecked(bad, failur
     profile, scripted = make("drp", bad)
     assert profile.text == "They joke." and profile.dimensions == ()
     assert profile.analysis.failures == failures and profile.analysis.dropped == 3
-    assert "seen in" not in scripted.prompts[-1]
+    assert "of 3 reviews:" not in scripted.prompts[-1]
 
 
 def test_defective_proposals_are_left_out_and_the_rest_is_checked():
@@ -165,8 +165,24 @@ def test_a_silent_analyst_leaves_an_empty_profile_and_is_counted(method):
 
 def test_the_findings_stand_in_for_a_summary_that_failed():
     profile, _ = make("drp", lambda what, prompt: "" if what == "summary" else drp(what, prompt))
-    assert profile.text.startswith("dry-humour (what dry-humour is): more dry-humour (seen in 2 of 3 reviews) rhythm")
+    assert profile.text.startswith("dry-humour (what dry-humour is), in 2 of 3 reviews: more dry-humour; more Dry humour rhythm")
     assert profile.analysis.dropped == 1
+
+
+def test_every_review_where_a_dimension_holds_is_heard_and_of_equal_ones_those_named_first_come_first():
+    ways = {f"item{n}": "shorter" if n % 2 else "longer" for n in range(1, 5)}
+
+    def answer(what, prompt):
+        said = {"name": "length", "definition": "words", "difference": f"{ways.get(item_of(prompt))} sentences"}
+        listed = [said, *json.loads(proposal("rhythm", "wit"))["dimensions"]]
+        return {"propose": json.dumps({"dimensions": listed}), "verify": verdict(*[True] * 3)}.get(what, "Short or long.")
+
+    profile, scripted = make("drp", answer, [anchor(item) for item in ways])
+    assert (
+        "length (words), in 4 of 4 reviews: longer sentences; shorter sentences; longer sentences; shorter"
+        in scripted.prompts[-1]
+    )
+    assert [dimension.name for dimension in profile.dimensions] == ["length", "rhythm", "wit"]
 
 
 def test_of_many_findings_those_seen_most_often_are_summed_up():
@@ -179,7 +195,7 @@ def test_of_many_findings_those_seen_most_often_are_summed_up():
     profile, scripted = make("drp", answer, many, context=2000)
     last, sampling = scripted.asked[-1]
     assert len(profile.dimensions) == 57 and profile.dimensions[0].seen == 8 and profile.text == "Dry."
-    assert "common" in last and 4 <= last.count("(seen in") < 57 and len(last.split()) + sampling.max_new_tokens <= 2000
+    assert "common" in last and 4 <= last.count(" of 8 reviews: ") < 57 and len(last.split()) + sampling.max_new_tokens <= 2000
 
 
 @pytest.mark.parametrize("method", ["dpl", "drp"])

@@ -44,6 +44,21 @@ def test_distances_are_those_of_the_means(snapshot, monkeypatch, users_at_once):
     assert np.abs(distances - [expected[user] for user in users]).max() < 1e-12
 
 
+def test_held_out_reviews_have_no_part_in_a_distance(snapshot):
+    histories = _histories(snapshot)
+    users = [user for user in histories if len(histories[user]) > 1]
+    held_out = {(user, histories[user][-1].review.asin) for user in users[::2]}
+    kept = {
+        user: [entry.vector for entry in found if (user, entry.review.asin) not in held_out] for user, found in histories.items()
+    }
+    mean = np.concatenate([np.array(vectors, np.float64) for vectors in kept.values()]).mean(axis=0)
+    reviews, distances = unusual.distances_to_mean(snapshot, users, held_out)
+    assert reviews.tolist() == [len(kept[user]) for user in users]
+    expected = [np.linalg.norm(np.mean(kept[user], axis=0, dtype=np.float64) - mean) for user in users]
+    assert np.abs(distances - expected).max() < 1e-12
+    assert not np.allclose(distances, unusual.distances_to_mean(snapshot, users)[1])
+
+
 def test_the_percentile_counts_the_other_users_who_are_nearer(snapshot):
     counted, distance = slow(snapshot)
     for user in ("user0", "user7", "one", "many"):

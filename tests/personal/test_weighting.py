@@ -14,23 +14,26 @@ from depcli.personal.difference import Peers
 from depcli.personal.prompts import PromptBuilder
 from depcli.personal.template import Template
 from depcli.personal.weighting import WeighedPeers, weights
-from depcli.records import Request, Review, Slot
+from depcli.records import Request, Review, Slot, stable_order
 from tests.personal.conftest import made_store
 from tests.personal.test_prompts import CHAT, TARGET, count
 from tests.store.made import vector_of
 
 
 def slow(review: Review, everything: list[Review]) -> tuple[np.ndarray | None, int]:
-    """Peer by peer, from the texts of everything that counts."""
+    """Peer by peer, from the texts of everything that counts; of the user's own only what was written by then."""
     texts = defaultdict(list)
     for one in everything:
+        if one.user_id == review.user_id and stable_order(one) > stable_order(review):
+            continue
         texts[one.user_id].append(vector_of(one.text).astype(np.float64))
     mean = {user: sum(vectors) / len(vectors) for user, vectors in texts.items()}
     peers = [one for one in everything if one.asin == review.asin and one.user_id != review.user_id]
     if not peers:
         return None, 0
-    away = [float(np.linalg.norm(mean[review.user_id] - mean[peer.user_id])) for peer in peers]
-    raised = [exp(distance / sum(away)) for distance in away]
+    mine = mean.get(review.user_id)  # what is held out is no part of it, be it all there was
+    away = [0.0 if mine is None else float(np.linalg.norm(mine - mean[peer.user_id])) for peer in peers]
+    raised = [exp(distance / sum(away)) if sum(away) else 1.0 for distance in away]
     own = vector_of(review.text).astype(np.float64)
     return sum(e / sum(raised) * (own - vector_of(peer.text)) for e, peer in zip(raised, peers, strict=True)), len(peers)
 

@@ -23,6 +23,28 @@ def world() -> list[Review]:
     ]
 
 
+REPEATS = {3: 1, 4: 2, 6: 3, 7: 0}  # of a user's reviews the number, and that of an earlier one with its text
+
+
+@pytest.mark.parametrize("asked", ["leave-last-out", "leave-last-out:2", "time", "unseen-users", "cold-start:3"])
+def test_no_target_s_text_is_in_its_history(tmp_path, asked):
+    written = {(review.user_id, review.asin): review for review in world()}
+    for n in range(0, 20, 3):
+        mine = [key for key in written if key[0] == f"user{n}"]
+        for late, early in REPEATS.items():
+            if late < len(mine):
+                written[mine[late]] = replace(written[mine[late]], text=written[mine[early]].text)
+    split = named.make(make_store(tmp_path, list(written.values())).snapshot(), asked, targets_per_user=9)
+    check_leakage(split)
+    targets = [*split.train, *split.validation, *split.test]
+    for target in targets:
+        own = written[target.key]
+        before = [one for one in written.values() if one.user_id == own.user_id and stable_order(one) < stable_order(own)]
+        assert before and own.text not in {one.text for one in before}
+    repeated = len(written) - len({(one.user_id, one.text) for one in written.values()})
+    assert split.repeated == repeated > 9 and f"{repeated} reviews repeat" in split.notes()[0]
+
+
 @pytest.fixture(scope="module")
 def snapshot(tmp_path_factory):
     return make_store(tmp_path_factory.mktemp("splits"), world()).snapshot()

@@ -46,18 +46,23 @@ def rouge_l(predictions: Sequence[str], references: Sequence[str]) -> Score:
 def meteor(predictions: Sequence[str], references: Sequence[str], *, wordnet_places: Sequence[str] | None = None) -> Score:
     """Mean METEOR of NLTK, with synonyms of WordNet; None, never a score without synonyms, where WordNet is absent.
 
-    Words are those of NLTK's Treebank-style tokenizer on the whole text: no sentence splitter, which would need NLTK data.
+    Words are those of NLTK's Treebank-style tokenizer, which takes one sentence at a time; where a sentence ends says a mark with
+    white space behind it, since NLTK's own splitter needs data.
     """
     from nltk.tokenize import NLTKWordTokenizer
     from nltk.translate.meteor_score import single_meteor_score
 
     _check(predictions, references)
-    options = "F|alpha:0.9|beta:3|gamma:0.5|stem:porter|case:lower|tok:NLTKWordTokenizer"
+    options = "F|alpha:0.9|beta:3|gamma:0.5|stem:porter|case:lower|tok:NLTKWordTokenizer, by sentence"
     found = find_wordnet(wordnet_places)
     if found is None:
         return Score(None, f"{options}|wordnet:absent|nltk:{version('nltk')}", note=f"METEOR needs WordNet: {INSTALL}")
     wordnet, place = found
-    words, known = NLTKWordTokenizer().tokenize, _known(wordnet)
+    tokenize, known = NLTKWordTokenizer().tokenize, _known(wordnet)
+
+    def words(text: str) -> list[str]:
+        return [word for sentence in _SENTENCE_END.split(text) for word in tokenize(sentence)]
+
     each = tuple(
         single_meteor_score(words(reference), words(prediction), stemmer=known, wordnet=known)
         for prediction, reference in zip(predictions, references, strict=True)
@@ -121,6 +126,7 @@ def distinct(n: int) -> Callable[[Sequence[str], Sequence[str]], Score]:
 
 _WORDS = 1 << 16  # that are remembered
 _WORD = re.compile(r"\w+")
+_SENTENCE_END = re.compile(r"(?<=[.!?])\s+|(?<=[.!?][\"')\]”’])\s+")
 
 
 def _grams(words: list[str], n: int) -> list[tuple[str, ...]]:

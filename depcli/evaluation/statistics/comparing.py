@@ -20,7 +20,7 @@ from depcli.evaluation.statistics.significance import (
 )
 
 SEED = 0
-_ROUNDING = 1e-5  # relative: what the neighbours in a batch change of a likelihood in float32, which is nobody's difference
+_ROUNDING = 1e-6  # relative: what the neighbours in a batch change of a likelihood in float32, which is nobody's difference
 LOWER_IS_BETTER = frozenset({"nll"})
 
 

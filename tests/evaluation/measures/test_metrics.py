@@ -55,6 +55,18 @@ def test_meteor_of_the_library_s_examples():
 
 
 @needs_wordnet
+def test_meteor_takes_a_full_stop_inside_a_text_for_a_word_of_its_own():
+    from nltk.translate.meteor_score import single_meteor_score
+
+    known, _ = wordnet.find_wordnet()
+    reference = ["I", "loved", "it", ".", "Fox", "said", ":", "``", "No", "!", "''", "The", "film", "is", "good", "."]
+    prediction = ["We", "liked", "it", ".", "She", "is", "good", "..."]
+    expected = single_meteor_score(reference, prediction, wordnet=known)
+    found = meteor(["We liked it. She is good..."], ['I loved it. Fox said: "No!" The film is good.'])
+    assert found.value == pytest.approx(expected, abs=1e-12)
+
+
+@needs_wordnet
 def test_meteor_with_a_memory_is_the_library_s_without_one():
     from nltk.tokenize import NLTKWordTokenizer
     from nltk.translate.meteor_score import single_meteor_score
