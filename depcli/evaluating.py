@@ -13,6 +13,7 @@ from typing import Literal
 from depcli import backbones, comparable, embedders, engines
 from depcli.adapters import files
 from depcli.analysts.choose import analyst as asked_analyst
+from depcli.backbones import foreknown
 from depcli.backbones.catalogue import Backbone
 from depcli.engines.tuning import USUAL, Tuning
 from depcli.errors import DepError
@@ -24,7 +25,7 @@ from depcli.evaluation.studies import STUDIES, Comparison, Variant
 from depcli.personal.choices import HISTORY
 from depcli.personal.unusual import distances_to_mean
 from depcli.records import Sampling
-from depcli.splits.split import Split, choose
+from depcli.splits.split import Split, choose, pairs_of
 from depcli.writing import make_writer
 
 _TOLD = ("store_commit", "split", "seed", "history", "best_epoch", "validation_losses")  # of an adapter
@@ -121,7 +122,7 @@ def evaluate_store(
             retrieval = _retrieval(variants, plan)
             embedder = embedder or embedder_for(store, variants, plan, offline=offline)
             measuring, notes = (embedder, []) if embedder else _embedder_here(store)
-            notes += split.notes()
+            notes += split.notes() + foreknown.notes(backbone, (text for _, text in pairs_of(targets, snapshot)), "tested")
             writers = {
                 variant.label: make_writer(
                     store=store,

@@ -7,10 +7,12 @@ prints sizes and the largest rounding error of each as JSON.
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import click
 
+from depcli.backbones import foreknown
 from depcli.backbones.gguf import write_gguf
 from depcli.backbones.load import without_progress_bars
 from depcli.errors import BadInput
@@ -45,8 +47,8 @@ def main(checkpoint: Path, out: Path):
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    if not (checkpoint / "config.json").is_file():
-        raise BadInput(f"{checkpoint} holds no config.json", "give the output folder of pretrain.py")
+    if missing := [name for name in ("config.json", foreknown.FILE) if not (checkpoint / name).is_file()]:
+        raise BadInput(f"{checkpoint} holds no {missing[0]}", "give the output folder of pretrain.py")
     tokenizer = AutoTokenizer.from_pretrained(checkpoint, local_files_only=True)
     with without_progress_bars():
         model = AutoModelForCausalLM.from_pretrained(checkpoint, dtype=torch.float32, local_files_only=True)
@@ -59,6 +61,7 @@ def main(checkpoint: Path, out: Path):
     with without_progress_bars():
         model.save_pretrained(out)
     tokenizer.save_pretrained(out)
+    shutil.copyfile(checkpoint / foreknown.FILE, out / foreknown.FILE)
     (out / "model.safetensors").chmod(0o644)
     # From the bf16 weights, so that both files hold the same model.
     write_gguf(model, tokenizer, out / "mini.gguf", "f16")

@@ -94,6 +94,10 @@ class Corpus:
                     yield row["text"]
                     yield self.item(name, row["asin"]).description[:120]
 
+    def reviews(self) -> Iterator[str]:
+        """The texts that pre-training may read."""
+        return (row["text"] for users in self.users.values() for mine in users.values() for row in mine)
+
     def windows(self, name: str, rng: random.Random) -> Iterator[list[dict]]:
         """One epoch: every user's reviews cut into consecutive windows of 1 to 9, long ones likelier, cut points random.
 

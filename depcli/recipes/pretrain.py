@@ -17,6 +17,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from depcli.backbones import foreknown
 from depcli.chat import Chat
 from depcli.personal.template import Template
 from depcli.recipes import corpus as corpora
@@ -146,6 +147,7 @@ def main(data: Path, out: Path, tokens: int, minutes: float, seed: int):
     corpus = corpora.Corpus(data)
     tokenizer = pieces.train(corpus.texts())
     tokenizer.save_pretrained(out)
+    np.save(out / foreknown.FILE, np.unique(foreknown.marks(corpus.reviews())))
     model = build_model(len(tokenizer), tokenizer.pad_token_id, tokenizer.eos_token_id)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model.to(device).train()

@@ -6,13 +6,14 @@ import gzip
 import hashlib
 import json
 import random
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from depcli.backbones import chat_of, find, load_model, load_tokenizer
+from depcli.backbones import chat_of, find, foreknown, load_model, load_tokenizer
 from depcli.backbones.catalogue import MINI
 from depcli.backbones.sequence import encode
 from depcli.engines import load
@@ -20,12 +21,15 @@ from depcli.personal.template import Template
 from depcli.recipes import convert, corpus, habits, probe
 from depcli.recipes.corpus import unseen
 from depcli.records import Item, Request, Sampling, SoftPrompt, Text
+from tests.store.made import DATA
 
 bundled = pytest.mark.skipif(not (MINI / "model.safetensors").is_file(), reason="the weights of mini are not in this checkout")
 
 
 def test_conversion_keeps_the_model_and_says_what_it_lost(tiny_backbone, tmp_path):
-    ran = CliRunner().invoke(convert.main, [str(tiny_backbone), str(tmp_path / "out")], catch_exceptions=False)
+    checkpoint = Path(shutil.copytree(tiny_backbone, tmp_path / "checkpoint"))
+    np.save(checkpoint / foreknown.FILE, np.unique(foreknown.marks(["A quiet film.", "Loud."])))
+    ran = CliRunner().invoke(convert.main, [str(checkpoint), str(tmp_path / "out")], catch_exceptions=False)
     said = json.loads(ran.stdout)
     assert said["gguf_error"] < 2**-24 and 0 < said["bf16_error"] < 0.01
     backbone = find(str(tmp_path / "out"))
@@ -34,6 +38,9 @@ def test_conversion_keeps_the_model_and_says_what_it_lost(tiny_backbone, tmp_pat
     lost = max((a - b).abs().max().item() for a, b in zip(original.parameters(), converted.parameters(), strict=True))
     assert lost == pytest.approx(said["bf16_error"])
     assert converted.generation_config.eos_token_id == [2, 0]
+    (note,) = foreknown.notes(backbone, ["Loud.", "A  quiet\nfilm.", "Loud", "\ud800"], "tested")
+    assert note.startswith("out was made from 2 of the 4 tested reviews:")
+    assert foreknown.notes(backbone, ["Loud"], "tested") == foreknown.notes(find("qwen2.5-7b"), ["Loud."], "tested") == []
     request = (SoftPrompt((Text("The plot is"),)), Sampling(temperature=0, max_new_tokens=8))
     with load("transformers", backbone, exact=True) as one, load("llamacpp", backbone, exact=True) as other:
         assert one.chat == other.chat
@@ -173,3 +180,18 @@ def test_bundled_files_are_small_and_belong_together():
         written = list(engine.generate([(SoftPrompt(parts), Sampling(max_new_tokens=1000, seed=seed)) for seed in range(5)]))
     assert sum(done.finish == "stop" for done in written) >= 4
     assert sum(len(done.text.split()) > 3 for done in written) >= 4
+
+
+@bundled
+def test_mini_says_what_it_was_made_from():
+    """Of the benchmark's film critics: of the half that is unseen nothing, of the others all but the last five reviews."""
+    if not DATA.is_dir():
+        pytest.skip("the research data is not beside the checkout (set DEP_DATA)")
+    users = corpus.in_order(corpus.read(DATA / "rotten_tomatoes" / "reviews.jsonl.gz"))
+    last = [row["text"] for mine in users.values() for row in mine[-5:]]
+    before = {row["text"] for user, mine in users.items() if not unseen(user) for row in mine[:-5]} - set(last)
+    others = [row["text"] for user, mine in users.items() if unseen(user) for row in mine]
+    (note,) = foreknown.notes(find("mini"), before, "tested")
+    known = int(note.split()[4].replace(",", ""))
+    assert known > 0.99 * len(before) > 5000
+    assert foreknown.notes(find("mini"), [*last, *others], "tested") == []
