@@ -16,7 +16,7 @@ FILE = "texts_read.npy"  # beside the weights: what `marks` gives
 
 
 def marks(texts: Iterable[str]) -> np.ndarray:
-    """(n,) uint32, one for each text, white space aside. Of 50,000 texts that `mini` was not made from one counts as if it was."""
+    """(n,) uint32, one for each text, white space aside. Of 50,000 texts that `mini` was not made from one counts as read."""
     digests = (sha256(" ".join(text.split()).encode("utf-8", "surrogatepass")).digest()[:4] for text in texts)
     return np.frombuffer(b"".join(digests), "<u4")
 

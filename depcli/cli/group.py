@@ -32,7 +32,7 @@ COMMANDS = {
     "compare": Entry("compare", "Test finished evaluations against each other."),
     "predictions": Entry("predictions", "Write an evaluation in the shape of LaMP's outputs."),
     "methods": Entry("methods", "List the methods with what each needs."),
-    "show": Entry("show", "Show a user or an item."),
+    "show": Entry("show", "Show the store, a user or an item."),
     "status": Entry("status", "Show what the store and its adapters hold."),
     "check": Entry("check", "Compute again what the store derives, and compare."),
     "export": Entry("export", "Write the store as JSON lines."),
