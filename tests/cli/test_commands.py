@@ -26,7 +26,7 @@ def folder(tmp_path_factory, compact_backbone):
     with open(folder / "reviews.jsonl", "w") as file:
         for user in (USER, "bea", "cy"):
             for n in range(5):
-                text = NASTY if user == USER else f"{user} thinks that number {n} is good."
+                text = NASTY + "!" * n if user == USER else f"{user} thinks that number {n} is good."
                 review = {"user_id": user, "asin": f"i{n}", "text": text, "rating": 1 + n, "timestamp": 1000 + n}
                 file.write(json.dumps(review) + "\n")
         file.write('not json [b]\n{"user_id": "dee", "asin": "i1"}\n')
