@@ -33,7 +33,7 @@ _EVERY = (
 )
 _TRAINED = (
     "training stops after two epochs without a better validation",
-    "soft tokens start at the mean norm of the backbone's token embeddings",
+    "soft tokens are scaled by the mean norm of token embeddings: markers start at it, projected ones at 0.1 to 0.7 of it",
     "precision: bfloat16 on a GPU alone, float32 on a CPU",
 )
 

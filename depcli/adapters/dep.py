@@ -20,9 +20,10 @@ from depcli.records import Slot
 
 @dataclass(frozen=True)
 class DepShape:
-    """Sizes: embeddings (d), latents (d'), backbone hidden size (H). `token_norm` is the mean L2 norm of the backbone's
-    token embeddings, to which soft tokens are scaled at the start. `reduction`: 'sae', 'ae' (an autoencoder without sparsity),
-    or 'none' (the embeddings are projected as they are)."""
+    """Sizes: embeddings (d), latents (d'), backbone hidden size (H). `token_norm` is the mean L2 norm of the backbone's token
+    embeddings, by which soft tokens are scaled: markers start at it, and what the projectors make of a sparse autoencoder's
+    latents, all near one half, at a seventh (7B's shape) to a third of it (`mini`). `reduction`: 'sae', 'ae' (an autoencoder
+    without sparsity), or 'none' (the embeddings are projected as they are)."""
 
     d: int
     latents: int

@@ -12,6 +12,7 @@ from depcli.evaluation import predictions as files
 from depcli.evaluation.clock import Clock
 from depcli.evaluation.measures import alignment, judge, swap
 from depcli.evaluation.measures.likelihood import EngineScorer, WeightsScorer
+from depcli.personal.pooled import LONGEST
 from depcli.records import Likelihood, Profile, Request, Sampling, SoftPrompt
 from depcli.splits.leakage import check_shown
 from depcli.splits.split import Target
@@ -157,14 +158,17 @@ def _likelihood(name: str, key: str, found: Likelihood) -> dict:
 def swaps_of(work: Work, snapshot, candidates: Sequence[Target]) -> tuple[dict[str, tuple[str, ...]], dict[str, Swaps]]:
     """By method what can be swapped with a stranger among `candidates`, and what of it is still to be weighed."""
     done, pairs = _done(work.log(files.SWAP), "variant"), work.pairs
-    shown = max(writer.builder.k for writer in work.methods.values())
-    others = swap.strangers(snapshot, [target for target, _, _ in pairs.values()], candidates, shown)
-    keys = [key for key, (target, _, _) in pairs.items() if target.key in others]
     builders = {name: writer.builder for name, writer in work.methods.items()}
     variants = {name: swap.variants(one.method, one.choices, one.template) for name, one in builders.items()}
+    shown = max(one.k for one in builders.values())
+    asks = {name: LONGEST if one.method.before else shown for name, one in builders.items()}
+    targets = [target for target, _, _ in pairs.values()]
+    others = {most: swap.strangers(snapshot, targets, candidates, most) for most in set(asks.values())}
     swaps = {}
     for name, found in variants.items():
-        asked = [(key, variant, *pairs[key], others[pairs[key][0].key]) for key in keys for variant in found]
+        drawn = others[asks[name]]
+        keys = [key for key, (target, _, _) in pairs.items() if target.key in drawn]
+        asked = [(key, variant, *pairs[key], drawn[pairs[key][0].key]) for key in keys for variant in found]
         swaps[name] = [entry for entry in asked if (name, entry[1], entry[0]) not in done], len(asked)
     return variants, swaps
 

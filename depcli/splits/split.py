@@ -22,7 +22,7 @@ _WINDOW = 256  # targets whose reviews are looked up together
 @dataclass(frozen=True, slots=True)
 class Target:
     """A real review to be written again. `timestamp` is unix seconds, None when the store has none. `repeats`: its text is, word
-    for word, that of an earlier review by the user."""
+    for word, that of an earlier review by the user, and no task was to be solved by it."""
 
     user_id: str
     asin: str
@@ -74,7 +74,16 @@ def by_user(snapshot) -> dict[str, list[Target]]:
     for rows in snapshot.review_rows(columns):
         for user, asin, time, text in zip(*(rows.column(name).to_pylist() for name in columns), strict=True):
             found.setdefault(user, []).append((Target(user, asin, time), text))
-    return {user: _in_order(found.pop(user)) for user in sorted(found)}
+    users = {user: _in_order(found.pop(user)) for user in sorted(found)}
+    repeating = {target.asin for targets in users.values() for target in targets if target.repeats}
+    # The same words for two articles are an answer to each: data sets of tasks ask for it.
+    tasks = {asin for asin, item in snapshot.items(sorted(repeating)).items() if item.task} if repeating else set()
+    if not tasks:
+        return users
+    return {
+        user: [replace(target, repeats=target.repeats and target.asin not in tasks) for target in targets]
+        for user, targets in users.items()
+    }
 
 
 def _in_order(reviews: list[tuple[Target, bytes]]) -> list[Target]:

@@ -7,11 +7,12 @@ from dataclasses import replace
 import pytest
 
 from depcli.errors import BadInput
-from depcli.records import Review, stable_order
+from depcli.records import Item, Review, stable_order
 from depcli.splits import named
 from depcli.splits.leakage import check_leakage
 from depcli.splits.split import leave_last_out
 from tests.evaluation.world import make_store
+from tests.store.made import upsert
 
 
 def world() -> list[Review]:
@@ -43,6 +44,19 @@ def test_no_target_s_text_is_in_its_history(tmp_path, asked):
         assert before and own.text not in {one.text for one in before}
     repeated = len(written) - len({(one.user_id, one.text) for one in written.values()})
     assert split.repeated == repeated > 9 and f"{repeated} reviews repeat" in split.notes()[0]
+
+
+def test_the_same_words_for_two_tasks_are_an_answer_to_each(tmp_path):
+    written = [
+        Review("user", f"article{i}", "Letters to the editor" if i % 2 else f"Headline {i}", None, "", i) for i in range(8)
+    ]
+    store = make_store(tmp_path, written)
+    split = named.make(store.snapshot(), "leave-last-out")
+    assert split.repeated == 3 and split.test[0].asin == "article6"
+    tasks = [Item(f"article{i}", "", f"What article {i} says", task="Write a headline.") for i in range(8)]
+    upsert(store, [], tasks)
+    split = named.make(store.snapshot(), "leave-last-out")
+    assert split.repeated == 0 and split.test[0].asin == "article7" and split.notes() == []
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ from depcli.analysts.analyst import Analyst, Tally
 from depcli.analysts.answers import BROKEN, Unusable, json_object
 from depcli.evaluation.measures.metrics import Score, is_empty
 from depcli.evaluation.predictions import digest
-from depcli.methods.asking import question
+from depcli.methods.asking import PROMPTS, question
 from depcli.records import Request
 from depcli.words import count
 
@@ -72,7 +72,7 @@ def judgements(analyst: Analyst, lines: Iterable[dict], requests: Mapping[tuple[
 
 def identity(analyst: Analyst) -> str:
     """Changes with the model, its settings and the words of the question."""
-    said = json.dumps([*analyst.identity, _PROMPT.read_text("utf-8")])
+    said = json.dumps([*analyst.identity, *(path.read_text("utf-8") for path in (_PROMPT, PROMPTS / "quoting.jinja"))])
     return hashlib.sha256(said.encode()).hexdigest()[:16]
 
 

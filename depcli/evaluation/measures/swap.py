@@ -39,8 +39,8 @@ def variants(method: Method, choices: Choices, template: Template) -> tuple[str,
 
 def strangers(snapshot, targets: Sequence[Target], candidates: Sequence[Target], shown: int) -> dict[tuple[str, str], Target]:
     """By target key the target of another user who never reviewed the item, and before it had written at least as many reviews
-    as this user before this one, or as many as are `shown` in a prompt. Each of these is as likely as the others, drawn by the
-    target alone; absent where there is none. `candidates` are all targets of the role."""
+    as this user before this one, or as many as are `shown` in a prompt or pooled for it. Each of these is as likely as the
+    others, drawn by the target alone; absent where there is none. `candidates` are all targets of the role."""
     pool = sorted({target.user_id: target for target in candidates}.values(), key=lambda target: target.user_id)
     reviews = by_user(snapshot)
 

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
 from depcli import methods
+from depcli.evaluation import phases
 from depcli.evaluation.measures import swap
 from depcli.evaluation.measures.likelihood import WeightsScorer
 from depcli.evaluation.measures.swap import HISTORY, TEXT, VECTORS, strangers, swapped, variants
 from depcli.personal.choices import Choices
 from depcli.personal.history import known_before
+from depcli.personal.prompts import PromptBuilder
 from depcli.personal.template import Template
 from depcli.records import Slot
 from depcli.splits.split import Target, leave_last_out, pairs_of
@@ -29,6 +32,32 @@ def split(snapshot):
 @pytest.fixture(scope="module")
 def writers(snapshot, engine, split):
     return make_writers(snapshot, engine, split)
+
+
+def test_a_stranger_of_a_method_that_pools_the_history_pools_as_many_reviews(snapshot, engine, split, writers):
+    pooling = PromptBuilder(
+        snapshot,
+        methods.find("pplug"),
+        Template("compact"),
+        engine.chat,
+        engine.count,
+        k=2,
+        held_out=split.held_out,
+        embed=lambda texts: np.zeros((len(texts), snapshot.embedder.dimension), np.float32),
+    )
+    both = {"rag": writers["rag"], "pplug": SimpleNamespace(builder=pooling)}
+    pairs = {
+        str(i): (target, request, text)
+        for i, (target, (request, text)) in enumerate(zip(split.test, pairs_of(split.test, snapshot), strict=True))
+    }
+    work = SimpleNamespace(methods=both, pairs=pairs, log=lambda name: SimpleNamespace(entries=[]))
+    _, swaps = phases.swaps_of(work, snapshot, split.test)
+    (pooled, _), (shown, _) = swaps["pplug"], swaps["rag"]
+    assert 0 < len(pooled) < len(shown) == len(split.test), "with two reviews in a prompt everybody has a stranger"
+    own = pooling.build_all(request for _, _, _, request, _, _ in pooled)
+    for mine, strangers_ in zip(own, swap.mixed(both["pplug"], pooled), strict=True):
+        assert len(mine.pooled) == len(strangers_.pooled) and mine.pooled[0].user_id != strangers_.pooled[0].user_id
+    assert max(len(mine.pooled) for mine in pooling.build_all(request for _, _, _, request, _, _ in pooled)) > 2
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +95,9 @@ class Everybody:
         self._written = {target.user_id: "y" for target in users} | written
 
     def review_rows(self, columns):
-        rows = [{"user_id": user, "asin": item, "timestamp": None} for user, item in self._written.items()]
+        rows = [
+            {"user_id": user, "asin": item, "timestamp": None, "text_hash": user.encode()} for user, item in self._written.items()
+        ]
         yield pa.Table.from_pylist(rows).select(list(columns))
 
 
