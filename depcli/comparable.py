@@ -78,7 +78,8 @@ def common_split(snapshot, trained: Trained, asked: str | None) -> Split:
         if known["digest"] != digests[each]:
             raise Incompatible(
                 f"adapter {name!r} was trained on another split ({known['name']}) of this store",
-                "evaluate the store that it was trained on, or train an adapter on this one",
+                "evaluate the store that it was trained on, or train an adapter on this one"
+                + (", where repeated texts are no targets any more" if split.repeated else ""),
             )
     check_adapters(split, {folder.name: config for folder, config in trained.values()})
     return split

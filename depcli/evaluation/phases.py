@@ -157,7 +157,7 @@ def _likelihood(name: str, key: str, found: Likelihood) -> dict:
 
 def swaps_of(work: Work, snapshot, candidates: Sequence[Target]) -> tuple[dict[str, tuple[str, ...]], dict[str, Swaps]]:
     """By method what can be swapped with a stranger among `candidates`, and what of it is still to be weighed."""
-    done, pairs = _done(work.log(files.SWAP), "variant"), work.pairs
+    done, pairs = _done(work.log(files.SWAP), "variant", "stranger"), work.pairs
     builders = {name: writer.builder for name, writer in work.methods.items()}
     variants = {name: swap.variants(one.method, one.choices, one.template) for name, one in builders.items()}
     shown = max(one.k for one in builders.values())
@@ -169,7 +169,7 @@ def swaps_of(work: Work, snapshot, candidates: Sequence[Target]) -> tuple[dict[s
         drawn = others[asks[name]]
         keys = [key for key, (target, _, _) in pairs.items() if target.key in drawn]
         asked = [(key, variant, *pairs[key], drawn[pairs[key][0].key]) for key in keys for variant in found]
-        swaps[name] = [entry for entry in asked if (name, entry[1], entry[0]) not in done], len(asked)
+        swaps[name] = [one for one in asked if (name, one[1], swap.named(one[-1]), one[0]) not in done], len(asked)
     return variants, swaps
 
 

@@ -19,6 +19,7 @@ PROMPTS = Path(__file__).parent / "prompts"
 # Characters of a review, and how many findings: the first pair that lets question and answer fit.
 _LIMITS = ((4000, 48), (2000, 32), (1000, 24), (500, 16), (250, 12), (120, 8), (120, 4))
 _SUMMARY_TOKENS = 300
+_FINDING = 350  # characters of each in the place of a summary
 
 
 def question(
@@ -56,7 +57,7 @@ def summary(analyst: Analyst, anchors: Sequence[Anchor], findings: Sequence[str]
         for a in anchors
     ]
     asked = question(analyst, "summary", read=plain_text, tokens=_SUMMARY_TOKENS, reviews=reviews, findings=findings)
-    return analyst.ask([asked], tally)[0] or " ".join(findings[: _LIMITS[-1][1]])
+    return analyst.ask([asked], tally)[0] or " ".join(clip(finding, _FINDING) for finding in findings[: _LIMITS[-1][1]])
 
 
 def title_of(item: Item) -> str:

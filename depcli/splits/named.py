@@ -23,7 +23,6 @@ from depcli.splits.split import (
     candidates,
     leave_last_out,
     make_split,
-    repeated,
     user_by_hash,
 )
 
@@ -41,7 +40,10 @@ def make(snapshot, asked: str = LEAVE_LAST_OUT, *, targets_per_user: int = TARGE
     if kind == LEAVE_LAST_OUT:
         split = leave_last_out(snapshot, last=value or 1, targets_per_user=targets_per_user)
         if not split.test:
-            raise BadInput(f"no user has the {2 * (value or 1) + 2:,} reviews that {split.name} takes", _MORE[kind])
+            raise BadInput(
+                f"no user has the {2 * (value or 1) + 2:,} reviews, each with a text of its own, that {split.name} takes",
+                _MORE[kind],
+            )
     else:
         split = _MAKE[kind](by_user(snapshot), value, targets_per_user)
     if empty := [role for role in ("train", "validation", "test") if not getattr(split, role)]:
@@ -85,7 +87,7 @@ def _by_time(users: _Users, moment: float | None, targets_per_user: int) -> Spli
     return make_split(
         f"time:{_moment_text(since)}",
         **roles,
-        repeated=repeated(users),
+        users=users,
         since=validating,
         withheld=[target.key for targets in users.values() for target in targets if target.timestamp >= validating],
     )
@@ -121,7 +123,7 @@ def _unseen(
         name,
         **picked,
         train=[target for user in whose["train"] for target in candidates(users[user])[-targets_per_user:]],
-        repeated=repeated(users),
+        users=users,
         unseen=unseen,
         withheld=[target.key for user in unseen for target in users[user]],
     )

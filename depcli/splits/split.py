@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
+from types import MappingProxyType
 from typing import Literal
 
 from depcli.errors import BadInput, NotFound
@@ -16,18 +17,19 @@ ROLES = ("train", "validation", "test")
 LEAVE_LAST_OUT = "leave-last-out"
 TARGETS_PER_USER = 8  # to be learned, unless somebody says otherwise
 MIN_REVIEWS = 4  # one to test, one to validate, one to learn, and one before it as history
+_ITEMS = 4096  # that are looked up together
 _WINDOW = 256  # targets whose reviews are looked up together
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A real review to be written again. `timestamp` is unix seconds, None when the store has none. `repeats`: its text is, word
-    for word, that of an earlier review by the user, and no task was to be solved by it."""
+    """A real review to be written again. `timestamp` is unix seconds, None when the store has none. `repeats`: the
+    item of the user's first review with the same text, word for word, unless it is this one or a task was to be solved by it."""
 
     user_id: str
     asin: str
     timestamp: float | None
-    repeats: bool = False
+    repeats: str | None = None
 
     @property
     def key(self) -> tuple[str, str]:
@@ -75,15 +77,15 @@ def by_user(snapshot) -> dict[str, list[Target]]:
         for user, asin, time, text in zip(*(rows.column(name).to_pylist() for name in columns), strict=True):
             found.setdefault(user, []).append((Target(user, asin, time), text))
     users = {user: _in_order(found.pop(user)) for user in sorted(found)}
-    repeating = {target.asin for targets in users.values() for target in targets if target.repeats}
-    # The same words for two articles are an answer to each: data sets of tasks ask for it.
-    tasks = {asin for asin, item in snapshot.items(sorted(repeating)).items() if item.task} if repeating else set()
-    if not tasks:
-        return users
-    return {
-        user: [replace(target, repeats=target.repeats and target.asin not in tasks) for target in targets]
-        for user, targets in users.items()
-    }
+    repeating = sorted({target.asin for targets in users.values() for target in targets if target.repeats})
+    tasks = set()  # the same words for two articles are an answer to each: data sets of tasks ask for it
+    for start in range(0, len(repeating), _ITEMS):
+        items = snapshot.items(repeating[start : start + _ITEMS])
+        tasks |= {asin for asin, item in items.items() if item.task}
+    if tasks:
+        for targets in users.values():
+            targets[:] = [replace(target, repeats=None) if target.asin in tasks else target for target in targets]
+    return users
 
 
 def _in_order(reviews: list[tuple[Target, bytes]]) -> list[Target]:
@@ -93,18 +95,13 @@ def _in_order(reviews: list[tuple[Target, bytes]]) -> list[Target]:
         first.setdefault(text, target)
     if len(first) == len(reviews):
         return [target for target, _ in reviews]
-    return [target if first[text] is target else replace(target, repeats=True) for target, text in reviews]
+    return [target if first[text] is target else replace(target, repeats=first[text].asin) for target, text in reviews]
 
 
 def candidates(reviews: Sequence[Target]) -> list[Target]:
     """Those of a user's reviews, in order, that may be targets: not the first, which has no history, and none whose text is in
     its history word for word."""
     return [target for target in reviews[1:] if not target.repeats]
-
-
-def repeated(users: Mapping[str, Sequence[Target]]) -> int:
-    """How many of all reviews repeat an earlier one of their user."""
-    return sum(target.repeats for targets in users.values() for target in targets)
 
 
 def leave_last_out(snapshot, *, last: int = 1, targets_per_user: int = TARGETS_PER_USER) -> Split:
@@ -122,7 +119,7 @@ def leave_last_out(snapshot, *, last: int = 1, targets_per_user: int = TARGETS_P
         roles["test"] += targets[-last:]
         roles["validation"] += targets[-2 * last : -last]
         roles["train"] += targets[: -2 * last][-targets_per_user:]
-    return make_split(LEAVE_LAST_OUT if last == 1 else f"{LEAVE_LAST_OUT}:{last}", **roles, repeated=repeated(users))
+    return make_split(LEAVE_LAST_OUT if last == 1 else f"{LEAVE_LAST_OUT}:{last}", **roles, users=users)
 
 
 def make_split(
@@ -134,16 +131,19 @@ def make_split(
     withheld: Iterable[tuple[str, str]] = (),
     unseen: Iterable[str] = (),
     since: float | None = None,
-    repeated: int = 0,
+    users: Mapping[str, Sequence[Target]] = MappingProxyType({}),
 ) -> Split:
-    """A Split with its held-out keys, `withheld` among them, and its digest."""
+    """A Split with its held-out keys and its digest. Held out are `withheld` too, and of `users`, as by_user gives them, reviews
+    that repeat the text of a target to be validated or tested."""
     roles = {"train": tuple(train), "validation": tuple(validation), "test": tuple(test)}
     tested = {target.key for role in ("validation", "test") for target in roles[role]}
-    held_out = frozenset(tested.union(withheld))
+    repeating = [target for targets in users.values() for target in targets if target.repeats]
+    copies = (target.key for target in repeating if (target.user_id, target.repeats) in tested)
+    held_out = frozenset(tested.union(withheld, copies))
     keys = [[role, *target.key] for role in ROLES for target in roles[role]]
     keys += [["held out", *key] for key in held_out - tested]
     digest = hashlib.sha256(_canonical(sorted(keys))).hexdigest()
-    return Split(name, **roles, held_out=held_out, digest=digest, unseen=frozenset(unseen), since=since, repeated=repeated)
+    return Split(name, **roles, held_out=held_out, digest=digest, unseen=frozenset(unseen), since=since, repeated=len(repeating))
 
 
 def pairs_of(targets: Iterable[Target], snapshot) -> Iterator[tuple[Request, str]]:

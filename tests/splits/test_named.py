@@ -42,6 +42,8 @@ def test_no_target_s_text_is_in_its_history(tmp_path, asked):
         own = written[target.key]
         before = [one for one in written.values() if one.user_id == own.user_id and stable_order(one) < stable_order(own)]
         assert before and own.text not in {one.text for one in before}
+    tested = {(target.user_id, written[target.key].text) for target in (*split.validation, *split.test)}
+    assert {key for key, one in written.items() if (one.user_id, one.text) in tested} <= split.held_out, "copies of it, too"
     repeated = len(written) - len({(one.user_id, one.text) for one in written.values()})
     assert split.repeated == repeated > 9 and f"{repeated} reviews repeat" in split.notes()[0]
 

@@ -54,7 +54,7 @@ def command(
     if file == "-" and sink.is_json:
         raise click.UsageError("--json needs a FILE: without one the export goes to standard output")
     snapshot = Store.open(setting.profiles).snapshot(at)
-    told, rows = _rows(snapshot, role, split) if role else ({}, None)
+    told, rows = _rows(sink, snapshot, role, split) if role else ({}, None)
 
     def write(out, **how) -> dict:
         if rows is not None:
@@ -78,10 +78,12 @@ def command(
     sink.result(document, lambda: sink.line(f"{said} in {file}{more}"))
 
 
-def _rows(snapshot, role: str, asked: str | None) -> tuple[dict, object]:
+def _rows(sink, snapshot, role: str, asked: str | None) -> tuple[dict, object]:
     """(what is told of the split, its rows)."""
     from depcli.splits import named
     from depcli.splits.dpl_rows import rows
 
     split = named.make(snapshot, asked or named.LEAVE_LAST_OUT)
+    for note in split.notes():
+        sink.note(note)
     return {"split": split.name, "split_digest": split.digest, "role": role}, rows(snapshot, getattr(split, role))

@@ -82,10 +82,15 @@ def swapped(name: str, writer, todo: Sequence[Swap], scorer: EngineScorer | Weig
             "id": key,
             "method": name,
             "variant": variant,
-            "stranger": by_hash(other).hex()[:16],
+            "stranger": named(other),
             "nats": found.nats,
             "tokens": found.tokens,
         }
+
+
+def named(stranger: Target) -> str:
+    """What stands for a stranger's target in the files of an evaluation."""
+    return by_hash(stranger).hex()[:16]
 
 
 def _request(target: Target) -> Request:

@@ -255,15 +255,18 @@ def _about_swaps(results: dict) -> Iterator[str]:
     found, over = {name: found["swap"] for name, found in results["methods"].items()}, drawn_from(results["users"])
     if not any(found.values()):
         return
-    if not (done := [one for swap in found.values() for one in swap.values() if one]):
+    if not any(one for swap in found.values() for one in swap.values()):
         yield "swap test: left out, since no user has a stranger who wrote as much and not about the same item"
         return
     yield (
         "swap test: likelihood of the real review with a stranger's history in the place of the own one, the item unchanged; "
         f"below 0: the method knows something of the person (bootstrap over {over}, not corrected)"
     )
-    if left := results["targets"] - done[0]["requests"]:
-        yield f"swap test: {count(left, 'review')} left out, since no stranger wrote as much and not about the same item"
+    asked = {name: next(filter(None, swap.values()))["requests"] for name, swap in found.items() if any(swap.values())}
+    for left in sorted({results["targets"] - requests for requests in asked.values()} - {0}):
+        whose = [name for name, requests in asked.items() if results["targets"] - requests == left]
+        of = f" with {', '.join(whose)}" if len(whose) < len(asked) else ""
+        yield f"swap test: {count(left, 'review')} left out{of}, since no stranger wrote as much and not about the same item"
     if without := [name for name, swap in found.items() if not swap]:
         yield f"swap test: without {', '.join(without)}, whose prompts hold nothing of the user"
 

@@ -90,9 +90,10 @@ def test_copies_are_called_different_anywhere_at_most_as_often_as_promised():
 
 def test_what_batches_change_of_a_likelihood_is_no_difference():
     x = np.random.default_rng(4).gamma(4.0, size=50)
-    systems = {"a": {"nll": Values(x)}, "b": {"nll": Values(x * (1 + 1e-6))}, "c": {"nll": Values(x * (1 + 1e-3))}}
+    systems = {"a": {"nll": Values(x)}, "b": {"nll": Values(x * (1 + 1e-8))}, "c": {"nll": Values(x * (1 + 1e-5))}}
     found = compare(systems, names(50), [("a", "b"), ("a", "c")])
     assert [(one["difference"] > 0, one["clear"], one["better"]) for one in found] == [(False, False, None), (True, True, "a")]
+    assert found[1]["difference"] == pytest.approx(1e-5 * x.mean()), "a small gain for everyone is told as it is"
 
 
 def test_a_method_that_is_better_is_found_and_its_copy_is_not():
