@@ -69,7 +69,15 @@ def check_same(begun: dict, settings: dict) -> None:
         hint = "leave these options out, and it goes on with its own; or begin again: --replace, or another --adapter name"
         if begun.get("chat") != settings.get("chat"):
             hint = "the backbone's chat format is not that of then: put its tokenizer back, or begin again: --replace"
+        elif _only_divided_otherwise(begun, settings):
+            hint = "another version of dep divided the same reviews otherwise: begin again: --replace"
         raise Incompatible(f"this run was begun with other settings ({changed})", hint)
+
+
+def _only_divided_otherwise(begun: dict, settings: dict) -> bool:
+    """Whether nothing differs but what a split of the same name makes of the same store."""
+    one, other = ({**each, "split": each.get("split", {}).get("name")} for each in (begun, settings))
+    return one == other
 
 
 def _wherever_the_backbone_is(settings: dict) -> dict:

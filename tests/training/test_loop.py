@@ -105,6 +105,11 @@ def test_a_checkpoint_says_what_the_run_was_begun_with(parts, tmp_path):
         checkpoints.check_same({"backbone": {"name": "a", "revision": "r"}}, {"backbone": {"name": "a", "revision": "s"}})
     with pytest.raises(Incompatible, match="seed: expected 0, found 1"):
         checkpoints.check_same(begun, {"epochs": 3, "seed": 1})
+    split = {"name": "leave-last-out", "digest": "a"}
+    for more, said in (({}, "another version of dep"), ({"name": "time:2009"}, "leave these options out")):
+        with pytest.raises(Incompatible) as refused:
+            checkpoints.check_same({"split": split, "seed": 0}, {"split": {**split, "digest": "b", **more}, "seed": 0})
+        assert said in refused.value.hint
     whole = checkpoints.path_of(tmp_path).read_bytes()
     for damaged in (b"", whole[: len(whole) // 2], b"no checkpoint"):
         checkpoints.path_of(tmp_path).write_bytes(damaged)
