@@ -15,7 +15,7 @@ from depcli.evaluation.measures.likelihood import EngineScorer, WeightsScorer
 from depcli.personal.pooled import LONGEST
 from depcli.records import Likelihood, Profile, Request, Sampling, SoftPrompt
 from depcli.splits.leakage import check_shown
-from depcli.splits.split import Target
+from depcli.splits.split import Target, by_user
 
 Pair = tuple[Target, Request, str]  # what is to be written, and the real review
 Scorer = EngineScorer | WeightsScorer
@@ -162,8 +162,8 @@ def swaps_of(work: Work, snapshot, candidates: Sequence[Target]) -> tuple[dict[s
     variants = {name: swap.variants(one.method, one.choices, one.template) for name, one in builders.items()}
     shown = max(one.k for one in builders.values())
     asks = {name: LONGEST if one.method.before else shown for name, one in builders.items()}
-    targets = [target for target, _, _ in pairs.values()]
-    others = {most: swap.strangers(snapshot, targets, candidates, most) for most in set(asks.values())}
+    targets, reviews = [target for target, _, _ in pairs.values()], by_user(snapshot)
+    others = {most: swap.strangers(reviews, targets, candidates, most) for most in set(asks.values())}
     swaps = {}
     for name, found in variants.items():
         drawn = others[asks[name]]

@@ -46,13 +46,15 @@ class WeighedPeers(Peers):
         return [found[i] for i in range(len(entries))]
 
     def _from_each(self, entry: Stored, mean: np.ndarray | None, everybody: Sequence[Stored]) -> tuple[np.ndarray | None, int]:
-        others = (peer for peer in everybody if peer.review.user_id != entry.review.user_id)
-        peers = [peer for peer in others if key_of(peer) not in self._held_out]
+        peers = self._counted(peer for peer in everybody if peer.review.user_id != entry.review.user_id)
         if len(peers) < self.min_peers:
             return None, len(peers)
         away = [0.0 if mean is None else float(np.linalg.norm(mean - self._means[peer.review.user_id])) for peer in peers]
         gaps = entry.vector.astype(np.float64) - np.stack([peer.vector for peer in peers])
         return (weights(np.array(away)) @ gaps).astype(np.float32), len(peers)
+
+    def _counted(self, entries: Iterable[Stored]) -> list[Stored]:
+        return [entry for entry in entries if key_of(entry) not in self._held_out]
 
     def _means_by_then(self, entries: Sequence[Stored]) -> list[np.ndarray | None]:
         """For each review the mean (d,) float64 of what its user had written by then, it included; None when all is held out."""
@@ -61,7 +63,7 @@ class WeighedPeers(Peers):
             by_user.setdefault(entry.review.user_id, []).append(i)
         means: list[np.ndarray | None] = [None] * len(entries)
         for user, history in each_history(self._snapshot, by_user):
-            written = [entry for entry in history if key_of(entry) not in self._held_out]
+            written = self._counted(history)
             orders = [stable_order(entry.review) for entry in written]
             sums = np.cumsum([entry.vector for entry in written], axis=0, dtype=np.float64)
             for i in by_user[user]:
@@ -71,7 +73,7 @@ class WeighedPeers(Peers):
 
     def _learn_means(self, users: Iterable[str]) -> None:
         for user, history in each_history(self._snapshot, set(users) - self._means.keys()):
-            vectors = [entry.vector for entry in history if key_of(entry) not in self._held_out]
+            vectors = [entry.vector for entry in self._counted(history)]
             if vectors:
                 self._means[user] = np.mean(vectors, axis=0, dtype=np.float64)
 

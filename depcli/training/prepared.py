@@ -12,7 +12,6 @@ import torch
 from depcli import backbones, methods
 from depcli.adapters import files, trained_for
 from depcli.adapters.project import project
-from depcli.backbones import foreknown
 from depcli.backbones.catalogue import Backbone
 from depcli.backbones.fused import fuse
 from depcli.backbones.passes import checkpoint_layers
@@ -66,8 +65,7 @@ class Prepared:
         self.snapshot = store.snapshot(at=commit, as_of=options.as_of)
         self.split = named.make(self.snapshot, options.split, targets_per_user=options.targets_per_user)
         check_leakage(self.split)
-        validating = (text for _, text in pairs_of(self.split.validation, self.snapshot))
-        for note in self.split.notes() + foreknown.notes(backbone, validating, "validation"):
+        for note in self.split.notes():
             on_event({"note": note})
         self.to_learn = self.split.train
         if options.limit is not None:

@@ -11,10 +11,11 @@ from pathlib import Path
 from depcli import backbones, embedders
 from depcli.adapters import files, seen
 from depcli.atomic import write_atomically
+from depcli.backbones import foreknown
 from depcli.backbones.catalogue import Backbone
 from depcli.evaluation.statistics.significance import drawn, paired_bootstrap
 from depcli.personal.template import Template
-from depcli.splits.split import choose
+from depcli.splits.split import choose, pairs_of
 from depcli.training import checkpoints
 from depcli.training.card import write_card
 from depcli.training.hardware import HERE, Hardware
@@ -96,6 +97,8 @@ def train(
     without = len(run.to_learn) - len(learned)
     left_out = f"; {without:,} left out, no history" if without else ""
     on_event({"note": f"{count(len(learned), 'review')} to learn, {len(checked):,} to validate{left_out}"})
+    for note in foreknown.notes(backbone, (text for _, text in pairs_of(targets, run.snapshot)), "validation"):
+        on_event({"note": note})
 
     adapter, beside = run.new_adapter(learned), run.text_alone(targets)
     for note in run.plan(adapter, learned, checked, [example for examples in beside.values() for example in examples]):

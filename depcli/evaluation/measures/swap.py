@@ -7,7 +7,7 @@ method gains over that is what it knows about this person, and not about reviews
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 
@@ -18,7 +18,7 @@ from depcli.methods.base import Method
 from depcli.personal.choices import Choices
 from depcli.personal.template import Template
 from depcli.records import Item, PastReview, Prompt, Request, Review
-from depcli.splits.split import Target, by_hash, by_user
+from depcli.splits.split import Target, by_hash
 
 HISTORY, TEXT, VECTORS = "history", "text", "vectors"  # what is the stranger's: all of it, the text alone, the soft tokens alone
 _DRAWS = 32
@@ -37,12 +37,14 @@ def variants(method: Method, choices: Choices, template: Template) -> tuple[str,
     return (HISTORY,) if text or vectors else ()
 
 
-def strangers(snapshot, targets: Sequence[Target], candidates: Sequence[Target], shown: int) -> dict[tuple[str, str], Target]:
+def strangers(
+    reviews: Mapping[str, Sequence[Target]], targets: Sequence[Target], candidates: Sequence[Target], shown: int
+) -> dict[tuple[str, str], Target]:
     """By target key the target of another user who never reviewed the item, and before it had written at least as many reviews
     as this user before this one, or as many as are `shown` in a prompt or pooled for it. Each of these is as likely as the
-    others, drawn by the target alone; absent where there is none. `candidates` are all targets of the role."""
+    others, drawn by the target alone; absent where there is none. `candidates` are all targets of the role,
+    `reviews` is what split.by_user gives."""
     pool = sorted({target.user_id: target for target in candidates}.values(), key=lambda target: target.user_id)
-    reviews = by_user(snapshot)
 
     @cache
     def before(target: Target) -> int:

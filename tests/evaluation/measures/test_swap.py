@@ -7,7 +7,6 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
-import pyarrow as pa
 import pytest
 
 from depcli import methods
@@ -20,7 +19,7 @@ from depcli.personal.history import known_before
 from depcli.personal.prompts import PromptBuilder
 from depcli.personal.template import Template
 from depcli.records import Slot
-from depcli.splits.split import Target, leave_last_out, pairs_of
+from depcli.splits.split import Target, by_user, leave_last_out, pairs_of
 from tests.evaluation.world import make_writers
 
 
@@ -62,7 +61,7 @@ def test_a_stranger_of_a_method_that_pools_the_history_pools_as_many_reviews(sna
 
 @pytest.fixture(scope="module")
 def drawn(snapshot, split):
-    return strangers(snapshot, split.test, split.test, shown=99)
+    return strangers(by_user(snapshot), split.test, split.test, shown=99)
 
 
 def embeddings(prompt) -> list[bytes]:
@@ -83,35 +82,28 @@ def test_a_stranger_wrote_as_much_or_as_much_as_is_shown_and_never_of_the_item(s
 
     assert 0 < len(drawn) < len(split.test), "some have a stranger, and the one who wrote most does not"
     for shown in (99, 3):
-        for target, found in ((target, strangers(snapshot, [target], split.test, shown)) for target in split.test):
+        for target, found in ((target, strangers(by_user(snapshot), [target], split.test, shown)) for target in split.test):
             possible = [other for other in split.test if fits(other, target, shown)]
             assert (found[target.key] in possible) if possible else not found
 
 
-class Everybody:
+def everybody(users: list[Target], written: dict[str, str]) -> dict[str, list[Target]]:
     """Users with one review, of the item that they have `written` about, or of another one."""
-
-    def __init__(self, users: list[Target], written: dict[str, str]):
-        self._written = {target.user_id: "y" for target in users} | written
-
-    def review_rows(self, columns):
-        rows = [
-            {"user_id": user, "asin": item, "timestamp": None, "text_hash": user.encode()} for user, item in self._written.items()
-        ]
-        yield pa.Table.from_pylist(rows).select(list(columns))
+    items = {target.user_id: "y" for target in users} | written
+    return {user: [Target(user, item, None)] for user, item in items.items()}
 
 
 def test_strangers_depend_on_the_target_alone_and_are_drawn_evenly(snapshot, split, drawn):
     few = split.test[::2]
-    found = strangers(snapshot, few, split.test, shown=99)
+    found = strangers(by_user(snapshot), few, split.test, shown=99)
     assert found == {target.key: drawn[target.key] for target in few if target.key in drawn}
     pool, targets = [[Target(f"{kind}{i}", "x", None) for i in range(n)] for kind, n in (("pool", 40), ("asks", 4000))]
     written = {f"pool{i}": "x" for i in range(20)}
-    times = Counter(other.user_id for other in strangers(Everybody([*pool, *targets], written), targets, pool, shown=0).values())
+    times = Counter(other.user_id for other in strangers(everybody([*pool, *targets], written), targets, pool, shown=0).values())
     assert sorted(times) == sorted(f"pool{i}" for i in range(20, 40)) and sum(times.values()) == 4000
     assert 150 < min(times.values()) and max(times.values()) < 250, "200 each, give or take 14"
     all_but_one = {f"pool{i}": "x" for i in range(39)}
-    found = strangers(Everybody([*pool, *targets], all_but_one), targets[:200], pool, shown=0)
+    found = strangers(everybody([*pool, *targets], all_but_one), targets[:200], pool, shown=0)
     assert {other.user_id for other in found.values()} == {"pool39"} and len(found) == 200
 
 
