@@ -107,7 +107,8 @@ def kill_one_of_two(store, backbone, name: str, odd: str) -> tuple[Path, str]:
     assert done.returncode != 0
     assert "go on with" in done.stderr and "--resume" in done.stderr, done.stderr
     folder = files.folder_of(store.path, name)
-    assert torch.load(checkpoints.path_of(folder), weights_only=True)["progress"]["step"] == 4
+    # Where the first one is a moment behind, the end of the second takes what it had sent of the fourth step's sums with it.
+    assert torch.load(checkpoints.path_of(folder), weights_only=True)["progress"]["step"] in (3, 4)
     return folder, done.stderr
 
 
