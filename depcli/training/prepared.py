@@ -36,8 +36,8 @@ from depcli.training.step import review_losses
 from depcli.training.workers import Workers
 
 _LOOKED_AT = 256  # token embeddings
-# options whose chosen value is recorded instead
 _MANY = 50_000  # reviews to learn: of more it is said that they can be fewer
+# options whose chosen value is recorded instead
 _RESOLVED = {"learning_rate", "max_input_tokens", "max_target_tokens", "micro_tokens", "split", "template"}
 
 
