@@ -27,14 +27,15 @@ import llama_cpp
 import numpy as np
 from machine import machine
 
-from depcli import backbones, choosing, engines
+from depcli import backbones, engines
+from depcli.actions import choosing
+from depcli.actions.writing import make_writer
 from depcli.backbones.fetch import gguf_file
 from depcli.engines.llama.kept_states import KeptStates
 from depcli.engines.llama.threads import threads
 from depcli.engines.tuning import Tuning
 from depcli.records import Item, Request, Sampling, SoftPrompt, Text, Vectors
 from depcli.store import Store
-from depcli.writing import make_writer
 
 SIDE_BY_SIDE = 8
 GROUPS, ROWS = 8, 6  # soft tokens as DEP has them: markers and two vectors after each of 8 reviews

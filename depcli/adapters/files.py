@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from depcli import methods
-from depcli.atomic import write_atomically
 from depcli.errors import BadInput, Incompatible, NotFound
-from depcli.lock import is_held
 from depcli.records import EmbedderIdentity
+from depcli.system.atomic import write_atomically
+from depcli.system.lock import is_held
 
 if TYPE_CHECKING:
     import numpy as np

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from depcli.analysts.answers import TOO_LONG, Unusable, check_script, without_thought
+from depcli.analysts.answers import BROKEN, CUT, REFUSED, TOO_LONG, Unusable, check_script, without_thought
 from depcli.engines.text import THINK, THOUGHT
+from depcli.errors import BadInput
 from depcli.records import Analysis, Completion, Sampling, SoftPrompt, Text
 
 _ATTEMPTS = 2
@@ -20,13 +21,14 @@ _LEAST_HEAT = 0.6  # of a second attempt: at temperature 0 it would only say the
 @dataclass(frozen=True)
 class Question:
     """What is asked, in at most `tokens` tokens of answer. `read` makes a value of the answer's text or raises Unusable; with
-    `schema` (JSON text) an engine that can will keep to it."""
+    `schema` (JSON text) an engine that can will keep to it. `any_script`: what it says in words may be in any."""
 
     system: str
     user: str
     read: Callable[[str], object]
     tokens: int
     schema: str | None = None
+    any_script: bool = False
 
 
 @dataclass
@@ -36,6 +38,11 @@ class Tally:
     completions: list[Completion] = field(default_factory=list)
     failures: Counter = field(default_factory=Counter)
     dropped: int = 0
+
+    def add(self, other: Tally) -> None:
+        self.completions += other.completions
+        self.failures += other.failures
+        self.dropped += other.dropped
 
     def analysis(self) -> Analysis:
         done = self.completions
@@ -55,7 +62,7 @@ class Analyst:
 
     def __init__(self, engine, name: str, *, temperature: float = 0.6, top_p: float = 0.95, weights: Callable[[], str] = str):
         self.engine, self.name, self.temperature, self.top_p = engine, name, temperature, top_p
-        self._weights = weights
+        self._weights, self._answered = weights, False
         # An endpoint does not say whether its model thinks; one that does not will not use the room.
         self._thought = _THOUGHT_TOKENS if THOUGHT in engine.chat.template or engine.name == "openai" else 0
 
@@ -65,28 +72,64 @@ class Analyst:
         return [self.name, self._weights(), self.temperature, self.top_p]
 
     def ask(self, questions: Sequence[Question], tally: Tally) -> list:
-        """The value of each answer, None where there is none. What cannot be used is asked once more with another seed, then
-        dropped; `tally` counts all of it. Raises what the engine raises."""
-        values: list = [None] * len(questions)
+        """The value of each answer, None where there is none; `tally` counts what `answers` does. Raises what that raises."""
+        found = self.answers(questions)
+        for _, own in found:
+            tally.add(own)
+        return [value for value, _ in found]
+
+    def answers(self, questions: Sequence[Question]) -> list[tuple[object, Tally]]:
+        """(the value of the answer, what it took) of each question. What cannot be used is asked once more with another seed,
+        then dropped, and its value is None; so is that of a question that is refused, as by a filter of contents.
+
+        Raises what the engine raises; BadInput only while nothing was answered yet: then it is not for the question's sake.
+        """
+        values, tallies = [None] * len(questions), [Tally() for _ in questions]
         prompts = [self.engine.chat.render(question.system, question.user) for question in questions]
-        open_ = [i for i, prompt in enumerate(prompts) if self._room(prompt) >= questions[i].tokens]
-        tally.failures[TOO_LONG] += len(questions) - len(open_)
+        open_ = []
+        for i, prompt in enumerate(prompts):
+            if self._room(prompt) >= questions[i].tokens:
+                open_.append(i)
+            else:
+                tallies[i].failures[TOO_LONG] += 1
         for attempt in range(_ATTEMPTS):
-            asked = ((SoftPrompt((Text(prompts[i]),)), self._sampling(questions[i], prompts[i], attempt)) for i in open_)
-            failed = []
-            for i, completion in zip(open_, self.engine.generate(asked), strict=True):
-                tally.completions.append(completion)
-                try:
-                    values[i] = _value(questions[i], prompts[i], completion.text)
-                except Unusable as reason:
-                    tally.failures[reason.kind] += 1
-                    failed.append(i)
-            open_ = failed
             if not open_:
                 break
-        tally.failures += Counter()  # without zeros
-        tally.dropped += sum(value is None for value in values)
-        return values
+            asked = [(SoftPrompt((Text(prompts[i]),)), self._sampling(questions[i], prompts[i], attempt)) for i in open_]
+            failed = []
+            for i, completion in zip(open_, self._completions(asked), strict=True):
+                if completion is None:
+                    tallies[i].failures[REFUSED] += 1
+                    continue
+                tallies[i].completions.append(completion)
+                try:
+                    values[i] = _value(questions[i], prompts[i], completion)
+                except Unusable as reason:
+                    tallies[i].failures[reason.kind] += 1
+                    failed.append(i)
+            open_ = failed
+        for value, tally in zip(values, tallies, strict=True):
+            tally.dropped = int(value is None)
+        return list(zip(values, tallies, strict=True))
+
+    def _completions(self, asked: Sequence[tuple[SoftPrompt, Sampling]]) -> Iterator[Completion | None]:
+        """In order; None for what is refused. From the first refusal on one by one: an engine breaks off there."""
+        done, refusal = 0, None
+        try:
+            for completion in self.engine.generate(iter(asked)):
+                done, self._answered = done + 1, True
+                yield completion
+        except BadInput:
+            for one in asked[done:]:
+                try:
+                    (completion,) = self.engine.generate([one])
+                    self._answered = True
+                    yield completion
+                except BadInput as error:
+                    refusal = error
+                    yield None
+        if refusal and not self._answered:
+            raise refusal
 
     def fits(self, question: Question) -> bool:
         """Whether question and answer fit the engine's context, thoughts aside."""
@@ -102,7 +145,11 @@ class Analyst:
         return Sampling(heat, self.top_p, tokens, seed, question.schema)
 
 
-def _value(question: Question, prompt: str, text: str):
-    said = without_thought(text, opened=prompt.rstrip().endswith(THINK))
-    check_script(said, question.user)
-    return question.read(said)
+def _value(question: Question, prompt: str, completion: Completion):
+    said = without_thought(completion.text, opened=prompt.rstrip().endswith(THINK))
+    if not question.any_script:
+        check_script(said, question.user)
+    try:
+        return question.read(said)
+    except Unusable as reason:
+        raise Unusable(CUT if completion.finish == "length" and reason.kind == BROKEN else reason.kind) from reason

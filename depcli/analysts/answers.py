@@ -9,7 +9,8 @@ import unicodedata
 from depcli.engines.text import THINK, THOUGHT
 
 EMPTY, UNFINISHED, BROKEN, FOREIGN = "empty text", "unfinished thought", "broken JSON", "foreign script"
-TOO_LONG = "question too long"
+CUT = "cut short at its limit"
+TOO_LONG, REFUSED = "question too long", "refused by the endpoint"
 
 _ORDERS = re.compile(
     r"\b(ignore|disregard|forget|override)\b[^.!?;\n]{0,40}\b(above|previous|prior|preceding|earlier|instructions?|prompts?)\b"

@@ -15,12 +15,12 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
-from depcli.atomic import write_atomically
 from depcli.errors import DepError
-from depcli.permissions import private
 from depcli.records import Analysis, Difference, Dimension, Profile
 from depcli.store import Store
 from depcli.store.disk.lock import write_lock
+from depcli.system.atomic import write_atomically
+from depcli.system.permissions import private
 
 FOLDER = Path("cache", "profiles")  # under the profiles folder
 _LOCK = Path("cache", "write.lock")

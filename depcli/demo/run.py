@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from depcli import backbones, engines, writing
+from depcli import backbones, engines
+from depcli.actions import writing
 from depcli.adapters.files import folder_of
 from depcli.demo.world import world
 from depcli.embedders import minilm

@@ -45,6 +45,7 @@ class OpenAIEngine(Engine):
 
     name = "openai"
     width = None  # of soft tokens: there are none
+    ahead = AHEAD
     chat = Chat("{{ messages[0].content }}" + _BETWEEN + "{{ messages[1].content }}", end="", specials=_CONTROL)
 
     def __init__(

@@ -14,9 +14,10 @@ from depcli.evaluation import predictions as files
 from depcli.evaluation.measures.metrics import COUNTED
 from depcli.evaluation.results import read_results
 from depcli.evaluation.scoring import values_of
-from depcli.evaluation.statistics.comparing import Values, compare, description
+from depcli.evaluation.statistics.comparing import compare, description
 from depcli.evaluation.statistics.corpus import Counts
 from depcli.evaluation.statistics.significance import drawn
+from depcli.evaluation.statistics.values import Values
 
 Key = tuple[str, str]  # user_id, asin
 
@@ -164,15 +165,7 @@ def _label(method: str, run: Run) -> str:
 
 
 def _means(values: Mapping[str, Values | Counts]) -> dict[str, float | None]:
-    found = {}
-    for metric, one in values.items():
-        if isinstance(one, Counts):
-            found[metric] = one.value()
-            continue
-        there = np.isfinite(one.each)
-        weights = np.ones(len(one.each)) if one.weights is None else one.weights
-        found[metric] = float(np.average(one.each[there], weights=weights[there])) if there.any() else None
-    return found
+    return {metric: one.value() if isinstance(one, Counts) else one.mean() for metric, one in values.items()}
 
 
 def _settings(results: dict) -> dict:

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from itertools import count, takewhile
 from pathlib import Path
 
-from depcli import resumable
 from depcli.errors import BadInput, NotFound, Unnamed
 from depcli.evaluation import predictions as files
 from depcli.evaluation.run import request_id
 from depcli.readers.lamp import TARGET
 from depcli.splits.split import Target
+from depcli.system import resumable
 
 _EXPECTED = "name the folder of a dep eval, or the file of a dep write --requests"
 

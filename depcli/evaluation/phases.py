@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from depcli import resumable
 from depcli.analysts.analyst import Analyst
 from depcli.evaluation import predictions as files
 from depcli.evaluation.clock import Clock
@@ -16,6 +15,7 @@ from depcli.personal.pooled import LONGEST
 from depcli.records import Likelihood, Profile, Request, Sampling, SoftPrompt
 from depcli.splits.leakage import check_shown
 from depcli.splits.split import Target, by_user
+from depcli.system import resumable
 
 Pair = tuple[Target, Request, str]  # what is to be written, and the real review
 Scorer = EngineScorer | WeightsScorer

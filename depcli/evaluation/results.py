@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from depcli import resumable
 from depcli.errors import BadInput, DepError, Incompatible, NotFound
 from depcli.evaluation import predictions as files
+from depcli.system import resumable
 
 SCHEMA = 4
 _NUMBER = (int, float)

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 
-from depcli import __version__, resumable
+from depcli import __version__
 from depcli.analysts.analyst import Analyst
 from depcli.errors import Incompatible, NotFound
 from depcli.evaluation import phases
@@ -21,6 +21,7 @@ from depcli.evaluation.studies import Comparison
 from depcli.records import Sampling
 from depcli.splits.leakage import CHECKED, check_differences, check_leakage
 from depcli.splits.split import Split, Target, by_hash, pairs_of
+from depcli.system import resumable
 
 
 def evaluate(

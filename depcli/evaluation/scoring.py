@@ -9,18 +9,19 @@ from pathlib import Path
 
 import numpy as np
 
-from depcli import resumable
 from depcli.evaluation import predictions as files
 from depcli.evaluation.clock import Clock
 from depcli.evaluation.measures import ALIGNMENT, BERTSCORE, JUDGE, judge
 from depcli.evaluation.measures.alignment import chance
 from depcli.evaluation.measures.metrics import COUNTED, METRICS, Score
-from depcli.evaluation.statistics.comparing import Values, compare, description
+from depcli.evaluation.statistics.comparing import compare, description
 from depcli.evaluation.statistics.corpus import Counts
 from depcli.evaluation.statistics.groups import compare_groups
 from depcli.evaluation.statistics.significance import drawn
+from depcli.evaluation.statistics.values import Values
 from depcli.evaluation.studies import Comparison
 from depcli.evaluation.summary import likelihood_summary, metric_summary, real_summary, swap_summary, text_summary
+from depcli.system import resumable
 
 Scores = dict[str, Score]  # by metric
 _NOT_VALUES = ("id", "method", "seed", "user_id", "asin", "real", "nats", "tokens")  # the other fields are metrics
@@ -114,7 +115,7 @@ def score_files(
 
 def values_of(rows: Sequence[Sequence[dict]]) -> dict[str, Values | Counts]:
     """What can be tested of one method, by metric, from its lines of scores.jsonl: `rows` are those of each sampling seed, for
-    the same targets in the same order. First the likelihood; then a value per target, averaged over the seeds, or counts."""
+    the same targets in the same order. First the likelihood; then values or counts."""
     found, (first, *_) = {}, rows
     if all(line["tokens"] for line in first):
         tokens = np.array([line["tokens"] for line in first], np.float64)
@@ -122,7 +123,7 @@ def values_of(rows: Sequence[Sequence[dict]]) -> dict[str, Values | Counts]:
     for metric in first[0]:
         if metric not in _NOT_VALUES and all(metric in row[0] for row in rows):
             each = np.array([[line[metric] for line in row] for row in rows], np.float64)  # None becomes NaN
-            found[metric] = Counts(each, COUNTED[metric]) if metric in COUNTED else Values(each.mean(axis=0))
+            found[metric] = Counts(each, COUNTED[metric]) if metric in COUNTED else Values(each)
     return found
 
 

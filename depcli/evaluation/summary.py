@@ -11,9 +11,10 @@ from statistics import fmean, stdev
 import numpy as np
 
 from depcli.evaluation.measures.metrics import METRICS, Score, is_empty
-from depcli.evaluation.statistics.comparing import SEED, Values
+from depcli.evaluation.statistics.comparing import SEED
 from depcli.evaluation.statistics.corpus import Counts, corpus_error
 from depcli.evaluation.statistics.significance import paired_bootstrap, standard_error
+from depcli.evaluation.statistics.values import Values
 
 _COSTS = ("calls", "prompt_tokens", "generated_tokens")
 _OF_TEXTS = ("distinct1", "distinct2")
@@ -22,16 +23,17 @@ _OF_TEXTS = ("distinct1", "distinct2")
 def metric_summary(scores: Sequence[Score], tested: Values | Counts | None, users: Sequence[Hashable]) -> dict:
     """One metric over the seeds (`scores`, one each): its mean, and two standard errors of different things. `se_seeds` is how
     far other sampling seeds would move the mean for the same targets (None for one seed); `se_users` how far other users would,
-    their requests averaged over the seeds (None for a metric of the corpus without counts). `tested` is what scoring.values_of
+    with the texts of all seeds (None for a metric of the corpus without counts). `tested` is what scoring.values_of
     has of it."""
     values = [score.value for score in scores]
     known, error, undefined = None not in values, None, 0
     if isinstance(tested, Counts):
         error = corpus_error(tested, users)
     elif tested:
-        defined = np.flatnonzero(np.isfinite(tested.each))
-        undefined = len(tested.each) - len(defined)
-        error = standard_error(tested.each[defined], groups=[users[i] for i in defined]) if len(defined) else None
+        there = np.flatnonzero(tested.weighing)
+        undefined = len(tested.weighing) - len(there)
+        groups = [users[i] for i in there]
+        error = standard_error(tested.each[there], tested.weighing[there], groups) if groups else None
     return {
         "value": fmean(values) if known else None,
         "per_seed": values,

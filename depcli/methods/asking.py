@@ -29,6 +29,7 @@ def question(
     read: Callable[[str], object],
     tokens: int,
     schema: str | None = None,
+    any_script: bool = False,
     folder: Path = PROMPTS,
     **fields,
 ) -> Question:
@@ -38,7 +39,7 @@ def question(
     for limit, most in _LIMITS:
         context = template.new_context({**fields, "limit": limit, "most": most, "quote": _quoter(analyst.engine.chat)})
         system, user = ("".join(template.blocks[block](context)).strip() for block in ("system", "user"))
-        asked = Question(system, user, read, tokens, schema)
+        asked = Question(system, user, read, tokens, schema, any_script)
         if analyst.fits(asked):
             break
     return asked

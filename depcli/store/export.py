@@ -12,10 +12,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
-from depcli.atomic import atomically
 from depcli.errors import DepError
 from depcli.records import Item, Review
 from depcli.store.snapshot import Snapshot
+from depcli.system.atomic import atomically
 
 _DAYS, _MILLISECONDS = (19_000_101, 21_001_232), 1e11  # as numbers: see readers/fields.py
 _EVERY = 1000  # lines between two calls of on_progress

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from depcli.errors import BadInput, Incompatible, NotFound
-from depcli.permissions import private
 from depcli.records import EmbedderIdentity
 from depcli.store import commits
 from depcli.store.commits import Commit
@@ -21,6 +20,7 @@ from depcli.store.upkeep import erase
 from depcli.store.upkeep.rescue import Rescued, rescue
 from depcli.store.writing.tables import Tables
 from depcli.store.writing.writer import Writer
+from depcli.system.permissions import private
 
 _FOLDER = "store"
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from depcli import methods
 from depcli.adapters.files import CARD
-from depcli.atomic import write_atomically
 from depcli.personal.history import moment_text
+from depcli.system.atomic import write_atomically
 from depcli.words import count
 
 NAMES = {"nonperso": "Non-Perso", "rag": "RAG", "dep": "DEP", "pplug": "PPlug", "trained-prompt": "Trained prompt"}

@@ -11,9 +11,9 @@ import torch
 
 from depcli.adapters.files import CHECKPOINTS, METRICS
 from depcli.adapters.trained_for import KEY
-from depcli.atomic import write_atomically
 from depcli.errors import BadInput, Incompatible, NotFound
-from depcli.resumable import differences
+from depcli.system.atomic import write_atomically
+from depcli.system.resumable import differences
 
 _STATE = "last.pt"
 

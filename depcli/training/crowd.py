@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from depcli.waiting import fewer, waited
+from depcli.system.waiting import fewer, waited
 
 _WINDOW = 10.0  # seconds of steps that are looked at together
 _HELD_UP = 0.3  # of them in which threads waited for a processor, all together

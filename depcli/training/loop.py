@@ -12,8 +12,8 @@ import torch
 
 from depcli.adapters.files import METRICS
 from depcli.errors import DepError
-from depcli.interrupts import uninterrupted
-from depcli.permissions import private
+from depcli.system.interrupts import uninterrupted
+from depcli.system.permissions import private
 from depcli.training import checkpoints
 from depcli.training.budget import Budget
 from depcli.training.checkpoints import Progress

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from depcli.adapters.files import CONFIG, LOCK, folder_of, unfinished
 from depcli.errors import DepError, NotFound
-from depcli.resumable import held
+from depcli.system.resumable import held
 from depcli.training import checkpoints
 from depcli.training.workers import launched_rank
 

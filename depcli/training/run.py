@@ -10,12 +10,12 @@ from pathlib import Path
 
 from depcli import backbones, embedders
 from depcli.adapters import files, seen
-from depcli.atomic import write_atomically
 from depcli.backbones import foreknown
 from depcli.backbones.catalogue import Backbone
 from depcli.evaluation.statistics.significance import drawn, paired_bootstrap
 from depcli.personal.template import Template
 from depcli.splits.split import choose, pairs_of
+from depcli.system.atomic import write_atomically
 from depcli.training import checkpoints
 from depcli.training.card import write_card
 from depcli.training.hardware import HERE, Hardware

@@ -9,6 +9,7 @@ import pytest
 from depcli.analysts.analyst import Analyst, Question, Tally
 from depcli.analysts.answers import Unusable, check_script, gives_orders, json_object, plain_text, without_thought
 from depcli.chat import Chat
+from depcli.errors import BadInput
 from tests.analysts.scripted import Scripted
 
 
@@ -62,6 +63,39 @@ def test_only_what_failed_is_asked_again():
     values, analysis, _ = ask(answer, count=3)
     assert values == ["about 0", "about 1", "about 2"]
     assert (analysis.calls, analysis.failures, analysis.dropped) == (4, {"empty text": 1}, 0)
+
+
+def test_what_was_cut_short_is_counted_apart():
+    values, analysis, _ = ask('{"reason": "' + "and so on " * 60, read=json_object)
+    assert values == [None] and analysis.failures == {"cut short at its limit": 2}
+    values, analysis, _ = ask('{"reason": 1} ' + "and so on " * 60, read=json_object)
+    assert values == [{"reason": 1}] and analysis.failures == {}
+
+
+def test_a_question_that_is_refused_costs_no_other_its_answer():
+    def answer(prompt, sampling):
+        if prompt.endswith(("question 0", "question 2")):
+            raise BadInput("the endpoint refused the request (400): content policy")
+        return f"about {prompt[-1]}"
+
+    values, analysis, scripted = ask(answer, count=4)
+    assert values == [None, "about 1", None, "about 3"]
+    assert (analysis.calls, analysis.failures, analysis.dropped) == (2, {"refused by the endpoint": 2}, 2)
+
+
+def test_where_all_is_refused_from_the_first_it_is_not_the_question():
+    def answer(prompt, sampling):
+        raise BadInput("the endpoint refused the request (400): temperature", "--temperature 1")
+
+    with pytest.raises(BadInput, match="temperature"):
+        ask(answer, count=3)
+
+
+def test_any_script_will_do_where_only_a_number_counts():
+    scripted = Scripted(lambda *_: '{"reason": "两篇评论很相似，语气也一样。", "score": 7}')
+    one = Question("system", "question", json_object, 50, any_script=True)
+    ((value, tally),) = Analyst(scripted, "scripted:x").answers([one])
+    assert value["score"] == 7 and not tally.failures
 
 
 def test_the_thought_is_cut_off_at_its_last_end():

@@ -9,9 +9,9 @@ import threading
 
 import pytest
 
+from depcli.actions.forgetting import forget as forget_all
+from depcli.actions.forgetting import plan
 from depcli.analysts.cache import FOLDER, ProfileCache, forget, key_of
-from depcli.forgetting import forget as forget_all
-from depcli.forgetting import plan
 from depcli.records import Analysis, Difference, Dimension, Profile, Review
 from tests.personal.conftest import made_store
 

@@ -8,10 +8,10 @@ import click
 import pytest
 
 from depcli import backbones, methods
+from depcli.actions.presets import PRESETS, deviations, options_of
 from depcli.cli import main
 from depcli.cli.group import dep
 from depcli.demo.world import world
-from depcli.presets import PRESETS, deviations, options_of
 from depcli.training.options import TrainOptions
 from tests.personal.conftest import made_store
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from depcli import studying
+from depcli.actions import studying
 from depcli.adapters import files
 from depcli.cli import main
 from depcli.embedders import minilm

@@ -6,7 +6,6 @@ import json
 
 import pytest
 
-from depcli import resumable
 from depcli.backbones import find
 from depcli.engines import load
 from depcli.engines.tuning import Tuning
@@ -17,6 +16,7 @@ from depcli.evaluation.measures.likelihood import EngineScorer, WeightsScorer
 from depcli.evaluation.run import evaluate
 from depcli.records import Sampling
 from depcli.splits.split import choose, leave_last_out
+from depcli.system import resumable
 from tests.evaluation.world import USERS, make_writers
 
 METHODS = ("nonperso", "rag", "dep")

@@ -9,16 +9,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from depcli import resumable
 from depcli.errors import BadInput, Incompatible, NotFound
 from depcli.evaluation import predictions as files
 from depcli.evaluation.between import compare_runs
 from depcli.evaluation.measures.likelihood import WeightsScorer
 from depcli.evaluation.report import between
 from depcli.evaluation.run import evaluate
-from depcli.evaluation.statistics.comparing import Values, compare
+from depcli.evaluation.statistics.comparing import compare
+from depcli.evaluation.statistics.values import Values
 from depcli.records import Sampling
 from depcli.splits.split import choose, leave_last_out
+from depcli.system import resumable
 from tests.evaluation.world import make_writers
 
 A, B = {"seeds": 3}, {"seeds": 2, "seed": 1, "temperature": 0.1, "limit": 4}  # of the runs "a" and "b"

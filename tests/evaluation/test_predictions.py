@@ -11,7 +11,7 @@ import pytest
 
 from depcli.errors import BadInput, DepError, Incompatible
 from depcli.evaluation.predictions import PREDICTIONS, SETTINGS, claimed
-from depcli.resumable import JsonLines, append_lines, read_json, read_lines
+from depcli.system.resumable import JsonLines, append_lines, read_json, read_lines
 
 ENTRIES = [{"id": i, "text": text} for i, text in enumerate(["plain", "two\nlines \u2028 ", "", "🎬\ud800\x00", "x" * 300])]
 
@@ -50,7 +50,7 @@ def test_each_line_is_on_the_disk_before_it_is_passed_on(tmp_path):
 
 def test_a_killed_process_loses_nothing_it_had_acknowledged(tmp_path):
     code = (
-        "import sys; from pathlib import Path; from depcli.resumable import JsonLines\n"
+        "import sys; from pathlib import Path; from depcli.system.resumable import JsonLines\n"
         "for entry in JsonLines(Path(sys.argv[1])).append({'id': i, 'text': 'word ' * 500} for i in range(10**9)):\n"
         "    sys.stdout.write(f'{entry[\"id\"]}\\n'); sys.stdout.flush()\n"
     )

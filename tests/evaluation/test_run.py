@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from depcli import methods
+from depcli.actions.writing import Writer
 from depcli.analysts.analyst import Analyst
 from depcli.analysts.cache import ProfileCache
 from depcli.backbones.sequence import encode
@@ -26,7 +27,6 @@ from depcli.personal.template import Template
 from depcli.records import Review
 from depcli.splits.split import choose, leave_last_out
 from depcli.store.upkeep import erase
-from depcli.writing import Writer
 from tests.analysts.scripted import Scripted
 from tests.evaluation.whole_run import lines
 from tests.evaluation.world import USERS, D, make_store, make_writers, reviews

@@ -9,7 +9,6 @@ from statistics import fmean
 import numpy as np
 import pytest
 
-from depcli import resumable
 from depcli.analysts.analyst import Analyst
 from depcli.errors import Incompatible
 from depcli.evaluation import predictions as files
@@ -17,6 +16,7 @@ from depcli.evaluation.measures.likelihood import WeightsScorer
 from depcli.evaluation.results import lost_with, problems
 from depcli.records import Sampling
 from depcli.splits.split import leave_last_out
+from depcli.system import resumable
 from tests.analysts.scripted import Scripted
 from tests.evaluation.whole_run import lines, steady
 from tests.evaluation.world import USERS

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from depcli import resumable
 from depcli.errors import BadInput
 from depcli.evaluation import predictions as files
 from depcli.evaluation.measures.alignment import alignments, real_differences
@@ -17,6 +16,7 @@ from depcli.evaluation.statistics.significance import paired_bootstrap
 from depcli.records import EmbedderIdentity, Review
 from depcli.splits.split import Target
 from depcli.store import Store
+from depcli.system import resumable
 
 STYLES = (
     "Quiet and slow",

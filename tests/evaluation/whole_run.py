@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from depcli import resumable
 from depcli.evaluation import predictions as files
 from depcli.records import EmbedderIdentity, Sampling
+from depcli.system import resumable
 from tests.evaluation.world import D
 
 SAMPLING = Sampling(max_new_tokens=10, seed=3)

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 
 from depcli import methods
+from depcli.actions.writing import Writer
 from depcli.adapters.dep import DepAdapter, DepShape
 from depcli.personal.prompts import PromptBuilder
 from depcli.personal.template import Template
 from depcli.records import EmbedderIdentity, Item, Review
 from depcli.store import Store
-from depcli.writing import Writer
 
 D = 12
 USERS = ("ann", "O'Brien", '../x" OR 1=1', "émile 🎬", "bob")

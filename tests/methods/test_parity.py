@@ -7,10 +7,10 @@ from dataclasses import asdict
 import pytest
 
 from depcli import backbones, engines
+from depcli.actions.writing import find_request, make_writer
 from depcli.analysts.choose import analyst
 from depcli.demo.world import world
 from depcli.records import Sampling
-from depcli.writing import find_request, make_writer
 from tests.personal.conftest import made_store
 
 GREEDY = Sampling(temperature=0, max_new_tokens=24)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from depcli import methods
+from depcli.actions.forgetting import forget as forget_all
+from depcli.actions.forgetting import plan
 from depcli.analysts.analyst import Analyst
 from depcli.analysts.cache import FOLDER, ProfileCache, forget
-from depcli.forgetting import forget as forget_all
-from depcli.forgetting import plan
 from depcli.methods.profiler import Profiler
 from depcli.personal.prompts import PromptBuilder
 from depcli.personal.template import Template

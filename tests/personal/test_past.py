@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 
 from depcli import methods
+from depcli.actions.forgetting import plan
+from depcli.actions.writing import find_request
 from depcli.errors import NotFound
-from depcli.forgetting import plan
 from depcli.personal.difference import Peers
 from depcli.personal.history import moment_text
 from depcli.personal.prompts import PromptBuilder
 from depcli.personal.template import Template
 from depcli.records import Item, Request, Review, Slot, stable_order
-from depcli.writing import find_request
 from tests.personal.conftest import made_store
 from tests.personal.test_difference import brute_force, check_all
 from tests.personal.test_prompts import CHAT, count

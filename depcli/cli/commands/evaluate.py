@@ -162,9 +162,9 @@ def command(
       dep eval --methods rag,drp --engine openai --backbone qwen3-8b
       dep eval --preset dep-paper --methods nonperso,rag,dep
     """
-    from depcli.choosing import compared_parts, evaluation_folder
+    from depcli.actions.choosing import compared_parts, evaluation_folder
+    from depcli.actions.evaluating import Plan, embedder_for, evaluate_store
     from depcli.errors import DepError
-    from depcli.evaluating import Plan, embedder_for, evaluate_store
     from depcli.evaluation.studies import STUDIES, plain
     from depcli.records import Sampling
     from depcli.store import Store
@@ -188,7 +188,7 @@ def command(
         study=study,
     )
     if study:
-        from depcli import studying
+        from depcli.actions import studying
 
         varied = _varied(study)
         plan = replace(

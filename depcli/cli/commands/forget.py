@@ -31,7 +31,7 @@ def command(setting: Setting, users: tuple[str, ...], items: tuple[str, ...], no
       dep forget --user A3SGXH7AUHU8GW
       dep forget --item B00X4WHP5E --item B00YQ6X8EO --yes
     """
-    from depcli import forgetting
+    from depcli.actions import forgetting
     from depcli.errors import DepError
     from depcli.profiles import untestable
 

@@ -224,7 +224,7 @@ def _outdated(file: str, report) -> str:
 
 def _for_bad_lines(path: Path) -> TextIO:
     from depcli.errors import DepError
-    from depcli.permissions import make_private, private
+    from depcli.system.permissions import make_private, private
 
     try:
         if path.is_file() and not _holds_bad_lines(path):

@@ -55,7 +55,7 @@ def command(
       dep show --item rt_1986 --json
       dep show --user U --profile drp
     """
-    from depcli import portraits
+    from depcli.actions import portraits
     from depcli.store import Store
 
     if user is not None and item is not None:

@@ -132,10 +132,11 @@ def command(
     from dataclasses import replace
     from functools import partial
 
-    from depcli import engines, writing
+    from depcli import engines
+    from depcli.actions import writing
+    from depcli.actions.choosing import writing_parts
     from depcli.adapters.files import read_config
     from depcli.analysts.choose import analyst as asked_analyst
-    from depcli.choosing import writing_parts
     from depcli.cli.written import document_of, show_batch, show_progress, tell_unknown, tell_written
     from depcli.profiles import kept_states
     from depcli.records import Sampling
@@ -171,7 +172,8 @@ def command(
         if not (request.item.title or request.item.description):
             sink.note(f"nothing is known of {item}: the text may be about anything (--item-title, --item-description)")
     else:
-        from depcli import batch, readers
+        from depcli import readers
+        from depcli.actions import batch
 
         lines = readers.read_requests(requests, partial(tell_unknown, sink, requests))
         total = _total(requests, shard)
@@ -229,7 +231,7 @@ def command(
         (written,) = writer.write([request], sampling, on_text)
     document = {**document_of(written, parts, sampling, snapshot, writer, show_prompt), **told}
     if written.prompt.profile:
-        from depcli.portraits import profile_document
+        from depcli.actions.portraits import profile_document
 
         document |= {"analyst": asked.name, "profile": profile_document(written.prompt.profile)}
     sink.result(document, lambda: sink.piece("\n"))  # the human form has the text already, without its last line break

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
+from depcli.actions.presets import PRESETS, deviations, options_of
 from depcli.cli.sink import Sink
-from depcli.presets import PRESETS, deviations, options_of
 
 
 def choose_preset(*, training: bool = False) -> Callable:

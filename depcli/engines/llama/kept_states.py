@@ -19,8 +19,8 @@ from pathlib import Path
 
 import numpy as np
 
-from depcli.atomic import atomically
 from depcli.errors import DepError
+from depcli.system.atomic import atomically
 
 FOLDER = Path("cache", "states")  # under the profiles folder
 MOST_BYTES = 2 << 30

@@ -12,7 +12,7 @@ import platform
 import time
 from collections.abc import Callable
 
-from depcli.waiting import fewer, waited
+from depcli.system.waiting import fewer, waited
 
 _SAME_BITS = "x86_64"  # elsewhere a kernel may be chosen by how many rows a thread has
 _WINDOW = 0.1  # seconds of computing that are looked at together, at least

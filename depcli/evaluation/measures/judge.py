@@ -2,7 +2,7 @@
 
 Each text is judged alone, beside the real review and the item's title (judge.jinja), at temperature 0: nothing depends
 on an order of methods, and the judge learns neither the method nor anything about the user. A verdict that cannot be read is
-asked for once more, then counted as missing.
+asked for once more, then counted as missing; so is one that is refused.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 
-from depcli.analysts.analyst import Analyst, Tally
+from depcli.analysts.analyst import Analyst, Question, Tally
 from depcli.analysts.answers import BROKEN, Unusable, json_object
 from depcli.evaluation.measures.metrics import Score, is_empty
 from depcli.evaluation.predictions import digest
@@ -23,12 +24,14 @@ from depcli.words import count
 
 LOWEST, HIGHEST = 0, 10
 _PROMPT = Path(__file__).with_name("judge.jinja")
-_TOKENS = 120
+_REASON = 200  # characters: room for a few words, and an end to them
+_TOKENS = 240
+_AT_ONCE, _MOST = 4, 256  # questions, for each that the engine works at; at most
 _SCHEMA = json.dumps(
     {
         "type": "object",
         "properties": {
-            "reason": {"type": "string"},
+            "reason": {"type": "string", "maxLength": _REASON},
             "score": {"type": "integer", "minimum": LOWEST, "maximum": HIGHEST},
         },
         "required": ["reason", "score"],
@@ -38,41 +41,45 @@ _SCHEMA = json.dumps(
 
 
 def judgements(analyst: Analyst, lines: Iterable[dict], requests: Mapping[tuple[str, str], Request]) -> Iterator[dict]:
-    """{"id", "method", "text" (its digest), "judge", "score", "failures"} of each line of predictions.jsonl, in order. `requests`
-    are by (user_id, asin); `score` is None where no verdict could be read, and 0 for a text without content, which nobody is
-    asked about."""
-    by = identity(analyst)
-    for line in lines:
-        tally, score = Tally(), LOWEST
-        if not is_empty(line["prediction"]):
-            request = requests[line["user_id"], line["asin"]]
-            asked = question(
-                analyst,
-                _PROMPT.stem,
-                folder=_PROMPT.parent,
-                read=_score,
-                tokens=_TOKENS,
-                schema=_SCHEMA,
-                item=request.item.title or request.item.description or request.item.asin,
-                rating=request.rating,
-                real=line["reference"],
-                text=line["prediction"],
-            )
-            (score,) = analyst.ask([asked], tally)
-        failures = dict(sorted(tally.failures.items()))
-        yield {
-            "id": line["id"],
-            "method": line["method"],
-            "text": digest(line["prediction"]),
-            "judge": by,
-            "score": score,
-            "failures": failures,
-        }
+    """{"id", "method", "text" (its digest), "judge", "score", "failures"} of each line of predictions.jsonl, in order, several
+    at a time. `requests` are by (user_id, asin); `score` is None where no verdict could be read, and 0 for a text without
+    content, which nobody is asked about."""
+    by, lines = identity(analyst), iter(lines)
+    while window := list(islice(lines, min(_MOST, _AT_ONCE * analyst.engine.ahead))):
+        asked = [line for line in window if not is_empty(line["prediction"])]
+        answers = iter(analyst.answers([_question(analyst, line, requests[line["user_id"], line["asin"]]) for line in asked]))
+        for line in window:
+            score, tally = (LOWEST, Tally()) if is_empty(line["prediction"]) else next(answers)
+            yield {
+                "id": line["id"],
+                "method": line["method"],
+                "text": digest(line["prediction"]),
+                "judge": by,
+                "score": score,
+                "failures": dict(sorted(tally.failures.items())),
+            }
+
+
+def _question(analyst: Analyst, line: dict, request: Request) -> Question:
+    return question(
+        analyst,
+        _PROMPT.stem,
+        folder=_PROMPT.parent,
+        read=_score,
+        tokens=_TOKENS,
+        schema=_SCHEMA,
+        any_script=True,  # the reason is for the judge itself
+        item=request.item.title or request.item.description or request.item.asin,
+        rating=request.rating,
+        real=line["reference"],
+        text=line["prediction"],
+    )
 
 
 def identity(analyst: Analyst) -> str:
-    """Changes with the model, its settings and the words of the question."""
-    said = json.dumps([*analyst.identity, *(path.read_text("utf-8") for path in (_PROMPT, PROMPTS / "quoting.jinja"))])
+    """Changes with the model, its settings, the words of the question and what may be answered."""
+    words = [path.read_text("utf-8") for path in (_PROMPT, PROMPTS / "quoting.jinja")]
+    said = json.dumps([*analyst.identity, *words, _SCHEMA, _TOKENS])
     return hashlib.sha256(said.encode()).hexdigest()[:16]
 
 

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 
-from depcli.atomic import write_atomically
 from depcli.chat import clip
 from depcli.evaluation import predictions as files
 from depcli.evaluation.measures import ALIGNMENT
@@ -21,7 +20,8 @@ from depcli.evaluation.report.page_plots import half_width
 from depcli.evaluation.report.titles import TITLES, Table, number
 from depcli.personal.difference import Peers, key_of
 from depcli.personal.history import moment_text
-from depcli.resumable import file_errors
+from depcli.system.atomic import write_atomically
+from depcli.system.resumable import file_errors
 from depcli.words import count, visible
 
 REQUESTS = 20

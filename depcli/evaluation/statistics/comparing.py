@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 
 import numpy as np
 
@@ -18,26 +18,18 @@ from depcli.evaluation.statistics.significance import (
     sign_flips,
     sums_by,
 )
+from depcli.evaluation.statistics.values import Values
 
 SEED = 0
 _ROUNDING = 1e-6  # relative: what the neighbours in a batch change of a likelihood in float32, which is nobody's difference
 LOWER_IS_BETTER = frozenset({"nll"})
 
 
-@dataclass(frozen=True, eq=False)
-class Values:
-    """One metric of one method: `each` (n,) float64, a value per target, averaged over the seeds, NaN where it is undefined;
-    `weights` (n,) such as token counts, None where all count alike."""
-
-    each: np.ndarray
-    weights: np.ndarray | None = None
-
-
 def compare(
     systems: Mapping[str, Mapping[str, Values | Counts]], users: Sequence[Hashable], pairs: Sequence[tuple[str, str]]
 ) -> list[dict]:
-    """Of each (against, method) in `pairs` and each metric that both have, method minus against on the targets where both are
-    defined, which counts are on all; `users` (n,) says whose each target is, as in significance.drawn. JSON-ready: the fields of
+    """Of each (against, method) in `pairs` and each metric that both have, method minus against, on the targets and at the seeds
+    where both have a value; `users` (n,) says whose each target is, as in significance.drawn. JSON-ready: the fields of
     significance.Interval, `p` of the permutation test, `p_holm` corrected over everything in this list, `significant`, and
     `better`: the method that is, or None.
 
@@ -55,12 +47,13 @@ def compare(
                 interval = corpus_bootstrap(a, b, users, seed=SEED)
                 found.append({**_told(entry, interval), "p": corpus_flips(a, b, users, seed=SEED)})
                 continue
-            defined = np.flatnonzero(np.isfinite(a.each) & np.isfinite(b.each))
+            ours, theirs = a.beside(b)
+            defined = np.flatnonzero(np.isfinite(ours))
             if not len(defined):
                 continue
             weights = _weights(a, b)[defined]
             whose = [users[i] for i in defined]
-            ours, theirs = a.each[defined], b.each[defined]
+            ours, theirs = ours[defined], theirs[defined]
             theirs = np.where(np.isclose(ours, theirs, rtol=_ROUNDING, atol=0), ours, theirs)
             column = sums[len(found)] = np.zeros(len(order))
             column[[order[user] for user in dict.fromkeys(whose)]] = sums_by(whose, weights * (ours - theirs))
@@ -94,7 +87,7 @@ def description(tests: Sequence[dict]) -> dict:
 
 def _weights(a: Values, b: Values) -> np.ndarray:
     if a.weights is None and b.weights is None:
-        return np.ones(len(a.each))
+        return np.ones(a.runs.shape[-1])
     if a.weights is None or b.weights is None or not np.array_equal(a.weights, b.weights):
         raise ValueError("likelihoods of two methods cover different tokens of the same reviews")
     return a.weights

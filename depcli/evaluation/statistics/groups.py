@@ -6,9 +6,10 @@ from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
-from depcli.evaluation.statistics.comparing import SEED, Values, compare
+from depcli.evaluation.statistics.comparing import SEED, compare
 from depcli.evaluation.statistics.corpus import Counts
 from depcli.evaluation.statistics.significance import ALPHA, holm, standard_error, sums_by
+from depcli.evaluation.statistics.values import Values
 
 SHUFFLES = 10_000
 _AT_ONCE = 500
@@ -34,7 +35,7 @@ def compare_groups(
     for name, members in groups.items():
         places = [i for i, user in enumerate(users) if user in members]
         whose = [users[i] for i in places]
-        part = {method: {metric: _part(one, places) for metric, one in found.items()} for method, found in systems.items()}
+        part = {method: {metric: one.at(places) for metric, one in found.items()} for method, found in systems.items()}
         parts.append(
             {
                 "name": name,
@@ -49,17 +50,12 @@ def compare_groups(
     return {"parts": parts, "between": _between(systems, users, pairs, next(iter(groups.values())))}
 
 
-def _part(values: Values, places: Sequence[int]) -> Values:
-    return Values(values.each[places], None if values.weights is None else values.weights[places])
-
-
 def _mean(values: Values, users: Sequence[str]) -> dict:
-    there = np.flatnonzero(np.isfinite(values.each))
+    there = np.flatnonzero(values.weighing)
     if not len(there):
         return {"value": None, "se_users": None}
-    weights = None if values.weights is None else values.weights[there]
-    error = standard_error(values.each[there], weights, [users[i] for i in there])
-    return {"value": float(np.average(values.each[there], weights=weights)), "se_users": error}
+    error = standard_error(values.each[there], values.weighing[there], [users[i] for i in there])
+    return {"value": values.mean(), "se_users": error}
 
 
 def _between(
@@ -91,9 +87,10 @@ def _between(
 
 def _by_user(ours: Values, theirs: Values, users: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     """What each user adds to the weighted sum of differences, and to that of the weights, (users,) each."""
-    there = np.isfinite(ours.each) & np.isfinite(theirs.each)
+    a, b = ours.beside(theirs)
+    there = np.isfinite(a)
     weights = np.where(there, 1.0 if ours.weights is None else ours.weights, 0.0)
-    return sums_by(users, weights * np.where(there, ours.each - theirs.each, 0.0)), sums_by(users, weights)
+    return sums_by(users, weights * np.where(there, a - b, 0.0)), sums_by(users, weights)
 
 
 def _gap(gains: np.ndarray, weights: np.ndarray, labels: np.ndarray) -> np.ndarray:

@@ -14,7 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
-from depcli.atomic import to_disk
+from depcli.system.atomic import to_disk
 
 _TOGETHER = 16
 _NO_FOLDERS = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP}  # of network file systems that cannot flush a folder

@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from depcli.errors import DepError, StoreBusy
-from depcli.lock import Lock
-from depcli.permissions import private
 from depcli.store.disk.failures import storage_errors
+from depcli.system.lock import Lock
+from depcli.system.permissions import private
 
 LOCK = "write.lock"  # in the store folder
 

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from depcli.errors import DepError, StoreBusy
-from depcli.permissions import make_private, private
 from depcli.store import commits
 from depcli.store.commits import Commit
 from depcli.store.disk.durable import is_temporary
@@ -23,6 +22,7 @@ from depcli.store.disk.whole import version_of
 from depcli.store.schema import COMMITS, DATA_TABLES
 from depcli.store.store import Store
 from depcli.store.upkeep import erase
+from depcli.system.permissions import make_private, private
 
 _TRIES = 5
 

@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from depcli.interrupts import uninterrupted
-from depcli.permissions import make_private
 from depcli.store import commits
 from depcli.store.commits import Commit
 from depcli.store.disk import lance
 from depcli.store.disk.failures import storage_errors
 from depcli.store.schema import DATA_TABLES
 from depcli.store.writing.tables import Tables
+from depcli.system.interrupts import uninterrupted
+from depcli.system.permissions import make_private
 
 KEEP_DAYS = 7.0
 _MOST_DAYS = 36_500.0  # no commit is older, and no calendar goes back for ever

@@ -17,13 +17,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from depcli.errors import NotFound
-from depcli.interrupts import uninterrupted
-from depcli.permissions import make_private
 from depcli.store import commits, schema
 from depcli.store.disk import durable, lance
 from depcli.store.disk.failures import storage_errors
 from depcli.store.schema import INDEXED, ITEMS, REVIEWS, SUMS
 from depcli.store.writing.tables import Tables
+from depcli.system.interrupts import uninterrupted
+from depcli.system.permissions import make_private
 
 _MARKER = "erasing"  # in the store folder: the number of the commit after which the folder is to be cleaned
 

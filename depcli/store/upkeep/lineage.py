@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from depcli.lock import is_held
 from depcli.store.commits import Commit, of, readable
 from depcli.store.disk import lance
 from depcli.store.disk.durable import temporary_files
@@ -14,6 +13,7 @@ from depcli.store.disk.whole import hinted_version
 from depcli.store.schema import COMMITS, DATA_TABLES
 from depcli.store.upkeep import erase
 from depcli.store.upkeep.finding import BACKUP, Finding
+from depcli.system.lock import is_held
 
 ERASING = "erasing"  # what a killed `dep forget` left to do
 

@@ -12,7 +12,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from depcli.errors import DepError
-from depcli.interrupts import uninterrupted
 from depcli.store import schema
 from depcli.store.disk import lance
 from depcli.store.disk.failures import storage_errors
@@ -21,6 +20,7 @@ from depcli.store.store import Store
 from depcli.store.upkeep import erase, lineage, recompute
 from depcli.store.upkeep.finding import Finding
 from depcli.store.writing.tables import Tables
+from depcli.system.interrupts import uninterrupted
 
 _ROW = "_rowid"
 

@@ -11,7 +11,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 from depcli.errors import BadInput, DepError, Incompatible
-from depcli.interrupts import uninterrupted
 from depcli.readers import BadLine
 from depcli.records import Item, Review
 from depcli.store.store import Store
@@ -19,6 +18,7 @@ from depcli.store.upkeep.compact import drop_outdated
 from depcli.store.writing.batch import Batch
 from depcli.store.writing.changes import Changes
 from depcli.store.writing.writer import Counts, Writer
+from depcli.system.interrupts import uninterrupted
 
 READ_AHEAD = 2048  # reviews looked up and embedded together, fewer when that takes longer than COMMIT_SECONDS
 COMMIT_REVIEWS = 2**20  # a commit holds at most about this many reviews,

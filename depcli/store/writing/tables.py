@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from depcli.lock import Lock
 from depcli.records import EmbedderIdentity
 from depcli.store import commits
 from depcli.store.commits import Commit
@@ -16,6 +15,7 @@ from depcli.store.disk.failures import storage_errors
 from depcli.store.disk.lock import confirm
 from depcli.store.disk.whole import remove_versions, undo_cut
 from depcli.store.schema import COMMITS, DATA_TABLES
+from depcli.system.lock import Lock
 
 
 class Tables:

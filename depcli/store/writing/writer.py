@@ -14,7 +14,6 @@ from operator import add
 import numpy as np
 import pyarrow as pa
 
-from depcli.interrupts import uninterrupted  # LanceDB would go on writing in its own thread while the lock is dropped
 from depcli.records import Item, Review
 from depcli.store import schema
 from depcli.store.commits import Commit
@@ -26,6 +25,7 @@ from depcli.store.writing.changes import Changes
 from depcli.store.writing.known import Known
 from depcli.store.writing.sums import RunningSums
 from depcli.store.writing.tables import Tables
+from depcli.system.interrupts import uninterrupted  # LanceDB would go on writing in its own thread while the lock is dropped
 
 _SPARE_PIECES, _SPARE_ROWS = 16, 20_000  # so many small pieces, and rows without index, slow nobody down
 

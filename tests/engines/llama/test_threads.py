@@ -18,7 +18,7 @@ from depcli.engines import load
 from depcli.engines.llama.threads import Threads, threads
 from depcli.engines.tuning import Tuning
 from depcli.records import Sampling, SoftPrompt, Text, Vectors
-from depcli.waiting import waited
+from depcli.system.waiting import waited
 from tests.engines.ggufs import quantized
 
 

@@ -70,6 +70,25 @@ def test_a_second_attempt_may_do_better_and_the_failure_is_on_record():
     assert found["score"] == 3 and sum(found["failures"].values()) == 1
 
 
+def test_several_are_asked_at_a_time_and_each_keeps_its_own():
+    asked = []
+
+    class Counting(Scripted):
+        def generate(self, requests, on_text=None):
+            asked.append(len(requests := list(requests)))
+            yield from super().generate(requests, on_text)
+
+    def answer(prompt, sampling):
+        number = int(prompt.split("Film ")[1][0])
+        return "hm" if number == 4 else json.dumps({"reason": "x", "score": number})
+
+    lines = [line(n, " " if n == 2 else "text") for n in range(9)]
+    found = list(judge.judgements(Analyst(Counting(answer), "scripted:one", temperature=0), lines, REQUESTS))
+    assert [one["score"] for one in found] == [0, 1, 0, 3, None, 5, 6, 7, 8]
+    assert [sum(one["failures"].values()) for one in found] == [0, 0, 0, 0, 2, 0, 0, 0, 0]
+    assert asked == [7, 1, 1], "eight lines at a time, one of them empty and one asked again"
+
+
 def test_nobody_is_asked_about_nothing():
     (found,), scripted, _ = judged('{"score": 9}', [line(1, "  \n")])
     assert found["score"] == 0 and scripted.prompts == []

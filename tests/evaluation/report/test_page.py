@@ -11,7 +11,6 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from depcli import resumable
 from depcli.errors import DepError, NotFound
 from depcli.evaluation import predictions as files
 from depcli.evaluation.measures.likelihood import WeightsScorer
@@ -20,6 +19,7 @@ from depcli.evaluation.run import evaluate
 from depcli.records import Sampling
 from depcli.splits.split import choose, leave_last_out
 from depcli.store.upkeep import erase
+from depcli.system import resumable
 from tests.evaluation.report.test_text import made
 from tests.evaluation.world import USERS, make_store, make_writers, reviews
 

@@ -10,7 +10,8 @@ from depcli.evaluation.measures.metrics import METRICS
 from depcli.evaluation.report import text
 from depcli.evaluation.report.titles import TITLES
 from depcli.evaluation.results import problems
-from depcli.evaluation.statistics.comparing import Values, compare, description
+from depcli.evaluation.statistics.comparing import compare, description
+from depcli.evaluation.statistics.values import Values
 
 
 def made(users: int = 40, seeds: int = 2, **shifts: float) -> dict:

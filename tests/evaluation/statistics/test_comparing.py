@@ -5,8 +5,9 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from depcli.evaluation.statistics.comparing import Values, compare, description
+from depcli.evaluation.statistics.comparing import compare, description
 from depcli.evaluation.statistics.significance import holm, paired_bootstrap, sign_flips
+from depcli.evaluation.statistics.values import Values
 
 
 def made(users: int, seed: int = 0, **shifts: float) -> dict[str, dict[str, Values]]:

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from depcli.evaluation.measures.bleu import counts, values
-from depcli.evaluation.statistics.comparing import Values, compare
+from depcli.evaluation.statistics.comparing import compare
 from depcli.evaluation.statistics.corpus import Counts, corpus_bootstrap, corpus_error, corpus_flips
 from depcli.evaluation.statistics.significance import paired_bootstrap, sign_flips, standard_error, sums_by
+from depcli.evaluation.statistics.values import Values
 
 USERS = [f"user{i % 23}" for i in range(60)]
 SCENES = "the film is slow and sad and the songs are warm but the end is far too long for me".split()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from depcli.evaluation.statistics.comparing import Values
 from depcli.evaluation.statistics.groups import compare_groups
+from depcli.evaluation.statistics.values import Values
 
 USERS = [f"u{i // 2}" for i in range(80)]  # two targets each
 FIRST = {f"u{i}" for i in range(20)}

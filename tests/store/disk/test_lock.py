@@ -13,8 +13,8 @@ import sys
 import pytest
 
 from depcli.errors import DepError, StoreBusy
-from depcli.lock import is_held
 from depcli.store import Store
+from depcli.system.lock import is_held
 from tests.store.made import IDENTITY, some_reviews, upsert, vectors_of
 
 HOLD = """

@@ -10,7 +10,9 @@ from pathlib import Path
 from statistics import median
 from typing import Literal
 
-from depcli import backbones, comparable, embedders, engines
+from depcli import backbones, embedders, engines
+from depcli.actions import comparable
+from depcli.actions.writing import make_writer
 from depcli.adapters import files
 from depcli.analysts.choose import analyst as asked_analyst
 from depcli.backbones import foreknown
@@ -26,7 +28,6 @@ from depcli.personal.choices import HISTORY
 from depcli.personal.unusual import distances_to_mean
 from depcli.records import Sampling
 from depcli.splits.split import Split, choose, pairs_of
-from depcli.writing import make_writer
 
 _TOLD = ("store_commit", "split", "seed", "history", "best_epoch", "validation_losses")  # of an adapter
 _OPTIONS = (

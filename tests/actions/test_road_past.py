@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from depcli import engines
+from depcli.actions.evaluating import Plan, evaluate_store
+from depcli.actions.writing import find_request, make_writer
 from depcli.adapters import files, seen
 from depcli.demo.world import world
 from depcli.errors import BadInput, Incompatible
-from depcli.evaluating import Plan, evaluate_store
 from depcli.evaluation.studies import plain
 from depcli.personal.history import moment_text
 from depcli.records import Sampling
@@ -20,7 +21,6 @@ from depcli.splits import named
 from depcli.splits.split import leave_last_out
 from depcli.training.options import TrainOptions
 from depcli.training.run import train
-from depcli.writing import find_request, make_writer
 from tests.personal.conftest import few_people, made_store
 
 OPTIONS = TrainOptions(epochs=1, batch_size=4, history=3, max_target_tokens=40, validation_limit=4, min_peers=2)

@@ -9,15 +9,15 @@ from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from depcli import resumable
-from depcli.answers import Answers
+from depcli.actions.answers import Answers
+from depcli.actions.writing import Writer
 from depcli.backbones.catalogue import Backbone
 from depcli.engines.engine import weights_of
 from depcli.engines.tuning import USUAL, Tuning
 from depcli.errors import Incompatible
 from depcli.readers import RequestLine
 from depcli.records import Sampling
-from depcli.writing import Writer
+from depcli.system import resumable
 
 _SHOWN = 5
 

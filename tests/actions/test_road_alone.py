@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from depcli.actions.evaluating import Plan, evaluate_store
 from depcli.adapters import files
-from depcli.evaluating import Plan, evaluate_store
 from depcli.evaluation.between import compare_runs
 from depcli.evaluation.studies import plain
 from depcli.records import Item, Review, Sampling

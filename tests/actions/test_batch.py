@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 
 from depcli import backbones, engines
-from depcli.batch import settings_of, write_all
+from depcli.actions.batch import settings_of, write_all
+from depcli.actions.writing import find_request, make_writer
 from depcli.errors import DepError, Incompatible, NotFound
 from depcli.readers import count_requests, read_requests
 from depcli.records import Review, Sampling
 from depcli.store import Store
 from depcli.store.upkeep import erase
 from depcli.words import nearest
-from depcli.writing import find_request, make_writer
 from tests.personal.conftest import few_people, made_store
 from tests.store.made import upsert
 
@@ -128,7 +128,7 @@ def test_a_file_cut_anywhere_is_made_whole_again(store, compact_backbone, engine
 def test_a_killed_process_goes_on_to_the_same_file(store, compact_backbone, requests, tmp_path):
     code = (
         "import sys; from pathlib import Path; from depcli import backbones, engines; from depcli.store import Store\n"
-        "from tests.test_batch import run\n"
+        "from tests.actions.test_batch import run\n"
         "store, folder, requests, out = map(Path, sys.argv[1:])\n"
         "with engines.load('llamacpp', backbones.find(str(folder))) as engine:\n"
         "    run(Store.open(store), folder, engine, requests, out, on_progress=lambda event: print(event, flush=True))\n"

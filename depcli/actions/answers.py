@@ -6,10 +6,10 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from itertools import chain, islice
 
+from depcli.actions.writing import Writer, Written, find_request
 from depcli.errors import BadInput, Unbroken, Unknown
 from depcli.readers import RequestLine
 from depcli.records import Request, Sampling
-from depcli.writing import Writer, Written, find_request
 
 
 class Answers:

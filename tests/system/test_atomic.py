@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from depcli.atomic import atomically, to_disk, write_atomically
+from depcli.system.atomic import atomically, to_disk, write_atomically
 
 
 def test_a_file_is_replaced_whole_and_its_folder_made(tmp_path):
@@ -33,7 +33,7 @@ def test_a_kill_leaves_the_old_file(tmp_path):
     path = tmp_path / "file"
     path.write_bytes(b"old")
     source = (
-        "import os, signal, sys; from pathlib import Path; from depcli.atomic import atomically\n"
+        "import os, signal, sys; from pathlib import Path; from depcli.system.atomic import atomically\n"
         "with atomically(Path(sys.argv[1])) as file:\n    file.write(b'new' * 9999); os.kill(os.getpid(), signal.SIGKILL)"
     )
     done = subprocess.run([sys.executable, "-c", source, str(path)], check=False)

@@ -8,14 +8,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from depcli import backbones, methods
+from depcli.actions.choosing import WritingParts, choose_adapter, compared_parts
+from depcli.actions.presets import PRESETS
+from depcli.actions.retraining import commit_gone, named_backbone, of_backbone, option, own, said
 from depcli.adapters import files
-from depcli.choosing import WritingParts, choose_adapter, compared_parts
 from depcli.errors import Incompatible, NotFound
 from depcli.evaluation.studies import STUDIES, Study, Variant, plain
 from depcli.personal.template import GUIDED, Template
-from depcli.presets import PRESETS
 from depcli.profiles import ADAPTERS, usable_adapters
-from depcli.retraining import commit_gone, named_backbone, of_backbone, option, own, said
 from depcli.store import Store
 
 _PAPERS = {name: PRESETS["dep-paper"].learned[name] for name in ("epochs", "targets_per_user", "reduction")}

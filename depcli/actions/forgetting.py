@@ -6,18 +6,18 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from depcli import resumable
 from depcli.adapters import files, seen
 from depcli.analysts import cache
 from depcli.engines.llama import kept_states
 from depcli.errors import DepError, NotFound
 from depcli.evaluation import predictions
-from depcli.lock import is_held
 from depcli.profiles import EVALUATIONS
 from depcli.store import Snapshot, Store
 from depcli.store.upkeep import erase
 from depcli.store.upkeep.backup import files_below
 from depcli.store.upkeep.erase import Erased
+from depcli.system import resumable
+from depcli.system.lock import is_held
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,11 @@ import pytest
 import torch
 
 from depcli import backbones, engines
+from depcli.actions.evaluating import Plan, evaluate_store
+from depcli.actions.writing import find_request, make_writer
 from depcli.adapters import files
 from depcli.demo.world import world
 from depcli.errors import BadInput, DepError, Incompatible, NotFound
-from depcli.evaluating import Plan, evaluate_store
 from depcli.evaluation.measures.wordnet import find_wordnet
 from depcli.evaluation.studies import plain
 from depcli.records import EmbedderIdentity, Request, Sampling
@@ -23,7 +24,6 @@ from depcli.splits.split import leave_last_out
 from depcli.store import Store
 from depcli.training.options import TrainOptions
 from depcli.training.run import train
-from depcli.writing import find_request, make_writer
 from tests.personal.conftest import few_people, made_store
 from tests.store.made import D, vector_of
 

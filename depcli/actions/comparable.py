@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from depcli.actions.retraining import commit_gone
 from depcli.adapters import files
 from depcli.errors import Incompatible, NotFound
 from depcli.evaluation.studies import Variant
 from depcli.personal.history import moment_text
-from depcli.retraining import commit_gone
 from depcli.splits import named
 from depcli.splits.leakage import check_adapters
 from depcli.splits.split import TARGETS_PER_USER, Split

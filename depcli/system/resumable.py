@@ -11,10 +11,10 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from depcli.atomic import to_disk, write_atomically
 from depcli.errors import BadInput, DepError, Incompatible
-from depcli.lock import Lock
-from depcli.permissions import private
+from depcli.system.atomic import to_disk, write_atomically
+from depcli.system.lock import Lock
+from depcli.system.permissions import private
 
 _SHOWN = 80  # characters of a setting in an error
 

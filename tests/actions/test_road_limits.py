@@ -7,14 +7,14 @@ from dataclasses import replace
 import pytest
 
 from depcli import backbones, engines
+from depcli.actions.evaluating import Plan, evaluate_store
+from depcli.actions.writing import find_request, make_writer
 from depcli.adapters import files
 from depcli.errors import BadInput, Incompatible, NotFound
-from depcli.evaluating import Plan, evaluate_store
 from depcli.evaluation.studies import plain
 from depcli.records import Sampling
 from depcli.training.options import TrainOptions
 from depcli.training.run import train
-from depcli.writing import find_request, make_writer
 from tests.personal.conftest import few_people, made_store
 
 OPTIONS = TrainOptions(epochs=2, batch_size=4, history=3, max_target_tokens=60, validation_limit=6, targets_per_user=1)

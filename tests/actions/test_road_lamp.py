@@ -8,17 +8,17 @@ import shutil
 import pytest
 
 from depcli import engines, readers
+from depcli.actions.batch import settings_of, write_all
+from depcli.actions.evaluating import Plan, evaluate_store
+from depcli.actions.writing import find_request, make_writer
 from depcli.adapters import files
-from depcli.batch import settings_of, write_all
 from depcli.cli import main
-from depcli.evaluating import Plan, evaluate_store
 from depcli.evaluation.studies import plain
 from depcli.records import Sampling
 from depcli.store import Store
 from depcli.store.writing.ingest import ingest
 from depcli.training.options import TrainOptions
 from depcli.training.run import train
-from depcli.writing import find_request, make_writer
 from tests.readers.made_lamp import headlines, write_lamp
 from tests.store.made import IDENTITY, MadeEmbedder
 

@@ -14,23 +14,23 @@ import pytest
 import torch
 
 from depcli import backbones, engines
+from depcli.actions.batch import settings_of
+from depcli.actions.choosing import choose_adapter, compared_adapters
+from depcli.actions.comparable import common_split
+from depcli.actions.evaluating import Plan, evaluate_store
+from depcli.actions.retraining import said
+from depcli.actions.writing import find_request, make_writer
 from depcli.adapters import files
 from depcli.backbones.sequence import encode
-from depcli.batch import settings_of
-from depcli.choosing import choose_adapter, compared_adapters
-from depcli.comparable import common_split
 from depcli.errors import BadInput, Incompatible, NotFound
-from depcli.evaluating import Plan, evaluate_store
 from depcli.evaluation.studies import plain
 from depcli.personal.choices import Choices
 from depcli.records import Sampling, Slot, Vectors
-from depcli.retraining import said
 from depcli.splits.split import leave_last_out
 from depcli.training import prepared
 from depcli.training.options import TrainOptions
 from depcli.training.run import train
 from depcli.training.step import review_losses
-from depcli.writing import find_request, make_writer
 from tests.personal.conftest import few_people, made_store
 from tests.store.made import MadeEmbedder
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from depcli import portraits
+from depcli.actions import portraits
 from depcli.errors import NotFound
 from depcli.records import Item, Review
 from depcli.store import Store

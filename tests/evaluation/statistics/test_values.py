@@ -1,0 +1,52 @@
+"""Values of which some are missing, as verdicts of a judge may be: means, errors, differences recomputed verdict by verdict."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from depcli.evaluation.measures.metrics import Score
+from depcli.evaluation.statistics.comparing import compare
+from depcli.evaluation.statistics.values import Values
+from depcli.evaluation.summary import metric_summary
+
+SEEDS, TARGETS = 3, 40
+USERS = [f"user{n // 2}" for n in range(TARGETS)]
+
+
+def verdicts(missing: float, seed: int) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    found = rng.integers(11, size=(SEEDS, TARGETS)).astype(float)
+    found[rng.random((SEEDS, TARGETS)) < missing] = np.nan
+    return found
+
+
+def test_a_difference_is_of_the_pairs_that_are_there():
+    ours, theirs = verdicts(0.3, 1), verdicts(0.3, 2)
+    ours[:, 7] = np.nan
+    found = []
+    for n in range(TARGETS):
+        pairs = [ours[s, n] - theirs[s, n] for s in range(SEEDS) if np.isfinite(ours[s, n]) and np.isfinite(theirs[s, n])]
+        found += [sum(pairs) / len(pairs)] if pairs else []
+    (difference,) = compare({"a": {"judge": Values(theirs)}, "b": {"judge": Values(ours)}}, USERS, [("a", "b")])
+    assert difference["difference"] == pytest.approx(sum(found) / len(found))
+    assert TARGETS - 10 < difference["requests"] == len(found) < TARGETS, "a target is there with any seed at which both are"
+
+
+def test_the_standard_error_is_that_of_the_mean_beside_it():
+    """The jackknife over users of the mean of all verdicts, which for so many is near the formula."""
+    each = verdicts(0.3, 3)
+    found = metric_summary([Score(float(np.nanmean(run)), "s") for run in each], Values(each), USERS)
+    assert found["value"] == pytest.approx(np.nanmean(each), abs=0.2) and found["undefined"] == int(np.isnan(each).all(0).sum())
+    without = [np.nanmean(each[:, [user != gone for user in USERS]]) for gone in dict.fromkeys(USERS)]
+    n = len(without)
+    jackknife = np.sqrt((n - 1) / n * ((np.array(without) - np.mean(without)) ** 2).sum())
+    assert found["se_users"] == pytest.approx(jackknife, rel=0.05)
+    assert Values(each).mean() == pytest.approx(np.nanmean(each))
+
+
+def test_values_that_are_all_there_are_averaged_over_the_seeds():
+    each = verdicts(0, 4)
+    np.testing.assert_array_equal(Values(each).each, each.mean(axis=0))
+    np.testing.assert_array_equal(Values(each).at([3, 1]).each, each.mean(axis=0)[[3, 1]])
+    assert Values(np.full((2, 3), np.nan)).mean() is None
