@@ -27,7 +27,7 @@ from depcli.evaluation.studies import STUDIES, Comparison, Variant
 from depcli.personal.choices import HISTORY
 from depcli.personal.unusual import distances_to_mean
 from depcli.records import Sampling
-from depcli.splits.split import Split, choose, pairs_of
+from depcli.splits.split import Split, Target, choose, pairs_of
 
 _TOLD = ("store_commit", "split", "seed", "history", "best_epoch", "validation_losses")  # of an adapter
 _OPTIONS = (
@@ -123,7 +123,7 @@ def evaluate_store(
             retrieval = _retrieval(variants, plan)
             embedder = embedder or embedder_for(store, variants, plan, offline=offline)
             measuring, notes = (embedder, []) if embedder else _embedder_here(store)
-            notes += split.notes() + foreknown.notes(backbone, (text for _, text in pairs_of(targets, snapshot)), "tested")
+            notes += split.notes() + _foreknown(backbone, snapshot, targets)
             writers = {
                 variant.label: make_writer(
                     store=store,
@@ -269,6 +269,12 @@ def _scorer(engine, backbone: Backbone, room: int, offline: bool) -> EngineScore
         return backbones.load_model(backbone, offline=offline)
 
     return WeightsScorer(when_written, engine.tokenizer, room)
+
+
+def _foreknown(backbone: Backbone, snapshot, targets: Sequence[Target]) -> list[str]:
+    """What is to be said of tested reviews that backbone or embedder know already."""
+    texts = [text for _, text in pairs_of(targets, snapshot)]
+    return foreknown.notes(backbone, texts, "tested") + embedders.foreknown_notes(snapshot.embedder, texts, "tested")
 
 
 def _embedder_here(store) -> tuple[object | None, list[str]]:

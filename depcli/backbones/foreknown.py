@@ -1,12 +1,13 @@
-"""Texts that a backbone was made from, where it says so: what a model has read it foresees too well.
+"""Texts that a model was made from, where it says so: what it has read it knows too well.
 
-`mini` does; which reviews a model from a hub has read nobody can tell.
+`mini` does, and the style in the embedder minilm+style; which reviews a model from a hub has read nobody can tell.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from hashlib import sha256
+from pathlib import Path
 
 import numpy as np
 
@@ -21,13 +22,16 @@ def marks(texts: Iterable[str]) -> np.ndarray:
     return np.frombuffer(b"".join(digests), "<u4")
 
 
+def count_read(path: Path, texts: Iterable[str]) -> tuple[int, int]:
+    """(how many of the texts are among the marks in the file, how many they are); no file, none."""
+    asked = marks(texts)
+    return (int(np.isin(asked, np.load(path)).sum()) if path.is_file() else 0), len(asked)
+
+
 def notes(backbone: Backbone, texts: Iterable[str], what: str) -> list[str]:
     """What is to be said of these texts, which are `what` ("tested"): how many of them the backbone was made from."""
-    path = backbone.weights / FILE if backbone.is_local else None
-    if not (path and path.is_file()):
+    read, asked = count_read(backbone.weights / FILE, texts) if backbone.is_local else (0, 0)
+    if not read:
         return []
-    asked = marks(texts)
-    if not (read := int(np.isin(asked, np.load(path)).sum())):
-        return []
-    said = f"{backbone.name} was made from {read:,} of the {len(asked):,} {what} reviews"
+    said = f"{backbone.name} was made from {read:,} of the {asked:,} {what} reviews"
     return [f"{said}: it foresees these too well, and what one method adds to another may not show"]

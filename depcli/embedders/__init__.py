@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from depcli import methods
+from depcli.backbones import foreknown
 from depcli.embedders import bge_m3, minilm, minilm_style
+from depcli.embedders.style.projection import WEIGHTS as STYLE
 from depcli.errors import Incompatible, MissingDependency, NeedsNetwork, NotFound
 from depcli.records import EmbedderIdentity
 
@@ -64,6 +66,15 @@ def for_store(identity: EmbedderIdentity, *, offline: bool, name: str | None = N
     if embedder.identity != identity:
         raise Incompatible(f"the store was made with {identity}, not with {embedder.identity}", remedy)
     return embedder
+
+
+def foreknown_notes(identity: EmbedderIdentity, texts: Iterable[str], what: str) -> list[str]:
+    """What is to be said of these texts, which are `what` ("tested"): how many of them the embedder was fitted to."""
+    read, asked = foreknown.count_read(STYLE.with_name(foreknown.FILE), texts) if identity.name == minilm_style.NAME else (0, 0)
+    if not read:
+        return []
+    said = f"{identity.name} was fitted to {read:,} of the {asked:,} {what} reviews, knowing who wrote them"
+    return [f"{said}: it tells their writers apart too well, which may show as what vectors gain"]
 
 
 def for_queries(

@@ -68,6 +68,7 @@ def main(data: Path, out: Path) -> None:
     """Fit the projection to the film reviews in DATA and write it to OUT."""
     from safetensors.numpy import save_file
 
+    from depcli.backbones import foreknown
     from depcli.embedders.minilm import MiniLM
     from depcli.recipes.corpus import Corpus
 
@@ -81,6 +82,7 @@ def main(data: Path, out: Path) -> None:
         click.echo(f"{start + len(texts):,}", err=True)
     projection = fit(np.concatenate(parts), [row["user_id"] for row in reviews], [row["asin"] for row in reviews])
     out.parent.mkdir(parents=True, exist_ok=True)
+    np.save(out.with_name(foreknown.FILE), np.unique(foreknown.marks(row["text"] for row in reviews)))
     save_file({"mean": projection.mean, "deviation": projection.deviation, "matrix": projection.matrix}, out)
 
 

@@ -112,7 +112,7 @@ class Prepared:
         return backbones.weights_digest(self.model, self.workers.weights.hold_parameter)
 
     def learned(self) -> list[Example]:
-        """The examples to learn from: those with a history. Raises BadInput when there are none."""
+        """The examples to learn from: those with a history in soft tokens. Raises BadInput when there are none."""
         if len(self.to_learn) > _MANY:
             self.on_event({"note": f"{len(self.to_learn):,} prompts are made and kept in memory: --limit N learns fewer reviews"})
         examples = [
@@ -121,7 +121,8 @@ class Prepared:
             if example.slots and (example.prompt.shown or example.prompt.pooled)
         ]
         if not examples:
-            raise BadInput("no review has a history to learn from", "ingest users with four reviews or more")
+            peers = ", and other reviewers of what they reviewed, or lower --min-peers"
+            raise BadInput("no review has a history to learn from", "ingest users with four reviews or more" + peers)
         return examples
 
     def examples(self, method: str, targets: Sequence[Target], choices: Choices | None = None) -> list[Example]:

@@ -95,9 +95,10 @@ def train(
     targets = choose(run.split, "validation", options.validation_limit)
     checked = run.examples(options.method, targets)
     without = len(run.to_learn) - len(learned)
-    left_out = f"; {without:,} left out, no history" if without else ""
+    left_out = f"; {without:,} left out: no vectors before them (no reviews, or too few other reviewers)" if without else ""
     on_event({"note": f"{count(len(learned), 'review')} to learn, {len(checked):,} to validate{left_out}"})
-    for note in foreknown.notes(backbone, (text for _, text in pairs_of(targets, run.snapshot)), "validation"):
+    texts, what = [text for _, text in pairs_of(targets, run.snapshot)], "validation"
+    for note in foreknown.notes(backbone, texts, what) + embedders.foreknown_notes(store.embedder, texts, what):
         on_event({"note": note})
 
     adapter, beside = run.new_adapter(learned), run.text_alone(targets)

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from depcli import embedders
 from depcli.backbones import chat_of, find, foreknown, load_model, load_tokenizer
 from depcli.backbones.catalogue import MINI
 from depcli.backbones.sequence import encode
@@ -20,7 +21,7 @@ from depcli.engines import load
 from depcli.personal.template import Template
 from depcli.recipes import convert, corpus, habits, probe
 from depcli.recipes.corpus import unseen
-from depcli.records import Item, Request, Sampling, SoftPrompt, Text
+from depcli.records import EmbedderIdentity, Item, Request, Sampling, SoftPrompt, Text
 from tests.store.made import DATA
 
 bundled = pytest.mark.skipif(not (MINI / "model.safetensors").is_file(), reason="the weights of mini are not in this checkout")
@@ -195,3 +196,8 @@ def test_mini_says_what_it_was_made_from():
     known = int(note.split()[4].replace(",", ""))
     assert known > 0.99 * len(before) > 5000
     assert foreknown.notes(find("mini"), [*last, *others], "tested") == []
+    styled = EmbedderIdentity("minilm+style", "", 512)
+    (note,) = embedders.foreknown_notes(styled, before, "tested")
+    assert int(note.split()[4].replace(",", "")) > 0.99 * len(before)
+    assert embedders.foreknown_notes(styled, [*last, *others], "tested") == []
+    assert embedders.foreknown_notes(EmbedderIdentity("minilm", "", 384), before, "tested") == []
