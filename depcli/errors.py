@@ -46,6 +46,10 @@ class BadInput(DepError):
     exit_code = BAD_DATA
 
 
+class Refused(BadInput):
+    """A request that an endpoint will not answer, as its filter of contents may have it: the first that is not answered yet."""
+
+
 class NeedsNetwork(DepError):
     """Weights that are neither bundled nor cached, while offline."""
 

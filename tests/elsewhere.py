@@ -1,5 +1,6 @@
 """A device that is none: the CPU computes what lies on it, but may not mix it with its own. On a GPU that would be an error, that
-no test without one would see. It stays for the rest of the process: import this in one of its own.
+no test without one would see (a GPU takes indices and masks of the CPU; this does not). It stays for the rest of the process:
+import it in one of its own.
 """
 
 from __future__ import annotations

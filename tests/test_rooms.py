@@ -17,6 +17,7 @@ def imported(source: str) -> set[str]:
     """What a module imports of depcli/, also within its functions."""
     found = set()
     for node in ast.walk(ast.parse(source)):
+        assert not getattr(node, "level", 0), "an import that does not name its room"
         if isinstance(node, ast.ImportFrom) and node.module == "depcli":
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom | ast.Import):

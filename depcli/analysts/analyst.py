@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import chain
 
-from depcli.analysts.answers import BROKEN, CUT, REFUSED, TOO_LONG, Unusable, check_script, without_thought
+from depcli.analysts.answers import BROKEN, CUT, EMPTY, REFUSED, TOO_LONG, Unusable, check_script, without_thought
 from depcli.engines.text import THINK, THOUGHT
-from depcli.errors import BadInput
+from depcli.errors import Refused
 from depcli.records import Analysis, Completion, Sampling, SoftPrompt, Text
 
 _ATTEMPTS = 2
+_AT_FIRST = 8  # questions that may be refused before any is answered
 _THOUGHT_TOKENS = 4096  # of room for thinking, where the context has it
 _LEAST_HEAT = 0.6  # of a second attempt: at temperature 0 it would only say the same again
 
@@ -56,13 +58,27 @@ class Tally:
         )
 
 
+@dataclass
+class _Open:
+    """A question that is not settled; `again`: another attempt may do better."""
+
+    place: int
+    question: Question
+    tally: Tally = field(default_factory=Tally)
+    again: bool = True
+
+    def fail(self, kind: str, *, again: bool) -> None:
+        self.tally.failures[kind] += 1
+        self.again = again
+
+
 class Analyst:
     """Asks `engine`. `name` says to people which model this is, and `weights` (called when first needed) which state of it: what
-    another name or state answers is no substitute for its answers."""
+    another name or state answers is no substitute for its answers. `answered`: it has answered something, now or before."""
 
     def __init__(self, engine, name: str, *, temperature: float = 0.6, top_p: float = 0.95, weights: Callable[[], str] = str):
         self.engine, self.name, self.temperature, self.top_p = engine, name, temperature, top_p
-        self._weights, self._answered = weights, False
+        self._weights, self.answered = weights, False
         # An endpoint does not say whether its model thinks; one that does not will not use the room.
         self._thought = _THOUGHT_TOKENS if THOUGHT in engine.chat.template or engine.name == "openai" else 0
 
@@ -73,62 +89,85 @@ class Analyst:
 
     def ask(self, questions: Sequence[Question], tally: Tally) -> list:
         """The value of each answer, None where there is none; `tally` counts what `answers` does. Raises what that raises."""
-        found = self.answers(questions)
-        for _, own in found:
+        values: list = [None] * len(questions)
+        for place, value, own in self.answers(questions):
+            values[place] = value
             tally.add(own)
-        return [value for value, _ in found]
+        return values
 
-    def answers(self, questions: Sequence[Question]) -> list[tuple[object, Tally]]:
-        """(the value of the answer, what it took) of each question. What cannot be used is asked once more with another seed,
-        then dropped, and its value is None; so is that of a question that is refused, as by a filter of contents.
+    def answers(self, questions: Iterable[Question]) -> Iterator[tuple[int, object, Tally]]:
+        """(its place among the questions, the value of the answer, what it took) of each question, as they are settled. What
+        cannot be used is asked once more at the end, with another seed, then dropped, and its value is None; so is that of a
+        question that the engine refuses.
 
-        Raises what the engine raises; BadInput only while nothing was answered yet: then it is not for the question's sake.
+        Raises what the engine raises; Refused only while nothing was `answered`: then it is not for the question's sake.
         """
-        values, tallies = [None] * len(questions), [Tally() for _ in questions]
-        prompts = [self.engine.chat.render(question.system, question.user) for question in questions]
-        open_ = []
-        for i, prompt in enumerate(prompts):
-            if self._room(prompt) >= questions[i].tokens:
-                open_.append(i)
-            else:
-                tallies[i].failures[TOO_LONG] += 1
+        open_: Iterable[_Open] = (_Open(place, question) for place, question in enumerate(questions))
         for attempt in range(_ATTEMPTS):
-            if not open_:
-                break
-            asked = [(SoftPrompt((Text(prompts[i]),)), self._sampling(questions[i], prompts[i], attempt)) for i in open_]
-            failed = []
-            for i, completion in zip(open_, self._completions(asked), strict=True):
-                if completion is None:
-                    tallies[i].failures[REFUSED] += 1
+            failed: list[_Open] = []
+            for one, value in self._attempt(attempt, open_):
+                if value is None and one.again and attempt + 1 < _ATTEMPTS:
+                    failed.append(one)
                     continue
-                tallies[i].completions.append(completion)
-                try:
-                    values[i] = _value(questions[i], prompts[i], completion)
-                except Unusable as reason:
-                    tallies[i].failures[reason.kind] += 1
-                    failed.append(i)
+                one.tally.dropped = int(value is None)
+                yield one.place, value, one.tally
             open_ = failed
-        for value, tally in zip(values, tallies, strict=True):
-            tally.dropped = int(value is None)
-        return list(zip(values, tallies, strict=True))
 
-    def _completions(self, asked: Sequence[tuple[SoftPrompt, Sampling]]) -> Iterator[Completion | None]:
-        """In order; None for what is refused. From the first refusal on one by one: an engine breaks off there."""
-        done, refusal = 0, None
-        try:
-            for completion in self.engine.generate(iter(asked)):
-                done, self._answered = done + 1, True
-                yield completion
-        except BadInput:
-            for one in asked[done:]:
+    def _attempt(self, attempt: int, open_: Iterable[_Open]) -> Iterator[tuple[_Open, object]]:
+        """Each of them with the value of its answer, or None."""
+        waiting: deque[_Open] = deque()
+        unasked: list[_Open] = []
+
+        def asked() -> Iterator[tuple[SoftPrompt, Sampling]]:
+            for one in open_:
+                prompt = self.engine.chat.render(one.question.system, one.question.user)
+                if self._room(prompt) < one.question.tokens:
+                    one.fail(TOO_LONG, again=False)
+                    unasked.append(one)
+                    continue
+                waiting.append(one)
+                yield SoftPrompt((Text(prompt),)), self._sampling(one.question, prompt, attempt)
+
+        for prompt, completion in self._completions(asked()):
+            one, value = waiting.popleft(), None
+            if completion is None:
+                one.fail(REFUSED, again=False)
+            else:
+                one.tally.completions.append(completion)
                 try:
-                    (completion,) = self.engine.generate([one])
-                    self._answered = True
-                    yield completion
-                except BadInput as error:
-                    refusal = error
-                    yield None
-        if refusal and not self._answered:
+                    value = _value(one.question, prompt, completion)
+                except Unusable as reason:
+                    one.fail(reason.kind, again=True)
+            yield one, value
+        yield from ((one, None) for one in unasked)
+
+    def _completions(self, asked: Iterator[tuple[SoftPrompt, Sampling]]) -> Iterator[tuple[str, Completion | None]]:
+        """Prompt and completion of each, in order; None for what is refused, where an engine breaks off: it goes on behind."""
+        taken: deque[tuple[SoftPrompt, Sampling]] = deque()  # and not answered yet
+        refused: list[str] = []  # before anything was answered
+
+        def drawn() -> Iterator[tuple[SoftPrompt, Sampling]]:
+            for one in asked:
+                taken.append(one)
+                yield one
+
+        more, rest, refusal = True, drawn(), None
+        while more:
+            try:
+                for completion in self.engine.generate(chain(list(taken), rest)):
+                    self.answered = True
+                    yield from ((prompt, None) for prompt in refused)
+                    refused.clear()
+                    yield _text(taken.popleft()), completion
+                more = False
+            except Refused as error:
+                refusal = error
+                refused.append(_text(taken.popleft()))
+                more = self.answered or len(refused) < _AT_FIRST
+            if self.answered:
+                yield from ((prompt, None) for prompt in refused)
+                refused.clear()
+        if refused:
             raise refusal
 
     def fits(self, question: Question) -> bool:
@@ -145,6 +184,10 @@ class Analyst:
         return Sampling(heat, self.top_p, tokens, seed, question.schema)
 
 
+def _text(asked: tuple[SoftPrompt, Sampling]) -> str:
+    return asked[0].parts[0].text
+
+
 def _value(question: Question, prompt: str, completion: Completion):
     said = without_thought(completion.text, opened=prompt.rstrip().endswith(THINK))
     if not question.any_script:
@@ -152,4 +195,5 @@ def _value(question: Question, prompt: str, completion: Completion):
     try:
         return question.read(said)
     except Unusable as reason:
-        raise Unusable(CUT if completion.finish == "length" and reason.kind == BROKEN else reason.kind) from reason
+        cut = completion.finish == "length" and reason.kind in (BROKEN, EMPTY)
+        raise Unusable(CUT if cut else reason.kind) from reason

@@ -7,9 +7,10 @@ import os
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from depcli.errors import BadInput, DepError, Incompatible, NeedsNetwork
+from depcli.errors import BadInput, DepError, Incompatible, NeedsNetwork, Refused
 
 OFFICIAL = "https://api.openai.com/v1"
+_OF_REQUEST = (400, 413, 422)  # HTTP statuses that are about what was asked
 _LONGEST = 300  # characters that are shown of what an endpoint says
 
 
@@ -49,10 +50,10 @@ class Endpoint:
             return DepError(f"the endpoint {self} turned the request away as one too many {told}", hint)
         if status >= 500:
             return DepError(f"the endpoint {self} failed {told}", "see its log, or try again later")
-        return BadInput(
-            f"the endpoint {self} refused the request {told}",
-            "too long: fewer --max-new-tokens, or past reviews; sampling refused: --temperature 1 --top-p 1",
-        )
+        if status in _OF_REQUEST:
+            hint = "too long: fewer --max-new-tokens, or past reviews; sampling refused: --temperature 1 --top-p 1"
+            return Refused(f"the endpoint {self} refused the request {told}", hint)
+        return DepError(f"the endpoint {self} answers nothing now {told}", "mend what it says, then run this again")
 
 
 def find_endpoint(url: str | None = None, key: str | None = None, *, offline: bool = False) -> Endpoint:

@@ -14,8 +14,7 @@ class Engine(AbstractContextManager):
     """SoftPrompts in, Completions out.
 
     `width` is that of soft tokens (None where they cannot go in), `context` how many positions the backbone holds, `together` how
-    many requests are computed so that the rounding of one depends on the others: 1 where each stands alone. `ahead` is how many
-    it works at at the same time.
+    many requests are computed so that the rounding of one depends on the others: 1 where each stands alone.
     """
 
     name: str
@@ -23,7 +22,6 @@ class Engine(AbstractContextManager):
     width: int | None
     context: int
     together: int = 1
-    ahead: int = 1
 
     @property
     @abstractmethod

@@ -45,7 +45,6 @@ class OpenAIEngine(Engine):
 
     name = "openai"
     width = None  # of soft tokens: there are none
-    ahead = AHEAD
     chat = Chat("{{ messages[0].content }}" + _BETWEEN + "{{ messages[1].content }}", end="", specials=_CONTROL)
 
     def __init__(
@@ -91,7 +90,8 @@ class OpenAIEngine(Engine):
         """Completions in the order of `requests`, of which at most 8 are taken ahead and asked for at the same time.
 
         `on_text` gets the text of all completions in that order, piece by piece when there is one request.
-        Raises Incompatible for soft tokens, BadInput, NotFound for an unknown model, DepError for other failures.
+        Raises Incompatible for soft tokens, Refused for what the endpoint will not answer, BadInput, NotFound for an unknown
+        model, DepError for other failures.
         """
         unbroken = Unbroken(requests)
         requests = iter(unbroken)

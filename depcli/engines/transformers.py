@@ -27,7 +27,7 @@ class TransformersEngine(Engine):
     """Writes with a Hugging Face causal LM. `model` and `tokenizer` may be shared with training and scoring."""
 
     name = "transformers"
-    together = ahead = WINDOW
+    together = WINDOW
 
     def __init__(self, model, tokenizer, backbone: Backbone):
         self.model, self.tokenizer, self.backbone = model, tokenizer, backbone

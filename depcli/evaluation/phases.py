@@ -205,7 +205,9 @@ def align(work: Work, snapshot, embedder, min_peers: int) -> str:
 def let_judge(work: Work, asked: Analyst) -> tuple[str, str]:
     """Append the missing verdicts; return the judge's identity and signature."""
     log, by, written = work.log(files.JUDGE), judge.identity(asked), work.written()
-    done = files.about(written, (line for line in log.entries if line["judge"] == by))
+    known = [line for line in log.entries if line["judge"] == by]
+    asked.answered |= any(line["score"] is not None for line in known)
+    done = files.about(written, known)
     requests = {target.key: request for pairs in work.runs.values() for target, request, _ in pairs.values()}
     for name in work.methods:
         mine = [line for line in written if line["method"] == name]

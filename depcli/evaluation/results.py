@@ -39,10 +39,10 @@ FIELDS = {
         "*": {
             "metrics": {
                 "*": {
-                    "value": _OPTIONAL,  # mean over the seeds
+                    "value": _OPTIONAL,  # mean over the seeds; where values are missing, over those that are there
                     "per_seed": [_OPTIONAL],  # in the order of `seeds`
                     "se_seeds": _OPTIONAL,  # of the mean over seeds, the targets given
-                    "se_users": _OPTIONAL,  # of the mean over users (one alone: over reviews), each averaged over the seeds
+                    "se_users": _OPTIONAL,  # of the mean over users (one alone: over reviews)
                     "undefined": int,  # targets without a value
                     "signature": str,
                 }

@@ -21,12 +21,13 @@ _OF_TEXTS = ("distinct1", "distinct2")
 
 
 def metric_summary(scores: Sequence[Score], tested: Values | Counts | None, users: Sequence[Hashable]) -> dict:
-    """One metric over the seeds (`scores`, one each): its mean, and two standard errors of different things. `se_seeds` is how
-    far other sampling seeds would move the mean for the same targets (None for one seed); `se_users` how far other users would,
-    with the texts of all seeds (None for a metric of the corpus without counts). `tested` is what scoring.values_of
-    has of it."""
+    """One metric over the seeds (`scores`, one each): its mean (of the texts that have a value), and two standard errors of
+    different things. `se_seeds` is how far other sampling seeds would move the mean for the same targets (None for one seed);
+    `se_users` how far other users would, with the texts of all seeds (None for a metric of the corpus without counts). `tested`
+    is what scoring.values_of has of it."""
     values = [score.value for score in scores]
     known, error, undefined = None not in values, None, 0
+    value = fmean(values) if known else None
     if isinstance(tested, Counts):
         error = corpus_error(tested, users)
     elif tested:
@@ -34,8 +35,10 @@ def metric_summary(scores: Sequence[Score], tested: Values | Counts | None, user
         undefined = len(tested.weighing) - len(there)
         groups = [users[i] for i in there]
         error = standard_error(tested.each[there], tested.weighing[there], groups) if groups else None
+        if not np.isfinite(tested.runs).all():
+            value = tested.mean()
     return {
-        "value": fmean(values) if known else None,
+        "value": value,
         "per_seed": values,
         "se_seeds": stdev(values) / sqrt(len(values)) if known and len(values) > 1 else None,
         "se_users": error,

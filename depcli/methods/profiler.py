@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from depcli.analysts.analyst import Analyst
-from depcli.analysts.answers import gives_orders
+from depcli.analysts.answers import REFUSED, gives_orders
 from depcli.analysts.cache import ProfileCache, key_of
 from depcli.methods.asking import prompts_digest, title_of
 from depcli.methods.base import Anchor, Method
@@ -63,7 +63,7 @@ class Profiler:
             self.method.profile(self.analyst, anchors),
             commanding=sum(gives_orders(review.text) or gives_orders(review.title) for review in reviews),
         )
-        if profile.text:  # a failure is not kept: the next time may do better
+        if profile.text and REFUSED not in profile.analysis.failures:  # a failure is not kept: the next time may do better
             self._cache.put(
                 key,
                 profile,

@@ -9,7 +9,7 @@ import pytest
 from depcli.analysts.analyst import Analyst, Question, Tally
 from depcli.analysts.answers import Unusable, check_script, gives_orders, json_object, plain_text, without_thought
 from depcli.chat import Chat
-from depcli.errors import BadInput
+from depcli.errors import BadInput, DepError, Refused
 from tests.analysts.scripted import Scripted
 
 
@@ -70,31 +70,60 @@ def test_what_was_cut_short_is_counted_apart():
     assert values == [None] and analysis.failures == {"cut short at its limit": 2}
     values, analysis, _ = ask('{"reason": 1} ' + "and so on " * 60, read=json_object)
     assert values == [{"reason": 1}] and analysis.failures == {}
+    values, analysis, _ = ask("这个人写得很短 " * 60, read=json_object)
+    assert analysis.failures == {"foreign script": 2}
 
 
-def test_a_question_that_is_refused_costs_no_other_its_answer():
+def refusing(*numbers: int, error: BadInput | None = None):
     def answer(prompt, sampling):
-        if prompt.endswith(("question 0", "question 2")):
-            raise BadInput("the endpoint refused the request (400): content policy")
-        return f"about {prompt[-1]}"
+        number = int(prompt.split()[-1])
+        if number in numbers:
+            raise error or Refused("the endpoint refused the request (400): content policy")
+        return f"about {number}"
 
-    values, analysis, scripted = ask(answer, count=4)
-    assert values == [None, "about 1", None, "about 3"]
-    assert (analysis.calls, analysis.failures, analysis.dropped) == (2, {"refused by the endpoint": 2}, 2)
+    return answer
 
 
-def test_where_all_is_refused_from_the_first_it_is_not_the_question():
-    def answer(prompt, sampling):
-        raise BadInput("the endpoint refused the request (400): temperature", "--temperature 1")
+class TakingAhead(Scripted):
+    """Takes all requests before it answers the first, as an endpoint that is asked for several at the same time."""
 
-    with pytest.raises(BadInput, match="temperature"):
-        ask(answer, count=3)
+    def generate(self, requests, on_text=None):
+        return super().generate(list(requests), on_text)
+
+
+@pytest.mark.parametrize("engine", [Scripted, TakingAhead])
+@pytest.mark.parametrize("refused", [{0}, {1}, {3}, {0, 1, 2}, {1, 3}])
+def test_a_question_that_is_refused_costs_no_other_its_answer(engine, refused):
+    tally, analyst = Tally(), Analyst(engine(refusing(*refused)), "scripted:x")
+    values = analyst.ask([Question("system", f"question {n}", plain_text, 50) for n in range(4)], tally)
+    assert values == [None if n in refused else f"about {n}" for n in range(4)]
+    found = tally.analysis()
+    assert (found.calls, found.dropped) == (4 - len(refused), len(refused))
+    assert found.failures == {"refused by the endpoint": len(refused)}
+    assert analyst.ask([Question("system", "question 1", plain_text, 50)], Tally()) == [None if 1 in refused else "about 1"]
+
+
+@pytest.mark.parametrize(("count", "asked"), [(1, 1), (3, 3), (40, 8)])
+def test_where_all_is_refused_from_the_first_it_is_not_the_question(count, asked):
+    scripted = Scripted(refusing(*range(count), error=Refused("the endpoint refused the request (400): temperature")))
+    with pytest.raises(Refused, match="temperature"):
+        Analyst(scripted, "scripted:x").ask([Question("system", f"question {n}", plain_text, 50) for n in range(count)], Tally())
+    assert len(scripted.asked) == asked
+
+
+def test_other_failures_end_it_and_what_was_answered_before_is_there():
+    for error in (BadInput("another"), DepError("the account is empty"), KeyboardInterrupt()):
+        analyst, settled = Analyst(Scripted(refusing(5, error=error)), "scripted:x"), []
+        with pytest.raises(type(error)):
+            for place, value, _ in analyst.answers(Question("system", f"question {n}", plain_text, 50) for n in range(9)):
+                settled.append((place, value))
+        assert settled == [(n, f"about {n}") for n in range(5)]
 
 
 def test_any_script_will_do_where_only_a_number_counts():
     scripted = Scripted(lambda *_: '{"reason": "两篇评论很相似，语气也一样。", "score": 7}')
     one = Question("system", "question", json_object, 50, any_script=True)
-    ((value, tally),) = Analyst(scripted, "scripted:x").answers([one])
+    ((_, value, tally),) = Analyst(scripted, "scripted:x").answers([one])
     assert value["score"] == 7 and not tally.failures
 
 

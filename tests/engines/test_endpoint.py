@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from depcli.engines.endpoint import OFFICIAL, find_endpoint
-from depcli.errors import BadInput, DepError, NeedsNetwork
+from depcli.errors import BadInput, DepError, NeedsNetwork, Refused
 from tests.engines.endpoints import KEY
 
 
@@ -39,3 +39,11 @@ def test_an_address_or_a_key_that_cannot_be_one(monkeypatch):
         assert key not in caught.value.message
     with pytest.raises(DepError, match="needs a key"):
         find_endpoint()
+
+
+@pytest.mark.parametrize("status", [400, 402, 405, 408, 409, 413, 422])
+def test_only_some_failures_are_of_one_request(status):
+    """An empty account or a busy endpoint says nothing about what was asked."""
+    failure = find_endpoint("http://localhost:1/v1", "").failure(status, "why")
+    assert isinstance(failure, Refused) == isinstance(failure, BadInput) == (status in (400, 413, 422))
+    assert f"({status}): why" in failure.message and failure.hint

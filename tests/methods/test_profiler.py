@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from depcli import methods
@@ -9,6 +11,7 @@ from depcli.actions.forgetting import forget as forget_all
 from depcli.actions.forgetting import plan
 from depcli.analysts.analyst import Analyst
 from depcli.analysts.cache import FOLDER, ProfileCache, forget
+from depcli.errors import Refused
 from depcli.methods.profiler import Profiler
 from depcli.personal.prompts import PromptBuilder
 from depcli.personal.template import Template
@@ -214,6 +217,20 @@ def test_failures_are_not_kept(store):
     assert len(prompt.shown) == 3
     better, scripted = builder(store, "pag")
     assert better.build(request()).profile.text and scripted.asked
+
+
+def test_a_profile_that_lacks_what_was_refused_is_not_kept(store):
+    def refusing(prompt, sampling):
+        if kind(prompt) == "propose" and prompt.count(text_of(0, 4)):
+            raise Refused("content policy")
+        return answer(prompt, sampling)
+
+    build, _ = builder(store, said=refusing)
+    profile = build.build(request()).profile
+    assert profile.text and "refused by the endpoint" in profile.analysis.failures
+    assert not list((Path(store.path) / FOLDER).glob("*.json"))
+    again, scripted = builder(store)
+    assert again.build(request()).profile.text and scripted.asked
 
 
 def test_reviews_that_give_orders_are_counted(store):

@@ -49,7 +49,7 @@ class LlamaCppEngine(Engine):
         kept: KeptStates | None = None,
     ):
         self.backbone = backbone
-        self._parallel = self.ahead = tuning.parallel
+        self._parallel = tuning.parallel
         self.together = 1 if self._parallel == 1 else self._parallel * _WAVES
         self._model = LlamaModel(gguf_file(backbone, offline=offline), device=device, gpu_layers=tuning.gpu_layers)
         self.width, self.context = self._model.width, self._model.positions

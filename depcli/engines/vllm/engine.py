@@ -15,7 +15,7 @@ from depcli.backbones.sequence import encode
 from depcli.engines.checks import check_room, check_width
 from depcli.engines.engine import Engine
 from depcli.engines.text import THINK, TextStream, end_tokens, text_of
-from depcli.engines.vllm.flight import AHEAD, Draft, Flight
+from depcli.engines.vllm.flight import Draft, Flight
 from depcli.engines.vllm.process import VllmProcess
 from depcli.engines.vllm.prompts import mixed, params_of
 from depcli.errors import DepError
@@ -29,7 +29,6 @@ class VllmEngine(Engine):
     """
 
     name = "vllm"
-    ahead = AHEAD
 
     def __init__(
         self,

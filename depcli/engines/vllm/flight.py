@@ -16,7 +16,7 @@ from vllm.v1.engine.exceptions import EngineDeadError
 from depcli.engines.text import TextStream
 from depcli.records import Completion
 
-AHEAD = 1024  # under way or waiting for one before them: four times what vLLM writes at once
+_AHEAD = 1024  # under way or waiting for one before them: four times what vLLM writes at once
 
 
 @dataclass(eq=False)
@@ -74,7 +74,7 @@ class Flight:
     @property
     def has_room(self) -> bool:
         """Whether another may take off: a tensor larger than the room goes alone."""
-        return len(self._order) < AHEAD and self._bytes < self._room
+        return len(self._order) < _AHEAD and self._bytes < self._room
 
     def add(self, draft: Draft) -> None:
         self._order.append(draft)

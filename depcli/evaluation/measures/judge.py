@@ -11,7 +11,6 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import islice
 from pathlib import Path
 
 from depcli.analysts.analyst import Analyst, Question, Tally
@@ -26,7 +25,6 @@ LOWEST, HIGHEST = 0, 10
 _PROMPT = Path(__file__).with_name("judge.jinja")
 _REASON = 200  # characters: room for a few words, and an end to them
 _TOKENS = 240
-_AT_ONCE, _MOST = 4, 256  # questions, for each that the engine works at; at most
 _SCHEMA = json.dumps(
     {
         "type": "object",
@@ -41,23 +39,29 @@ _SCHEMA = json.dumps(
 
 
 def judgements(analyst: Analyst, lines: Iterable[dict], requests: Mapping[tuple[str, str], Request]) -> Iterator[dict]:
-    """{"id", "method", "text" (its digest), "judge", "score", "failures"} of each line of predictions.jsonl, in order, several
-    at a time. `requests` are by (user_id, asin); `score` is None where no verdict could be read, and 0 for a text without
-    content, which nobody is asked about."""
-    by, lines = identity(analyst), iter(lines)
-    while window := list(islice(lines, min(_MOST, _AT_ONCE * analyst.engine.ahead))):
-        asked = [line for line in window if not is_empty(line["prediction"])]
-        answers = iter(analyst.answers([_question(analyst, line, requests[line["user_id"], line["asin"]]) for line in asked]))
-        for line in window:
-            score, tally = (LOWEST, Tally()) if is_empty(line["prediction"]) else next(answers)
-            yield {
-                "id": line["id"],
-                "method": line["method"],
-                "text": digest(line["prediction"]),
-                "judge": by,
-                "score": score,
-                "failures": dict(sorted(tally.failures.items())),
-            }
+    """{"id", "method", "text" (its digest), "judge", "score", "failures"} of each line of predictions.jsonl, as verdicts come.
+    `requests` are by (user_id, asin); `score` is None where no verdict could be read, and 0 for a text without content, which
+    nobody is asked about."""
+    by, asked = identity(analyst), []
+    for line in lines:
+        if is_empty(line["prediction"]):
+            yield _judged(line, by, LOWEST, Tally())
+        else:
+            asked.append(line)
+    questions = (_question(analyst, line, requests[line["user_id"], line["asin"]]) for line in asked)
+    for place, score, tally in analyst.answers(questions):
+        yield _judged(asked[place], by, score, tally)
+
+
+def _judged(line: dict, by: str, score: float | None, tally: Tally) -> dict:
+    return {
+        "id": line["id"],
+        "method": line["method"],
+        "text": digest(line["prediction"]),
+        "judge": by,
+        "score": score,
+        "failures": dict(sorted(tally.failures.items())),
+    }
 
 
 def _question(analyst: Analyst, line: dict, request: Request) -> Question:

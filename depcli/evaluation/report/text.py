@@ -54,8 +54,8 @@ def differences(results: dict) -> Table:
 
 
 def difference_rows(tests: list[dict], targets: int) -> Table:
-    """Difference, interval, p values, and which of the two is better where that is significant; beside the metric the pairs that
-    a difference rests on, where these are not all `targets`."""
+    """Difference, interval, p values, and which of the two is better where that is significant; beside the metric the reviews
+    that a difference rests on, where these are not all `targets`."""
     columns = ["difference", "metric", "mean", "95 % interval", "p", "p (Holm)", "better"]
     rows = [
         [
@@ -72,8 +72,8 @@ def difference_rows(tests: list[dict], targets: int) -> Table:
     return columns, rows
 
 
-def _of(pairs: int, targets: int) -> str:
-    return "" if pairs == targets else f" ({pairs:,} of {targets:,})"
+def _of(reviews: int, targets: int) -> str:
+    return "" if reviews == targets else f" ({reviews:,} of {targets:,})"
 
 
 def swaps(results: dict) -> Table:

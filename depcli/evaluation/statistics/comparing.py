@@ -47,12 +47,12 @@ def compare(
                 interval = corpus_bootstrap(a, b, users, seed=SEED)
                 found.append({**_told(entry, interval), "p": corpus_flips(a, b, users, seed=SEED)})
                 continue
-            ours, theirs = a.beside(b)
-            defined = np.flatnonzero(np.isfinite(ours))
+            _check_weights(a, b)
+            ours, theirs, weights = a.beside(b)
+            defined = np.flatnonzero(weights)
             if not len(defined):
                 continue
-            weights = _weights(a, b)[defined]
-            whose = [users[i] for i in defined]
+            whose, weights = [users[i] for i in defined], weights[defined]
             ours, theirs = ours[defined], theirs[defined]
             theirs = np.where(np.isclose(ours, theirs, rtol=_ROUNDING, atol=0), ours, theirs)
             column = sums[len(found)] = np.zeros(len(order))
@@ -85,12 +85,9 @@ def description(tests: Sequence[dict]) -> dict:
     }
 
 
-def _weights(a: Values, b: Values) -> np.ndarray:
-    if a.weights is None and b.weights is None:
-        return np.ones(a.runs.shape[-1])
-    if a.weights is None or b.weights is None or not np.array_equal(a.weights, b.weights):
+def _check_weights(a: Values, b: Values) -> None:
+    if (a.weights is None) != (b.weights is None) or not (a.weights is None or np.array_equal(a.weights, b.weights)):
         raise ValueError("likelihoods of two methods cover different tokens of the same reviews")
-    return a.weights
 
 
 def _better(entry: dict, significant: bool) -> str | None:

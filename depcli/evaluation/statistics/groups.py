@@ -25,8 +25,8 @@ def compare_groups(
 
     {"parts": [{"name", "targets", "users", "methods": {method: {metric: {"value", "se_users"}}}, "differences": as of
     comparing.compare}], "between": [{"metric", "method", "against", "difference", "p", "p_holm", "significant"}]}: in `between`
-    the difference is what method gains over against in the first group, minus the same in the second, as the means in `parts`
-    have it; p is of a permutation test that shuffles the users between the groups.
+    the difference is what method gains over against in the first group, minus the same in the second, as the differences in
+    `parts` have it; p is of a permutation test that shuffles the users between the groups.
     """
     systems = {
         method: {metric: one for metric, one in found.items() if isinstance(one, Values)} for method, found in systems.items()
@@ -87,10 +87,8 @@ def _between(
 
 def _by_user(ours: Values, theirs: Values, users: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     """What each user adds to the weighted sum of differences, and to that of the weights, (users,) each."""
-    a, b = ours.beside(theirs)
-    there = np.isfinite(a)
-    weights = np.where(there, 1.0 if ours.weights is None else ours.weights, 0.0)
-    return sums_by(users, weights * np.where(there, a - b, 0.0)), sums_by(users, weights)
+    a, b, weights = ours.beside(theirs)
+    return sums_by(users, weights * np.where(weights > 0, a - b, 0.0)), sums_by(users, weights)
 
 
 def _gap(gains: np.ndarray, weights: np.ndarray, labels: np.ndarray) -> np.ndarray:

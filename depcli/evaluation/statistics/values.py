@@ -22,9 +22,8 @@ class Values:
 
     @property
     def weighing(self) -> np.ndarray:
-        """(n,) how much `each` counts in a mean: every value alike, or by its weight; 0 where there is none."""
-        counts = np.atleast_2d(np.isfinite(self.runs)).sum(axis=0)
-        return counts * (1.0 if self.weights is None else self.weights)
+        """(n,) how much `each` counts in a mean, where every value counts alike or by its weight: 0 where there is none."""
+        return self._weighing(np.isfinite(self.runs))
 
     def mean(self) -> float | None:
         """The mean of all values; None without any."""
@@ -35,11 +34,14 @@ class Values:
         """Those of the targets at these places."""
         return Values(self.runs[..., places], None if self.weights is None else self.weights[places])
 
-    def beside(self, other: Values) -> tuple[np.ndarray, np.ndarray]:
-        """These and the `other`'s, (n,) each, averaged over the seeds at which both have a value, NaN where there is no such
-        seed: a difference is of pairs."""
+    def beside(self, other: Values) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """These, the `other`'s, and how much their difference counts in a mean, (n,) each: averaged over the seeds at which both
+        have a value, of which every pair counts alike or by the weights; NaN and 0 where there is no such seed."""
         both = np.isfinite(self.runs) & np.isfinite(other.runs)
-        return _averaged(self.runs, both), _averaged(other.runs, both)
+        return _averaged(self.runs, both), _averaged(other.runs, both), self._weighing(both)
+
+    def _weighing(self, there: np.ndarray) -> np.ndarray:
+        return np.atleast_2d(there).mean(axis=0) * (1.0 if self.weights is None else self.weights)
 
 
 def _averaged(runs: np.ndarray, there: np.ndarray) -> np.ndarray:

@@ -70,23 +70,22 @@ def test_a_second_attempt_may_do_better_and_the_failure_is_on_record():
     assert found["score"] == 3 and sum(found["failures"].values()) == 1
 
 
-def test_several_are_asked_at_a_time_and_each_keeps_its_own():
-    asked = []
-
-    class Counting(Scripted):
-        def generate(self, requests, on_text=None):
-            asked.append(len(requests := list(requests)))
-            yield from super().generate(requests, on_text)
-
+def test_each_keeps_its_own_verdict_whatever_the_others_did():
     def answer(prompt, sampling):
         number = int(prompt.split("Film ")[1][0])
         return "hm" if number == 4 else json.dumps({"reason": "x", "score": number})
 
-    lines = [line(n, " " if n == 2 else "text") for n in range(9)]
-    found = list(judge.judgements(Analyst(Counting(answer), "scripted:one", temperature=0), lines, REQUESTS))
-    assert [one["score"] for one in found] == [0, 1, 0, 3, None, 5, 6, 7, 8]
-    assert [sum(one["failures"].values()) for one in found] == [0, 0, 0, 0, 2, 0, 0, 0, 0]
-    assert asked == [7, 1, 1], "eight lines at a time, one of them empty and one asked again"
+    found, scripted, _ = judged(answer, [line(n, " " if n == 2 else "text") for n in range(9)])
+    assert {one["id"]: one["score"] for one in found} == {f"id{n}": {2: 0, 4: None}.get(n, n) for n in range(9)}
+    assert {one["id"]: sum(one["failures"].values()) for one in found} == {f"id{n}": 2 * (n == 4) for n in range(9)}
+    assert len(scripted.asked) == 9, "eight questions, one of them again"
+
+
+def test_a_reason_has_an_end_and_may_be_in_any_script():
+    (found,), scripted, _ = judged('{"reason": "两篇评论很相似，语气也一样。", "score": 7}', [line(1, "text")])
+    assert found["score"] == 7 and not found["failures"]
+    sampling = scripted.asked[0][1]
+    assert json.loads(sampling.schema)["properties"]["reason"]["maxLength"] < sampling.max_new_tokens
 
 
 def test_nobody_is_asked_about_nothing():
@@ -98,19 +97,24 @@ def test_missing_verdicts_are_left_out_of_the_mean_and_counted():
     lines = [line(n, f"text {n}") for n in range(4)]
     found, _, analyst = judged(lambda prompt, _: '{"score": 4}' if "text 2" not in prompt else "hm", lines)
     score = judge.score([one["score"] for one in found], judge.signature(analyst))
-    assert score.value == 4 and score.each == (4, 4, None, 4)
+    assert score.value == 4 and sorted(score.each, key=str) == [4, 4, 4, None]
     assert "scripted:one" in score.signature and "real review" in score.signature
     (note,) = judge.note({"rag": found, "dep": found[:2]})
     assert "1 of 4 verdicts on rag could not be used" in note
     unsure, _, _ = judged(lambda prompt, sampling: '{"score": 3}' if sampling.temperature else "hm", [line(8, "text")])
     assert sum(unsure[0]["failures"].values()) == 1 and unsure[0]["score"] == 3
-    (kind,) = found[2]["failures"]
+    (kind,) = next(one for one in found if one["score"] is None)["failures"]
     assert f"1 of 5 verdicts on rag could not be used (attempts: {kind} 2)" in judge.note({"rag": [*found, *unsure]})[0]
     assert judge.score([None], "s").value is None and "no verdict" in judge.score([None], "s").note
 
 
-def test_another_judge_or_another_question_is_another_identity():
+def test_another_judge_or_another_question_is_another_identity(monkeypatch):
     _, _, one = judged('{"score": 4}', [])
     other = Analyst(Scripted(lambda *_: ""), "scripted:two", temperature=0, top_p=1)
     warm = Analyst(Scripted(lambda *_: ""), "scripted:one", temperature=0.5, top_p=1)
     assert len({judge.identity(found) for found in (one, other, warm)}) == 3
+    before = judge.identity(one)
+    for name, value in (("_SCHEMA", "{}"), ("_TOKENS", 7)):
+        with monkeypatch.context() as patch:
+            patch.setattr(judge, name, value)
+            assert judge.identity(one) != before
