@@ -7,7 +7,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import chain
+from itertools import chain, repeat
 
 from depcli.analysts.answers import BROKEN, CUT, EMPTY, REFUSED, TOO_LONG, Unusable, check_script, without_thought
 from depcli.engines.text import THINK, THOUGHT
@@ -65,6 +65,7 @@ class _Open:
     place: int
     question: Question
     tally: Tally = field(default_factory=Tally)
+    prompt: str = ""
     again: bool = True
 
     def fail(self, kind: str, *, again: bool) -> None:
@@ -120,55 +121,53 @@ class Analyst:
 
         def asked() -> Iterator[tuple[SoftPrompt, Sampling]]:
             for one in open_:
-                prompt = self.engine.chat.render(one.question.system, one.question.user)
-                if self._room(prompt) < one.question.tokens:
+                one.prompt = self.engine.chat.render(one.question.system, one.question.user)
+                if self._room(one.prompt) < one.question.tokens:
                     one.fail(TOO_LONG, again=False)
                     unasked.append(one)
                     continue
                 waiting.append(one)
-                yield SoftPrompt((Text(prompt),)), self._sampling(one.question, prompt, attempt)
+                yield SoftPrompt((Text(one.prompt),)), self._sampling(one.question, one.prompt, attempt)
 
-        for prompt, completion in self._completions(asked()):
+        for completion in self._completions(asked()):
             one, value = waiting.popleft(), None
             if completion is None:
                 one.fail(REFUSED, again=False)
             else:
                 one.tally.completions.append(completion)
                 try:
-                    value = _value(one.question, prompt, completion)
+                    value = _value(one.question, one.prompt, completion)
                 except Unusable as reason:
                     one.fail(reason.kind, again=True)
             yield one, value
         yield from ((one, None) for one in unasked)
 
-    def _completions(self, asked: Iterator[tuple[SoftPrompt, Sampling]]) -> Iterator[tuple[str, Completion | None]]:
-        """Prompt and completion of each, in order; None for what is refused, where an engine breaks off: it goes on behind."""
+    def _completions(self, asked: Iterator[tuple[SoftPrompt, Sampling]]) -> Iterator[Completion | None]:
+        """Of each, in order; None for what is refused, where an engine breaks off: it goes on behind."""
         taken: deque[tuple[SoftPrompt, Sampling]] = deque()  # and not answered yet
-        refused: list[str] = []  # before anything was answered
 
         def drawn() -> Iterator[tuple[SoftPrompt, Sampling]]:
             for one in asked:
                 taken.append(one)
                 yield one
 
-        more, rest, refusal = True, drawn(), None
+        rest, refused, refusal, more = drawn(), 0, None, True
         while more:
+            more = False
             try:
                 for completion in self.engine.generate(chain(list(taken), rest)):
+                    taken.popleft()
                     self.answered = True
-                    yield from ((prompt, None) for prompt in refused)
-                    refused.clear()
-                    yield _text(taken.popleft()), completion
-                more = False
+                    yield from repeat(None, refused)
+                    refused = 0
+                    yield completion
             except Refused as error:
-                refusal = error
-                refused.append(_text(taken.popleft()))
-                more = self.answered or len(refused) < _AT_FIRST
-            if self.answered:
-                yield from ((prompt, None) for prompt in refused)
-                refused.clear()
-        if refused:
+                taken.popleft()
+                refused, refusal = refused + 1, error
+                more = self.answered or refused < _AT_FIRST
+        if refusal and not self.answered:
             raise refusal
+        yield from repeat(None, refused)
 
     def fits(self, question: Question) -> bool:
         """Whether question and answer fit the engine's context, thoughts aside."""
@@ -182,10 +181,6 @@ class Analyst:
         heat = max(self.temperature, _LEAST_HEAT) if attempt else self.temperature
         tokens = min(question.tokens + self._thought, self._room(prompt))
         return Sampling(heat, self.top_p, tokens, seed, question.schema)
-
-
-def _text(asked: tuple[SoftPrompt, Sampling]) -> str:
-    return asked[0].parts[0].text
 
 
 def _value(question: Question, prompt: str, completion: Completion):
