@@ -11,6 +11,7 @@ from depcli.evaluation import predictions as files
 from depcli.evaluation.clock import Clock
 from depcli.evaluation.measures import alignment, judge, swap
 from depcli.evaluation.measures.likelihood import EngineScorer, WeightsScorer
+from depcli.evaluation.measures.metrics import is_empty
 from depcli.personal.pooled import LONGEST
 from depcli.records import Likelihood, Profile, Request, Sampling, SoftPrompt
 from depcli.splits.leakage import check_shown
@@ -206,7 +207,8 @@ def let_judge(work: Work, asked: Analyst) -> tuple[str, str]:
     """Append the missing verdicts; return the judge's identity and signature."""
     log, by, written = work.log(files.JUDGE), judge.identity(asked), work.written()
     known = [line for line in log.entries if line["judge"] == by]
-    asked.answered |= any(line["score"] is not None for line in known)
+    unasked = {files.digest(line["prediction"]) for line in written if is_empty(line["prediction"])}
+    asked.answered |= any(line["score"] is not None and line["text"] not in unasked for line in known)
     done = files.about(written, known)
     requests = {target.key: request for pairs in work.runs.values() for target, request, _ in pairs.values()}
     for name in work.methods:

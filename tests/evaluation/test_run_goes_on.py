@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from depcli.analysts.analyst import Analyst
-from depcli.errors import Incompatible
+from depcli.errors import Incompatible, Refused
 from depcli.evaluation import predictions as files
 from depcli.evaluation.measures.likelihood import WeightsScorer
 from depcli.evaluation.results import lost_with, problems
@@ -194,6 +194,27 @@ def test_a_judge_goes_on_where_it_stopped_and_another_one_starts_anew(evaluation
     again = evaluation(tmp_path, names=("nonperso", "rag"), asked=judge("two", lambda *_: '{"score": 2}'))
     assert again["methods"]["rag"]["metrics"]["judge"]["value"] == 2 and len(lines(tmp_path, files.JUDGE)) == 2 * len(found)
     assert "judge" not in evaluation(tmp_path, names=("nonperso", "rag"))["methods"]["rag"]["metrics"]
+
+
+def test_what_an_endpoint_refuses_after_it_has_judged_others_is_a_missing_verdict(evaluation, tmp_path):
+    def judging(*refused: int) -> Analyst:
+        def answer(prompt, sampling):
+            if len(judge.engine.asked) in refused:
+                raise Refused("the endpoint refused the request (400): why")
+            return '{"score": 8}'
+
+        judge = Analyst(Scripted(answer), "one", temperature=0, top_p=1)
+        return judge
+
+    with pytest.raises(Refused):
+        evaluation(tmp_path, names=("rag",), asked=judging(*range(99)))
+    assert not lines(tmp_path, files.JUDGE), "from the first it may be any setting"
+    evaluation(tmp_path, names=("rag",), asked=judging())
+    found = (tmp_path / files.JUDGE).read_text().splitlines(keepends=True)
+    (tmp_path / files.JUDGE).write_text("".join(found[:-1]))
+    results = evaluation(tmp_path, names=("rag",), asked=judging(*range(99)))
+    assert [line["score"] for line in lines(tmp_path, files.JUDGE)] == [8] * (len(found) - 1) + [None]
+    assert results["methods"]["rag"]["metrics"]["judge"]["undefined"] == 1
 
 
 def test_an_edited_text_is_aligned_and_judged_anew(evaluation, tmp_path):

@@ -83,7 +83,7 @@ class _Methods(click.ParamType):
     "--judge",
     type=EngineAndModel(),
     metavar="ENGINE:MODEL",
-    help="Also let a model say, from 0 to 10, how likely who wrote the real one wrote each text.",
+    help="Also let a model say, from 0 to 10, how likely the author of the real one wrote each text too.",
 )
 @click.option(
     "--report",
