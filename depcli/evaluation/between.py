@@ -82,7 +82,7 @@ def compare_runs(folders: Sequence[Path]) -> dict:
         "users": len(set(users)),
         "seeds": seeds,
         "other_settings": _other_settings(runs),
-        "systems": {name: _means(values) for name, values in systems.items()},
+        "systems": {name: {metric: one.value() for metric, one in found.items()} for name, found in systems.items()},
         "differences": differences,
         "tests": description(differences),
         "notes": notes,
@@ -162,10 +162,6 @@ def _pairs(a: Run, b: Run) -> list[tuple[str, str]]:
 
 def _label(method: str, run: Run) -> str:
     return f"{method} ({run.name})"
-
-
-def _means(values: Mapping[str, Values | Counts]) -> dict[str, float | None]:
-    return {metric: one.value() if isinstance(one, Counts) else one.mean() for metric, one in values.items()}
 
 
 def _settings(results: dict) -> dict:

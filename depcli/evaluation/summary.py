@@ -31,12 +31,9 @@ def metric_summary(scores: Sequence[Score], tested: Values | Counts | None, user
     if isinstance(tested, Counts):
         error = corpus_error(tested, users)
     elif tested:
-        there = np.flatnonzero(tested.weighing)
-        undefined = len(tested.weighing) - len(there)
-        groups = [users[i] for i in there]
-        error = standard_error(tested.each[there], tested.weighing[there], groups) if groups else None
+        error, undefined = tested.error(users), int((tested.weighing == 0).sum())
         if not np.isfinite(tested.runs).all():
-            value = tested.mean()
+            value = tested.value()
     return {
         "value": value,
         "per_seed": values,

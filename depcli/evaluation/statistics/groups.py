@@ -8,7 +8,7 @@ import numpy as np
 
 from depcli.evaluation.statistics.comparing import SEED, compare
 from depcli.evaluation.statistics.corpus import Counts
-from depcli.evaluation.statistics.significance import ALPHA, holm, standard_error, sums_by
+from depcli.evaluation.statistics.significance import ALPHA, holm, sums_by
 from depcli.evaluation.statistics.values import Values
 
 SHUFFLES = 10_000
@@ -42,20 +42,13 @@ def compare_groups(
                 "targets": len(places),
                 "users": len(set(whose)),
                 "methods": {
-                    method: {metric: _mean(one, whose) for metric, one in found.items()} for method, found in part.items()
+                    method: {metric: {"value": one.value(), "se_users": one.error(whose)} for metric, one in found.items()}
+                    for method, found in part.items()
                 },
                 "differences": compare(part, whose, pairs) if places else [],
             }
         )
     return {"parts": parts, "between": _between(systems, users, pairs, next(iter(groups.values())))}
-
-
-def _mean(values: Values, users: Sequence[str]) -> dict:
-    there = np.flatnonzero(values.weighing)
-    if not len(there):
-        return {"value": None, "se_users": None}
-    error = standard_error(values.each[there], values.weighing[there], [users[i] for i in there])
-    return {"value": values.mean(), "se_users": error}
 
 
 def _between(

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+
+from depcli.evaluation.statistics.significance import standard_error
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,10 +28,16 @@ class Values:
         """(n,) how much `each` counts in a mean, where every value counts alike or by its weight: 0 where there is none."""
         return self._weighing(np.isfinite(self.runs))
 
-    def mean(self) -> float | None:
+    def value(self) -> float | None:
         """The mean of all values; None without any."""
         there = self.weighing > 0
         return float(np.average(self.each[there], weights=self.weighing[there])) if there.any() else None
+
+    def error(self, users: Sequence[Hashable]) -> float | None:
+        """The standard error of `value`, when `users` (n,), who say whose each target is, are what is drawn; None without one."""
+        there = np.flatnonzero(self.weighing)
+        whose = [users[i] for i in there]
+        return standard_error(self.each[there], self.weighing[there], whose) if whose else None
 
     def at(self, places) -> Values:
         """Those of the targets at these places."""

@@ -44,14 +44,14 @@ def test_the_standard_error_is_that_of_the_mean_beside_it():
     n = len(without)
     jackknife = np.sqrt((n - 1) / n * ((np.array(without) - np.mean(without)) ** 2).sum())
     assert found["se_users"] == pytest.approx(jackknife, rel=0.05)
-    assert Values(each).mean() == pytest.approx(np.nanmean(each))
+    assert Values(each).value() == pytest.approx(np.nanmean(each))
 
 
 def test_values_that_are_all_there_are_averaged_over_the_seeds():
     each = verdicts(0, 4)
     np.testing.assert_array_equal(Values(each).each, each.mean(axis=0))
     np.testing.assert_array_equal(Values(each).at([3, 1]).each, each.mean(axis=0)[[3, 1]])
-    assert Values(np.full((2, 3), np.nan)).mean() is None
+    assert Values(np.full((2, 3), np.nan)).value() is None
 
 
 def test_halves_of_the_users_are_compared_on_their_pairs():
@@ -70,4 +70,4 @@ def test_halves_of_the_users_are_compared_on_their_pairs():
 
 def test_lines_with_a_verdict_at_some_seeds_alone_are_not_lost():
     rows = [[{"id": "x", "nats": None, "tokens": None, "judge": verdict}] for verdict in (4, None, 8)]
-    assert values_of(rows)["judge"].mean() == 6
+    assert values_of(rows)["judge"].value() == 6
