@@ -27,11 +27,13 @@ A, B = {"seeds": 3}, {"seeds": 2, "seed": 1, "temperature": 0.1, "limit": 4}  # 
 
 @pytest.fixture(scope="module")
 def evaluated(snapshot, engine, tmp_path_factory):
-    """evaluated(name, **options): the folder of a finished run, made once for each name."""
-    split, place, made = leave_last_out(snapshot), tmp_path_factory.mktemp("runs"), set()
+    """evaluated(name, **options): the folder of a finished run, made once for each name with these options."""
+    split, place, made = leave_last_out(snapshot), tmp_path_factory.mktemp("runs"), {}
 
     def run(name: str, *, names=("nonperso", "rag"), temperature=0.8, seeds=1, seed=0, limit=None, answer=50, split=split):
-        if name not in made:
+        asked = (name, names, temperature, seeds, seed, limit, answer, split)
+        if asked not in made:
+            made[asked] = place / str(len(made)) / name
             writers = make_writers(snapshot, engine, split, names)
             evaluate(
                 snapshot=snapshot,
@@ -40,12 +42,11 @@ def evaluated(snapshot, engine, tmp_path_factory):
                 methods=writers,
                 scorer=WeightsScorer(lambda: engine.model, engine.tokenizer, answer),
                 sampling=Sampling(temperature, max_new_tokens=8, seed=seed),
-                out=place / name,
+                out=made[asked],
                 settings={"engine": engine.name, "adapters": {}},
                 seeds=seeds,
             )
-            made.add(name)
-        return place / name
+        return made[asked]
 
     return run
 
