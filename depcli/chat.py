@@ -12,6 +12,7 @@ from jinja2.ext import Extension
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from depcli.errors import BadInput
+from depcli.thought import THOUGHT, ends_open
 
 # What must not reach a tokenizer from user text: controls (but tab and newline), surrogates, noncharacters.
 _ANSWER, _SYSTEM = "an answer", "an instruction"
@@ -30,10 +31,18 @@ class Chat:
     bos: str = ""
     specials: tuple[str, ...] = ()
 
-    def render(self, system: str, user: str) -> str:
-        """The prompt string up to and including the header of the answer. Where a format has no system message, its text stands
-        before the user's; a model that can think before it answers is told not to. Raises BadInput."""
-        return self._filled(system=system, user=user) if _takes_system(self) else self._filled(user=f"{system}\n\n{user}")
+    def render(self, system: str, user: str, *, thought: bool = False) -> str:
+        """The prompt string up to where the answer begins. Where a format has no system message, its text stands before the
+        user's. A model that can think before it answers is told not to; where the format opens a thought all the same it is
+        closed at once, unless there may be a `thought`. Raises BadInput."""
+        prompt = self._filled(**self._messages(system, user))
+        header = _before_answers(self)
+        if not (thought and THOUGHT in header):
+            prompt += header
+        return prompt if thought or not ends_open(prompt) else f"{prompt.rstrip()}\n\n{THOUGHT}\n\n"
+
+    def _messages(self, system: str, user: str) -> dict[str, str]:
+        return {"system": system, "user": user} if _takes_system(self) else {"user": f"{system}\n\n{user}"}
 
     def digest(self) -> str:
         """The same for formats that put the same strings around the same messages, however their templates are written."""
@@ -78,6 +87,19 @@ def _takes_system(chat: Chat) -> bool:
         return _SYSTEM in chat._filled(system=_SYSTEM, user="a question")
     except BadInput:
         return False
+
+
+@lru_cache(maxsize=8)
+def _before_answers(chat: Chat) -> str:
+    """What a format puts between the prompt and an answer, such as the channel of gpt-oss, without which the model would think
+    aloud; white space alone is nothing."""
+    messages = chat._messages(_SYSTEM, "a question")
+    try:
+        prompt, whole = chat._filled(**messages), chat._filled(**messages, assistant=_ANSWER)
+    except BadInput:
+        return ""
+    header, answer, _ = whole.removeprefix(prompt).partition(_ANSWER)
+    return header if whole.startswith(prompt) and answer and header.strip() else ""
 
 
 class _Generation(Extension):

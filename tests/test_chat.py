@@ -54,6 +54,23 @@ def test_a_model_that_thinks_is_told_not_to():
     assert Chat(thinking, "").render("a", "b").endswith("<answer><think></think>")
 
 
+def test_a_thought_that_a_format_opens_all_the_same_is_closed_unless_one_is_wanted():
+    opening = Chat(LINES + "{{ '<think>\\n' }}", "")
+    assert opening.render("a", "b").endswith("<answer><think>\n\n</think>\n\n")
+    assert opening.render("a", "b", thought=True).endswith("<answer><think>\n")
+    assert opening.digest() != Chat(LINES, "").digest()
+
+
+def test_what_a_format_puts_before_an_answer_stands_at_the_end_of_a_prompt():
+    """As gpt-oss and Kimi have it; what is empty but for white space is none."""
+    said = "{% for m in messages %}<{{ m.role }}>{% if m.role == 'assistant' %}BEFORE{% endif %}{{ m.content }}{% endfor %}"
+    said += "{% if add_generation_prompt %}<assistant>{% endif %}"
+    final, thought, space = (Chat(said.replace("BEFORE", put), "") for put in ("<final>", "<think></think>", " "))
+    assert final.render("a", "b") == final.render("a", "b", thought=True) == "<system>a<user>b<assistant><final>"
+    assert thought.render("a", "b").endswith("<assistant><think></think>")
+    assert thought.render("a", "b", thought=True).endswith("<assistant>") and space.render("a", "b").endswith("<assistant>")
+
+
 @pytest.mark.parametrize(
     ("after", "end"),
     [

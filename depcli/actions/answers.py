@@ -108,8 +108,9 @@ def _entry(line: RequestLine, found: Written | str) -> dict:
         **{key: line.asked[key] for key in ("user_id", "asin") if key in line.asked},
         "request": line.digest,
     }
-    if isinstance(found, str):
-        return {**entry, "error": found}
+    problem = found if isinstance(found, str) else found.problem
+    if problem:
+        return {**entry, "error": problem}
     completion = found.completion
     return {
         **entry,

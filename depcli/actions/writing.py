@@ -21,6 +21,7 @@ from depcli.personal.history import store_text, unknown_user
 from depcli.personal.prompts import PromptBuilder
 from depcli.personal.template import Template
 from depcli.records import Completion, Item, Prompt, Request, Sampling, SoftPrompt
+from depcli.thought import ThoughtFilter, without_thought
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +33,13 @@ class Written:
     soft: SoftPrompt
     completion: Completion
     seed: int
+
+    @property
+    def problem(self) -> str | None:
+        """Why there is no text: the model was cut off in its thoughts. None where it wrote."""
+        if self.completion.text or self.completion.finish != "length":
+            return None
+        return f"the model was still thinking after {self.completion.generated_tokens:,} tokens, and wrote nothing"
 
 
 class Writer:
@@ -70,7 +78,8 @@ class Writer:
         self, requests: Iterable[Request], sampling: Sampling, on_text: Callable[[str], None] | None = None
     ) -> Iterator[Written]:
         """Reviews in the order of the requests, as they are made. Each request has a seed of its own, so that neither
-        order nor neighbours matter: see `seed_of`."""
+        order nor neighbours matter: see `seed_of`. What the model thinks before it writes is left out, and a text that ends
+        before its thought does is empty."""
         return self.write_often(((request, (sampling.seed,)) for request in requests), sampling, on_text)
 
     def write_often(
@@ -89,9 +98,13 @@ class Writer:
                     waiting.append((request, prompt, soft, own))
                     yield soft, replace(sampling, seed=own)
 
-        for completion in self.engine.generate(soft_prompts(), on_text):
+        shown = ThoughtFilter(on_text) if on_text else None
+        for completion in self.engine.generate(soft_prompts(), shown and shown.feed):
+            if shown:
+                shown.end()
             request, prompt, soft, seed = waiting.pop(0)
-            yield Written(request, prompt, soft, completion, seed)
+            said = replace(completion, text=without_thought(completion.text) or "")
+            yield Written(request, prompt, soft, said, seed)
 
 
 def seed_of(seed: int, request: Request) -> int:

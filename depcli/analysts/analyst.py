@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain, repeat
 
-from depcli.analysts.answers import BROKEN, CUT, EMPTY, REFUSED, TOO_LONG, Unusable, check_script, without_thought
-from depcli.engines.text import THINK, THOUGHT
+from depcli.analysts.answers import BROKEN, CUT, EMPTY, REFUSED, TOO_LONG, UNFINISHED, Unusable, check_script
 from depcli.errors import Refused
 from depcli.records import Analysis, Completion, Sampling, SoftPrompt, Text
+from depcli.thought import THOUGHT, ends_open, without_thought
 
 _ATTEMPTS = 2
 _AT_FIRST = 8  # questions that may be refused before any is answered
@@ -121,7 +121,7 @@ class Analyst:
 
         def asked() -> Iterator[tuple[SoftPrompt, Sampling]]:
             for one in open_:
-                one.prompt = self.engine.chat.render(one.question.system, one.question.user)
+                one.prompt = self._render(one.question)
                 if self._room(one.prompt) < one.question.tokens:
                     one.fail(TOO_LONG, again=False)
                     unasked.append(one)
@@ -171,7 +171,10 @@ class Analyst:
 
     def fits(self, question: Question) -> bool:
         """Whether question and answer fit the engine's context, thoughts aside."""
-        return self._room(self.engine.chat.render(question.system, question.user)) >= question.tokens
+        return self._room(self._render(question)) >= question.tokens
+
+    def _render(self, question: Question) -> str:
+        return self.engine.chat.render(question.system, question.user, thought=True)
 
     def _room(self, prompt: str) -> int:
         return self.engine.context - self.engine.count(prompt)
@@ -184,7 +187,9 @@ class Analyst:
 
 
 def _value(question: Question, prompt: str, completion: Completion):
-    said = without_thought(completion.text, opened=prompt.rstrip().endswith(THINK))
+    said = without_thought(completion.text, opened=ends_open(prompt))
+    if said is None:
+        raise Unusable(UNFINISHED)
     if not question.any_script:
         check_script(said, question.user)
     try:

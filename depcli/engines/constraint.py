@@ -8,9 +8,9 @@ from __future__ import annotations
 import numpy as np
 from llguidance import LLMatcher, LLTokenizer
 
-from depcli.engines.text import THINK, THOUGHT
 from depcli.errors import DepError
 from depcli.records import SoftPrompt, Text
+from depcli.thought import THINK, THOUGHT, ends_open
 
 # No free white space: a model that is unsure of what comes next would write it for ever.
 _COMPACT = {"whitespace_flexible": False}
@@ -55,9 +55,9 @@ class Constraint:
 
 
 def opens_thought(prompt: SoftPrompt) -> bool:
-    """Whether a prompt ends in an opened thought, as chat templates of some reasoning models make it."""
+    """Whether a prompt ends in an opened thought."""
     last = prompt.parts[-1]
-    return isinstance(last, Text) and last.text.rstrip().endswith(THINK)
+    return isinstance(last, Text) and ends_open(last.text)
 
 
 def _single_token(tokenizer: LLTokenizer, text: str) -> int | None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-THINK, THOUGHT = "<think>", "</think>"  # around what a model thinks before it answers
-
 
 def end_tokens(generation_config, tokenizer) -> frozenset[int]:
     """The ids that end a text: those of the model's generation configuration, and the tokenizer's own."""

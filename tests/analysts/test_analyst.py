@@ -7,7 +7,7 @@ import json
 import pytest
 
 from depcli.analysts.analyst import Analyst, Question, Tally
-from depcli.analysts.answers import Unusable, check_script, gives_orders, json_object, plain_text, without_thought
+from depcli.analysts.answers import Unusable, check_script, gives_orders, json_object, plain_text
 from depcli.chat import Chat
 from depcli.errors import BadInput, DepError, Refused
 from tests.analysts.scripted import Scripted
@@ -125,15 +125,6 @@ def test_any_script_will_do_where_only_a_number_counts():
     one = Question("system", "question", json_object, 50, any_script=True)
     ((_, value, tally),) = Analyst(scripted, "scripted:x").answers([one])
     assert value["score"] == 7 and not tally.failures
-
-
-def test_the_thought_is_cut_off_at_its_last_end():
-    assert without_thought("<think>hm</think>Dry.") == "Dry."
-    assert without_thought("hm</think>well</think> Dry.", opened=True) == " Dry."
-    assert without_thought("Dry.") == "Dry."
-    for text in ("hm", "", "<think>hm"):
-        with pytest.raises(Unusable, match="unfinished"):
-            without_thought(text, opened=True)
 
 
 def test_a_model_that_thinks_gets_room_for_it_and_its_open_thought_is_no_answer():

@@ -138,6 +138,7 @@ def command(
     from depcli.adapters.files import read_config
     from depcli.analysts.choose import analyst as asked_analyst
     from depcli.cli.written import document_of, show_batch, show_progress, tell_unknown, tell_written
+    from depcli.errors import DepError
     from depcli.profiles import kept_states
     from depcli.records import Sampling
     from depcli.store import Store
@@ -229,6 +230,8 @@ def command(
             return FAILURE if report.failed else DONE
         on_text = None if sink.is_json else sink.piece
         (written,) = writer.write([request], sampling, on_text)
+    if written.problem:
+        raise DepError(written.problem, "raise --max-new-tokens, or ask a model that does not think first")
     document = {**document_of(written, parts, sampling, snapshot, writer, show_prompt), **told}
     if written.prompt.profile:
         from depcli.actions.portraits import profile_document

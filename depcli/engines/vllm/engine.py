@@ -14,12 +14,13 @@ from depcli.backbones.fetch import weights_folder
 from depcli.backbones.sequence import encode
 from depcli.engines.checks import check_room, check_width
 from depcli.engines.engine import Engine
-from depcli.engines.text import THINK, TextStream, end_tokens, text_of
+from depcli.engines.text import TextStream, end_tokens, text_of
 from depcli.engines.vllm.flight import Draft, Flight
 from depcli.engines.vllm.process import VllmProcess
 from depcli.engines.vllm.prompts import mixed, params_of
 from depcli.errors import DepError
 from depcli.records import Completion, Sampling, SoftPrompt
+from depcli.thought import THINK
 
 
 class VllmEngine(Engine):

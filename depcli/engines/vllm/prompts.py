@@ -15,9 +15,9 @@ from vllm.sampling_params import StructuredOutputsParams
 
 from depcli.backbones.sequence import Encoded
 from depcli.engines.constraint import opens_thought
-from depcli.engines.text import THINK, THOUGHT
 from depcli.errors import BadInput, Incompatible
 from depcli.records import Sampling, SoftPrompt, Vectors
+from depcli.thought import THINK, THOUGHT
 
 _HOTTEST = 2
 
