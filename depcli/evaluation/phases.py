@@ -203,8 +203,8 @@ def align(work: Work, snapshot, embedder, min_peers: int) -> str:
     return alignment.signature(embedder, min_peers)
 
 
-def let_judge(work: Work, asked: Analyst) -> tuple[str, str]:
-    """Append the missing verdicts; return the judge's identity and signature."""
+def let_judge(work: Work, snapshot, asked: Analyst) -> tuple[str, str]:
+    """Append the missing verdicts, on what others wrote about the same items too; return the judge's identity and signature."""
     log, by, written = work.log(files.JUDGE), judge.identity(asked), work.written()
     known = [line for line in log.entries if line["judge"] == by]
     unasked = {files.digest(line["prediction"]) for line in written if is_empty(line["prediction"])}
@@ -216,7 +216,34 @@ def let_judge(work: Work, asked: Analyst) -> tuple[str, str]:
         todo = [line for line in mine if (name, line["id"]) not in done]
         lines = judge.judgements(asked, todo, requests)
         work.follow(log.append(lines), "judge", name, len(mine) - len(todo), len(mine))
+    others = _others(work, snapshot)
+    done = {line["id"] for line in known if line["method"] == judge.OTHERS and line["text"] == _beside(others.get(line["id"]))}
+    todo = [line for key, line in others.items() if key not in done]
+    lines = ({**one, "text": _beside(others[one["id"]])} for one in judge.judgements(asked, todo, requests))
+    work.follow(log.append(lines), "judge", judge.OTHERS, len(others) - len(todo), len(others))
     return by, judge.signature(asked)
+
+
+def _others(work: Work, snapshot) -> dict[str, dict]:
+    """By id, as lines of predictions.jsonl have it, what somebody else wrote about the item."""
+    texts = judge.of_others(snapshot, {target.key: reference for target, _, reference in work.pairs.values()})
+    return {
+        key: {
+            "id": key,
+            "method": judge.OTHERS,
+            "user_id": target.user_id,
+            "asin": target.asin,
+            "prediction": texts[target.key],
+            "reference": reference,
+        }
+        for key, (target, _, reference) in work.pairs.items()
+        if target.key in texts
+    }
+
+
+def _beside(line: dict | None) -> str | None:
+    """What a verdict on another person's review is found by: nothing of that person, who may be forgotten, stays in the file."""
+    return line and files.digest(line["reference"])
 
 
 def _done(log: resumable.JsonLines, *more: str) -> set[tuple]:

@@ -11,7 +11,7 @@ from depcli.errors import BadInput, DepError, Incompatible, NotFound
 from depcli.evaluation import predictions as files
 from depcli.system import resumable
 
-SCHEMA = 4
+SCHEMA = 5
 _NUMBER = (int, float)
 _OPTIONAL = (int, float, type(None))
 _INTERVAL = {
@@ -64,6 +64,7 @@ FIELDS = {
         "distinct1": _NUMBER,
         "distinct2": _NUMBER,
         "alignment_chance": _OPTIONAL,  # what difference alignment is without any relation, see alignment.py
+        "judge_others": _OPTIONAL,  # the judge's mean verdict on what somebody else really wrote about the same items
     },
     "differences": [
         {

@@ -83,7 +83,7 @@ def evaluate(
         # First all that the writer may be asked for: the scorer may need its device.
         spent = phases.write(work, sampling, scorer)
         with clock.part("judge"):
-            judged = phases.let_judge(work, asked) if asked else None
+            judged = phases.let_judge(work, snapshot, asked) if asked else None
         with clock.part("swap"):
             variants, swaps = phases.swaps_of(work, snapshot, strangers_from) if strangers_from else ({}, {})
             phases.make_profiles(work, swaps)

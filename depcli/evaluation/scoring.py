@@ -99,9 +99,15 @@ def score_files(
         groups = compare_groups(systems, users, pairs, comparison.groups) if comparison.groups else None
     peers = [aligned[methods[0], key]["peers"] for key in targets] if alignment else []
     peers = [count for count in peers if count is not None]
-    asked = [key for keys in ids.values() for key in keys]
-    said = judge.note({name: [verdicts[name, key] for key in asked] for name in methods}) if judged else []
-    real = {**real_summary(references), "alignment_chance": chance(peers) if peers else None}
+    asked, others, said = [key for keys in ids.values() for key in keys], [], []
+    if judged:
+        others = _on_others(out, judged[0], dict(zip(targets, references, strict=True)))
+        said = judge.note({name: [verdicts[name, key] for key in asked] for name in methods} | {judge.OTHERS: others})
+    real = {
+        **real_summary(references),
+        "alignment_chance": chance(peers) if peers else None,
+        "judge_others": judge.score([line["score"] for line in others], "").value,
+    }
     return {
         "methods": summaries,
         "real": real,
@@ -135,6 +141,12 @@ def _by_key(path: Path, *more: str) -> dict[tuple, dict]:
 def _verdicts(path: Path, by: str) -> Iterator[dict]:
     """What one judge said; another judge's verdicts stay in the file."""
     return (line for line in files.read(path) if line["judge"] == by)
+
+
+def _on_others(out: Path, by: str, references: Mapping[str, str]) -> list[dict]:
+    """The verdicts of one judge on what others wrote, of the real reviews in `references` by id."""
+    lines = (line for line in _verdicts(out / files.JUDGE, by) if line["method"] == judge.OTHERS and line["id"] in references)
+    return list({line["id"]: line for line in lines if line["text"] == files.digest(references[line["id"]])}.values())
 
 
 def _scores(entries: list[dict], known: Scores) -> Scores:

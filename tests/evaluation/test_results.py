@@ -44,8 +44,8 @@ def test_folders_without_usable_results_are_refused(tmp_path):
         read_results(tmp_path)
     assert "again" in caught.value.hint
     (tmp_path / RESULTS).write_text('{"schema": 1}')
-    with pytest.raises(Incompatible, match="schema 1; this version reads 4"):
+    with pytest.raises(Incompatible, match="schema 1; this version reads 5"):
         read_results(tmp_path)
-    (tmp_path / RESULTS).write_text('{"schema": 4}')
+    (tmp_path / RESULTS).write_text('{"schema": 5}')
     with pytest.raises(BadInput, match="is missing"):
         read_results(tmp_path)

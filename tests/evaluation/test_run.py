@@ -54,7 +54,7 @@ def test_results_are_what_the_files_say(finished, snapshot):
     stored = json.loads((out / files.RESULTS).read_text())
     assert stored == results
     assert problems(stored) == [] and read_results(out) == stored
-    assert results["schema"] == 4 and results["requests"] == results["targets"] == results["users"] == len(USERS)
+    assert results["schema"] == 5 and results["requests"] == results["targets"] == results["users"] == len(USERS)
     assert results["seeds"] == [3]
     settings = results["settings"]
     assert settings["split_digest"] == leave_last_out(snapshot).digest and settings["store_commit"] == snapshot.commit.id
@@ -204,7 +204,7 @@ def test_all_that_a_model_is_asked_for_comes_before_the_scorer_is_loaded(evaluat
         tmp_path / "run", limit=1, methods={"pag": Writer(builder, engine)}, scorer=scorer, asked=analyst('{"score": 3}')
     )
     assert results["methods"]["pag"]["swap"]["history"] and results["methods"]["pag"]["profiles"]
-    assert order == ["Writes dryly.", '{"score": 3}', "Writes dryly.", "loaded"]
+    assert order == ["Writes dryly.", '{"score": 3}', '{"score": 3}', "Writes dryly.", "loaded"]  # of a text, of another's review
 
 
 def test_without_a_scorer_there_is_no_likelihood(evaluation, snapshot, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from statistics import fmean
@@ -12,6 +13,7 @@ import pytest
 from depcli.analysts.analyst import Analyst
 from depcli.errors import Incompatible, Refused
 from depcli.evaluation import predictions as files
+from depcli.evaluation.measures.judge import OTHERS
 from depcli.evaluation.measures.likelihood import WeightsScorer
 from depcli.evaluation.results import lost_with, problems
 from depcli.records import Sampling
@@ -185,15 +187,52 @@ def test_a_judge_goes_on_where_it_stopped_and_another_one_starts_anew(evaluation
     asked = judge("one", lambda prompt, _: '{"score": 8}' if "Loud" in prompt else "hm")
     results = evaluation(tmp_path, names=("nonperso", "rag"), asked=asked)
     assert (tmp_path / files.JUDGE).read_bytes().startswith(verdicts)
-    found = lines(tmp_path, files.JUDGE)
+    found = on_methods(tmp_path)
     assert {(e["method"], e["id"]) for e in found} == {(e["method"], e["id"]) for e in lines(tmp_path)}
     missing = sum(entry["score"] is None for entry in found)
     assert missing and sum(m["metrics"]["judge"]["undefined"] for m in results["methods"].values()) == missing
     assert results["methods"]["rag"]["metrics"]["judge"]["value"] == 8 and problems(results) == []
     assert any("verdicts on rag could not be used" in note for note in results["notes"])
     again = evaluation(tmp_path, names=("nonperso", "rag"), asked=judge("two", lambda *_: '{"score": 2}'))
-    assert again["methods"]["rag"]["metrics"]["judge"]["value"] == 2 and len(lines(tmp_path, files.JUDGE)) == 2 * len(found)
+    assert again["methods"]["rag"]["metrics"]["judge"]["value"] == 2 and len(on_methods(tmp_path)) == 2 * len(found)
     assert "judge" not in evaluation(tmp_path, names=("nonperso", "rag"))["methods"]["rag"]["metrics"]
+
+
+def test_a_judge_also_says_what_others_reviews_are_worth(evaluation, snapshot, tmp_path):
+    """One by somebody else for each held-out review whose item has one; nothing of who wrote it is kept."""
+    told = {}
+
+    def answer(prompt, sampling):
+        told[prompt] = len(told) % 11
+        return json.dumps({"reason": "", "score": told[prompt]})
+
+    def evaluated() -> dict:
+        asked = Analyst(Scripted(answer), "one", temperature=0, top_p=1)
+        return evaluation(tmp_path, names=("nonperso",), asked=asked, scorer=None, strangers_from=())
+
+    results = evaluated()
+    others = [line for line in lines(tmp_path, files.JUDGE) if line["method"] == OTHERS]
+    held_out = {line["id"]: line for line in lines(tmp_path)}
+    everybody = snapshot.reviewers([line["asin"] for line in held_out.values()])
+    shared = [line for line in held_out.values() if len(everybody[line["asin"]]) > 1]
+    assert {line["id"] for line in others} == {line["id"] for line in shared} and len(shared) > 1
+    assert results["real"]["judge_others"] == pytest.approx(sum(line["score"] for line in others) / len(others))
+    assert {line["text"] for line in others} == {files.digest(line["reference"]) for line in shared}
+    for line in shared:
+        theirs = [one.review.text for one in everybody[line["asin"]] if one.review.user_id != line["user_id"]]
+        beside = [prompt.partition(quoted(line["reference"]))[2] for prompt in told]  # what is to be judged stands below
+        assert sum(any(quoted(text) in rest for text in theirs) for rest in beside) == 1
+    asked, kept = len(told), (tmp_path / files.JUDGE).read_bytes()
+    assert steady(evaluated()) == steady(results) and (len(told), (tmp_path / files.JUDGE).read_bytes()) == (asked, kept)
+
+
+def quoted(text: str) -> str:
+    return "\n".join(f"> {line.strip()}" for line in text.splitlines() if line.strip())
+
+
+def on_methods(out: Path) -> list[dict]:
+    """The verdicts, but for those on what others wrote."""
+    return [line for line in lines(out, files.JUDGE) if line["method"] != OTHERS]
 
 
 def test_what_an_endpoint_refuses_after_it_has_judged_others_is_a_missing_verdict(evaluation, tmp_path):
@@ -210,10 +249,10 @@ def test_what_an_endpoint_refuses_after_it_has_judged_others_is_a_missing_verdic
         evaluation(tmp_path, names=("rag",), asked=judging(*range(99)))
     assert not lines(tmp_path, files.JUDGE), "from the first it may be any setting"
     evaluation(tmp_path, names=("rag",), asked=judging())
-    found = (tmp_path / files.JUDGE).read_text().splitlines(keepends=True)
-    (tmp_path / files.JUDGE).write_text("".join(found[:-1]))
+    found = on_methods(tmp_path)
+    resumable.write_lines(tmp_path / files.JUDGE, found[:-1])
     results = evaluation(tmp_path, names=("rag",), asked=judging(*range(99)))
-    assert [line["score"] for line in lines(tmp_path, files.JUDGE)] == [8] * (len(found) - 1) + [None]
+    assert [line["score"] for line in on_methods(tmp_path)] == [8] * (len(found) - 1) + [None]
     assert results["methods"]["rag"]["metrics"]["judge"]["undefined"] == 1
 
 
@@ -232,7 +271,7 @@ def test_an_edited_text_is_aligned_and_judged_anew(evaluation, tmp_path):
     after = evaluated(tmp_path)["methods"]["rag"]["metrics"]
     assert after["judge"]["value"] == pytest.approx((9 + 1 + 1) / 3)
     assert after["alignment"]["value"] != before["methods"]["rag"]["metrics"]["alignment"]["value"]
-    for name in (files.ALIGNMENT, files.JUDGE):
-        assert len(lines(tmp_path, name)) == 3 + 1, "the other texts keep theirs"
+    for found in (lines(tmp_path, files.ALIGNMENT), on_methods(tmp_path)):
+        assert len(found) == 3 + 1, "the other texts keep theirs"
     edit(written[0]["prediction"])
-    assert steady(evaluated(tmp_path)) == steady(before) and len(lines(tmp_path, files.JUDGE)) == 4, "back again: all is there"
+    assert steady(evaluated(tmp_path)) == steady(before) and len(on_methods(tmp_path)) == 4, "back again: all is there"

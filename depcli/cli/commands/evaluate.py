@@ -218,7 +218,7 @@ def command(
     else:
         sink.note("an endpoint gives no likelihood of a real review: that column stays empty")
     prepare_analyst(setting, analyst, methods)
-    prepare_model(setting, judge, "real reviews, and texts to be judged,")
+    prepare_model(setting, judge, "real reviews, of other people too, and texts to be judged,")
     embedder = embedder_for(store, variants, plan, offline=setting.offline, ask=sink.ask)
     out = out or evaluation_folder(setting.profiles, parts, study=study, split=split, role=role)
     tell_moment(sink, as_of)

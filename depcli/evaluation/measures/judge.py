@@ -3,6 +3,9 @@
 Each text is judged alone, beside the real review and the item's title (judge.jinja), at temperature 0: nothing depends
 on an order of methods, and the judge learns neither the method nor anything about the user. A verdict that cannot be read is
 asked for once more, then counted as missing; so is one that is refused.
+
+What a mean verdict is worth is seen beside the one on what other people really wrote about the same items (`of_others`): a method
+that is not above it writes like anybody.
 """
 
 from __future__ import annotations
@@ -21,7 +24,9 @@ from depcli.methods.asking import PROMPTS, question
 from depcli.records import Request
 from depcli.words import count
 
+OTHERS = "others' reviews"  # in the place of a method
 LOWEST, HIGHEST = 0, 10
+_ITEMS, _REVIEWERS = 16, 16  # items that are looked up together, and people who may stand for the others of a popular one
 _PROMPT = Path(__file__).with_name("judge.jinja")
 _REASON = 200  # characters: room for a few words, and an end to them
 _TOKENS = 240
@@ -51,6 +56,26 @@ def judgements(analyst: Analyst, lines: Iterable[dict], requests: Mapping[tuple[
     questions = (_question(analyst, line, requests[line["user_id"], line["asin"]]) for line in asked)
     for place, score, tally in analyst.answers(questions):
         yield _judged(asked[place], by, score, tally)
+
+
+def of_others(snapshot, references: Mapping[tuple[str, str], str]) -> dict[tuple[str, str], str]:
+    """By target key what somebody else wrote about the same item, always the same one; absent are targets without such a review.
+    `references` are the real reviews: a text that says the same is not taken."""
+    wanted: dict[str, list[tuple[str, str]]] = {}
+    for key in references:
+        wanted.setdefault(key[1], []).append(key)
+    asins, found = sorted(wanted), {}
+    for start in range(0, len(asins), _ITEMS):
+        for asin, reviews in snapshot.reviewers(asins[start : start + _ITEMS], _REVIEWERS).items():
+            for key in wanted[asin]:
+                texts = [
+                    (digest(f"{key[0]}\0{stored.review.user_id}"), stored.review.text)
+                    for stored in reviews
+                    if stored.review.user_id != key[0] and not is_empty(stored.review.text)
+                ]
+                if drawn := sorted(one for one in texts if one[1].strip() != references[key].strip()):
+                    found[key] = drawn[0][1]
+    return found
 
 
 def _judged(line: dict, by: str, score: float | None, tally: Tally) -> dict:

@@ -142,6 +142,8 @@ def notes(results: dict) -> list[str]:
         lines.append(
             f"alignment: a text no more like the real review than the peers' are has {real['alignment_chance']:.4f} on average"
         )
+    if real["judge_others"] is not None:
+        lines.append(f"judge: what somebody else really wrote about the same item has {real['judge_others']:.2f} on average")
     undefined = next(iter(results["methods"].values()))["metrics"].get(ALIGNMENT, {}).get("undefined")
     if undefined:
         lines.append(f"alignment: left out where an item has too few other reviewers, {count(undefined, 'review')}")

@@ -51,7 +51,7 @@ def made(users: int = 40, seeds: int = 2, **shifts: float) -> dict:
         for name, x in values.items()
     }
     return {
-        "schema": 4,
+        "schema": 5,
         "dep": "0.1.0",
         "created": "2026-11-21T23:05:00+00:00",
         "study": None,
@@ -65,7 +65,7 @@ def made(users: int = 40, seeds: int = 2, **shifts: float) -> dict:
         "users": users,
         "methods": methods,
         "differences": tests,
-        "real": {"mean_words": 9.0, "distinct1": 0.5, "distinct2": 0.9, "alignment_chance": 0.1},
+        "real": {"mean_words": 9.0, "distinct1": 0.5, "distinct2": 0.9, "alignment_chance": 0.1, "judge_others": 3.25},
         "tests": description(tests),
         "notes": ["a note"],
     }
