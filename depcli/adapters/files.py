@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import asdict
+from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -84,7 +85,7 @@ def save(folder: Path, adapter, config: dict) -> None:
     tensors = {name: tensor.detach().float().cpu().contiguous() for name, tensor in adapter.state_dict().items()}
     data = serialize(tensors)
     write_atomically(folder / WEIGHTS, data)
-    config = {**config, "weights_sha256": hashlib.sha256(data).hexdigest()}
+    config = {**config, "weights_sha256": hashlib.sha256(data).hexdigest(), "finished": _moment(datetime.now(UTC))}
     whole = {"format": FORMAT, "type": adapter.type, "shape": adapter.config(), **config}
     write_atomically(folder / CONFIG, (json.dumps(whole, indent=2, ensure_ascii=False) + "\n").encode())
 
@@ -125,6 +126,17 @@ def _missing(config: dict) -> Iterator[str]:
     losses = config.get("validation_losses")
     if isinstance(losses, dict) and not all(isinstance(loss, (int, float)) for loss in losses.values()):
         yield "numbers among its validation_losses"
+
+
+def finished(folder: Path) -> str:
+    """When an adapter was trained: a later one is greater, and a copy as old as it. Where an earlier version trained it
+    the file's own time counts."""
+    written = datetime.fromtimestamp((folder / CONFIG).stat().st_mtime, UTC)
+    return str(read_config(folder).get("finished", _moment(written)))
+
+
+def _moment(when: datetime) -> str:
+    return when.isoformat(timespec="microseconds")
 
 
 def adapter_class(method: str):

@@ -206,20 +206,28 @@ def test_the_newest_adapter_that_can_be_used_is_taken(trained, store):
 
 def test_the_newest_adapter_of_the_split_that_is_asked_for_is_taken(trained, store):
     folder, split = trained["dep"].folder, trained["dep"].config["split"]
-    for name, other in (("last", "leave-last-out:3"), ("later", "leave-last-out:9")):
-        copy = shutil.copytree(folder, Path(store.path) / "adapters" / name)
-        (copy / files.CONFIG).write_text(json.dumps({**files.read_config(folder), "split": {**split, "name": other}}))
-    os.utime(copy / files.CONFIG, (2e9, 2e9))
+    for name, other, when in (("later", "leave-last-out:9", "2099-01-02"), ("last", "leave-last-out:3", "2099-01-01")):
+        copy = shutil.copytree(folder, Path(store.path) / "adapters" / name)  # written in another order than trained
+        changed = {"split": {**split, "name": other}, "finished": when}
+        (copy / files.CONFIG).write_text(json.dumps({**files.read_config(folder), **changed}))
     try:
-        last = Path(store.path) / "adapters" / "last"
+        last, later = (Path(store.path) / "adapters" / name for name in ("last", "later"))
         ask = partial(choose_adapter, Path(store.path), "dep", None, None)
         assert ask(split="leave-last-out:3") == (last, "the newest of 1 of the split leave-last-out:3")
-        assert ask(split="leave-last-out:4") == ask() == (copy, "the newest of 3")
+        assert ask(split="leave-last-out:4") == ask() == (later, "the newest of 3")
         found, _ = compared_adapters(Path(store.path), ("dep", "pplug"), split=split["name"])
         assert found["dep"] == folder and files.read_config(found["pplug"])["split"]["name"] == split["name"]
     finally:
         for name in ("last", "later"):
             shutil.rmtree(Path(store.path) / "adapters" / name)
+
+
+def test_what_an_earlier_version_trained_is_as_old_as_its_file(trained, tmp_path):
+    config = files.read_config(trained["dep"].folder)
+    now = config.pop("finished")
+    (tmp_path / files.CONFIG).write_text(json.dumps(config))
+    os.utime(tmp_path / files.CONFIG, (1e9, 1e9))
+    assert files.finished(tmp_path).startswith("2001-09-09T01:46:40") and files.finished(trained["dep"].folder) == now > "2026"
 
 
 def test_an_adapter_writes_with_the_parts_that_it_was_trained_with(store, backbone, tmp_path):
