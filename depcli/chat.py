@@ -35,11 +35,10 @@ class Chat:
         """The prompt string up to where the answer begins. Where a format has no system message, its text stands before the
         user's. A model that can think before it answers is told not to; where the format opens a thought all the same it is
         closed at once, unless there may be a `thought`. Raises BadInput."""
-        prompt = self._filled(**self._messages(system, user))
-        header = _before_answers(self)
+        prompt, (header, opened) = self._filled(**self._messages(system, user)), _before_answers(self)
         if not (thought and THOUGHT in header):
             prompt += header
-        return prompt if thought or not ends_open(prompt) else f"{prompt.rstrip()}\n\n{THOUGHT}\n\n"
+        return prompt if thought or not opened else f"{prompt.rstrip()}\n\n{THOUGHT}\n\n"
 
     def _messages(self, system: str, user: str) -> dict[str, str]:
         return {"system": system, "user": user} if _takes_system(self) else {"user": f"{system}\n\n{user}"}
@@ -67,6 +66,7 @@ class Chat:
                 bos_token=self.bos,
                 eos_token=self.end,
                 enable_thinking=False,
+                thinking_budget=0,
             )
         except (TemplateError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
             hint = "mend the chat_template.jinja of its folder, or the one in its GGUF, or use another backbone"
@@ -90,10 +90,17 @@ def _takes_system(chat: Chat) -> bool:
 
 
 @lru_cache(maxsize=8)
-def _before_answers(chat: Chat) -> str:
+def _before_answers(chat: Chat) -> tuple[str, bool]:
     """What a format puts between the prompt and an answer, such as the channel of gpt-oss, without which the model would think
-    aloud; white space alone is nothing."""
-    messages = chat._messages(_SYSTEM, "a question")
+    aloud (white space alone is nothing); and whether a thought is open behind that."""
+    found = {_header(chat, question) for question in ("a question", "something else")}
+    header = found.pop() if len(found) == 1 else ""  # else it is about the question
+    prompt = chat._filled(**chat._messages(_SYSTEM, "a question"))
+    return header, ends_open((prompt + header).rpartition("a question")[2])
+
+
+def _header(chat: Chat, question: str) -> str:
+    messages = chat._messages(_SYSTEM, question)
     try:
         prompt, whole = chat._filled(**messages), chat._filled(**messages, assistant=_ANSWER)
     except BadInput:

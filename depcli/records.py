@@ -255,7 +255,8 @@ class Sampling:
 
 @dataclass(frozen=True)
 class Completion:
-    """What an engine returns for one request. `finish` is 'stop' or 'length'; counts are in tokens, time in seconds."""
+    """What an engine returns for one request. `finish` is 'stop' or 'length' (or, where a text has been read, thought.THINKING);
+    counts are in tokens, time in seconds."""
 
     text: str
     finish: str

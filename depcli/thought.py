@@ -1,10 +1,14 @@
-"""What a model thinks before it answers: where that begins and ends in a prompt, in a text, and in one that still grows."""
+"""What a model thinks before it writes: where that begins and ends in a prompt, in a text, and in one that still grows."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+
+from depcli.records import Completion
 
 THINK, THOUGHT = "<think>", "</think>"
+THINKING = "thought"  # Completion.finish of a text that ended before the thought did
 
 
 def ends_open(prompt: str) -> bool:
@@ -12,13 +16,20 @@ def ends_open(prompt: str) -> bool:
     return prompt.rstrip().endswith(THINK)
 
 
-def without_thought(text: str, *, opened: bool = False) -> str | None:
-    """The text after the last closing mark; all of it when nothing was thought, None for an unfinished thought: it is no result,
-    whatever it says. `opened`: the prompt began the thought."""
-    _, mark, rest = text.rpartition(THOUGHT)
-    if THINK in rest or (opened and not mark):
-        return None
-    return rest.lstrip() if mark else rest
+def without_thought(text: str, *, blind: bool = False) -> str | None:
+    """What comes after the thought that a text begins with; all of one that begins otherwise, None where the thought has no end.
+    `blind`: the prompt is made elsewhere and may have opened a thought, so what stands before a closing mark is one."""
+    begun = text.lstrip()
+    if begun.startswith(THINK) or (blind and THOUGHT in begun):
+        _, mark, rest = begun.partition(THOUGHT)
+        return rest.lstrip() if mark else None
+    return text
+
+
+def as_written(completion: Completion, *, blind: bool) -> Completion:
+    """The completion without its thought; without an end of it the text is empty, and `finish` is THINKING."""
+    text = without_thought(completion.text, blind=blind)
+    return replace(completion, text="", finish=THINKING) if text is None else replace(completion, text=text)
 
 
 class ThoughtFilter:
@@ -34,17 +45,14 @@ class ThoughtFilter:
             return
         self._held += piece
         begun = self._held.lstrip()
-        if begun.startswith(THINK):
-            begun = begun.partition(THOUGHT)[2].lstrip()
-            self._passes = bool(begun)
-        else:
-            self._passes = not THINK.startswith(begun)
-            begun = self._held
-        if self._passes:
-            self._on_text(begun)
+        if begun.startswith(THINK) or not THINK.startswith(begun):
+            text = without_thought(self._held)
+            self._passes = bool(text)
+            if text:
+                self._on_text(text)
 
     def end(self) -> None:
         """The text is whole, and another may come."""
-        if not self._passes and not self._held.lstrip().startswith(THINK):
-            self._on_text(self._held)
+        if not self._passes and (text := without_thought(self._held)):
+            self._on_text(text)
         self._held, self._passes = "", False

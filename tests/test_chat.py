@@ -59,6 +59,8 @@ def test_a_thought_that_a_format_opens_all_the_same_is_closed_unless_one_is_want
     assert opening.render("a", "b").endswith("<answer><think>\n\n</think>\n\n")
     assert opening.render("a", "b", thought=True).endswith("<answer><think>\n")
     assert opening.digest() != Chat(LINES, "").digest()
+    plain = Chat("{{ messages[0].content }}|{{ messages[1].content }}", "")
+    assert plain.render("a", "What is <think>").endswith("|What is <think>"), "what a person wrote opens nothing"
 
 
 def test_what_a_format_puts_before_an_answer_stands_at_the_end_of_a_prompt():
@@ -68,6 +70,8 @@ def test_what_a_format_puts_before_an_answer_stands_at_the_end_of_a_prompt():
     final, thought, space = (Chat(said.replace("BEFORE", put), "") for put in ("<final>", "<think></think>", " "))
     assert final.render("a", "b") == final.render("a", "b", thought=True) == "<system>a<user>b<assistant><final>"
     assert thought.render("a", "b").endswith("<assistant><think></think>")
+    asked = Chat(said.replace("BEFORE", "on {{ messages[1].content }}:"), "")
+    assert asked.render("a", "b") == "<system>a<user>b<assistant>", "that is about the question"
     assert thought.render("a", "b", thought=True).endswith("<assistant>") and space.render("a", "b").endswith("<assistant>")
 
 

@@ -3,40 +3,37 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import pytest
 
 from depcli.cli import main
-from depcli.records import Item
+from depcli.records import Completion, Item
 from depcli.store import Store
-from depcli.thought import ThoughtFilter, without_thought
+from depcli.thought import THINKING, ThoughtFilter, as_written, without_thought
 from tests.engines.endpoints import Answer, Scripted, completion
 from tests.store.made import IDENTITY, some_reviews, upsert
 
+TEXTS = [  # and what is left of them
+    ("Dry.", "Dry."),
+    ("  Dry. ", "  Dry. "),
+    (" <th", " <th"),
+    ("\n<thin ice> is a film", "\n<thin ice> is a film"),
+    ("", ""),
+    ("<think>\nIs it < 3?\n</think>\n\nDry. <think", "Dry. <think"),
+    ("\n<think></think>Dry.", "Dry."),
+    ("<think>a</think>\n", ""),
+    ("<think>a</think>It <think>s</think>, they say.", "It <think>s</think>, they say."),
+    ("It <think>s about </think> that.", "It <think>s about </think> that."),
+    ("What <think> means", "What <think> means"),
+    ("I wrote </think> in my blog.", "I wrote </think> in my blog."),
+    ("<think>never ends", None),
+]
 
-def test_the_thought_is_cut_off_at_its_last_end():
-    assert without_thought("<think>hm</think>Dry.") == "Dry."
-    assert without_thought("hm</think>well</think> Dry.", opened=True) == "Dry."
-    assert without_thought("  Dry. ") == "  Dry. "
-    assert without_thought("hm") == "hm" and without_thought("") == ""
-    assert without_thought("<think>hm") is None and without_thought("<think>a</think>b<think>c") is None
-    assert without_thought("hm", opened=True) is None and without_thought("", opened=True) is None
 
-
-@pytest.mark.parametrize(
-    ("text", "shown"),
-    [
-        ("Dry.", "Dry."),
-        (" <th", " <th"),
-        ("\n<thin ice> is a film", "\n<thin ice> is a film"),
-        ("", ""),
-        ("<think>\nIs it < 3?\n</think>\n\nDry. <think", "Dry. <think"),
-        ("\n<think></think>Dry.", "Dry."),
-        ("<think>never ends", ""),
-        ("<think>a</think>\n", ""),
-    ],
-)
-def test_a_growing_text_is_shown_without_its_thought_however_it_is_cut(text, shown):
+@pytest.mark.parametrize(("text", "left"), TEXTS)
+def test_only_what_a_text_begins_with_is_a_thought_however_it_comes(text, left):
+    assert without_thought(text) == left
     for first in range(len(text) + 1):
         for second in range(first, len(text) + 1):
             pieces: list[str] = []
@@ -45,7 +42,17 @@ def test_a_growing_text_is_shown_without_its_thought_however_it_is_cut(text, sho
                 for piece in (whole[:first], whole[first:second], whole[second:]):
                     stream.feed(piece)
                 stream.end()
-            assert "".join(pieces) == shown + "Again."
+            assert "".join(pieces) == (left or "") + "Again."
+
+
+def test_where_the_prompt_is_made_elsewhere_the_mark_at_the_end_tells():
+    assert without_thought("They like kettles.\n</think>\n\nDry.", blind=True) == "Dry."
+    assert without_thought("What <think> means", blind=True) == "What <think> means"
+
+
+def test_a_thought_without_an_end_is_told_from_an_empty_text():
+    thinking, empty = (Completion(text, "length", 9, 1) for text in ("<think>hm", ""))
+    assert as_written(thinking, blind=False) == Completion("", THINKING, 9, 1) and as_written(empty, blind=False) == empty
 
 
 @pytest.fixture
@@ -62,27 +69,40 @@ def ask(tmp_path, monkeypatch, capsys):
     return run
 
 
+def streamed(text: str, finish: str = "stop") -> Answer:
+    pieces = [{"choices": [{"index": 0, "delta": {"content": piece}, "finish_reason": None}]} for piece in text]
+    pieces[-1]["choices"][0]["finish_reason"] = finish
+    return Answer(stream=[*pieces, "[DONE]"])
+
+
 ONE = ("--user", "user0", "--item", "item1")
 
 
-def test_dep_write_shows_and_returns_the_review_alone(ask):
-    text = "<think>They like kettles.</think>\n\nIt whistles."
-    pieces = [{"choices": [{"index": 0, "delta": {"content": piece}, "finish_reason": None}]} for piece in text]
-    pieces[-1]["choices"][0]["finish_reason"] = "stop"
-    code, out, _ = ask(Answer(stream=[*pieces, "[DONE]"]), *ONE)
+@pytest.mark.parametrize("opened", ["<think>", ""])  # by the model, by the endpoint
+def test_dep_write_returns_the_review_alone(ask, monkeypatch, opened):
+    text = f"{opened}They like kettles.\n</think>\n\nIt whistles."
+    code, out, _ = ask(completion(text), *ONE)
     assert (code, out) == (0, "It whistles.\n")
     code, out, _ = ask(completion(text), *ONE, "--json")
     assert (code, json.loads(out)["text"]) == (0, "It whistles.")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    code, out, _ = ask(streamed(text), *ONE)
+    assert code == 0 and out.endswith("It whistles.\n") and ("kettles" in out) == (not opened)
 
 
-def test_a_thought_without_an_end_is_no_review(ask, tmp_path):
-    unfinished = completion("<think>They like kettles, so", finish="length", usage={"completion_tokens": 2048})
-    piece = {"choices": [{"index": 0, "delta": {"content": "<think>They"}, "finish_reason": "length"}]}
-    for answer, more in ((unfinished, ["--json"]), (Answer(stream=[piece, "[DONE]"]), [])):
-        code, out, err = ask(answer, *ONE, *more)
-        assert code == 1 and not out.strip() and "still thinking after" in err and "--max-new-tokens" in err
+@pytest.mark.parametrize("finish", ["length", "stop"])
+def test_a_thought_without_an_end_is_no_review(ask, tmp_path, finish):
+    unfinished = completion("<think>They like kettles, so", finish=finish, usage={"completion_tokens": 2048})
+    for more in ((), ("--json",)):
+        code, out, err = ask(unfinished, *ONE, *more)
+        assert code == 1 and not out.strip() and "still thinking after 2,048 tokens" in err and "--max-new-tokens" in err
     (tmp_path / "wanted.jsonl").write_text('{"user_id": "user0", "asin": "item1"}\n' * 2)
     written = tmp_path / "written.jsonl"
     code, out, _ = ask(unfinished, "--requests", str(tmp_path / "wanted.jsonl"), "--out", str(written))
     assert code == 1 and "2 not written" in out
     assert ["thinking after 2,048 tokens" in json.loads(line)["error"] for line in written.read_text().splitlines()] == [True] * 2
+
+
+def test_a_text_that_is_empty_for_another_reason_is_no_thought(ask):
+    code, out, err = ask(completion("", finish="length"), *ONE)
+    assert (code, out) == (0, "\n") and "thinking" not in err

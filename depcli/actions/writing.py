@@ -21,7 +21,8 @@ from depcli.personal.history import store_text, unknown_user
 from depcli.personal.prompts import PromptBuilder
 from depcli.personal.template import Template
 from depcli.records import Completion, Item, Prompt, Request, Sampling, SoftPrompt
-from depcli.thought import ThoughtFilter, without_thought
+from depcli.thought import THINKING, ThoughtFilter, as_written
+from depcli.words import count
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,10 +37,10 @@ class Written:
 
     @property
     def problem(self) -> str | None:
-        """Why there is no text: the model was cut off in its thoughts. None where it wrote."""
-        if self.completion.text or self.completion.finish != "length":
+        """Why there is no text: the model ended in its thoughts. None where it wrote."""
+        if self.completion.finish != THINKING:
             return None
-        return f"the model was still thinking after {self.completion.generated_tokens:,} tokens, and wrote nothing"
+        return f"the model was still thinking after {count(self.completion.generated_tokens, 'token')}, and wrote nothing"
 
 
 class Writer:
@@ -103,8 +104,7 @@ class Writer:
             if shown:
                 shown.end()
             request, prompt, soft, seed = waiting.pop(0)
-            said = replace(completion, text=without_thought(completion.text) or "")
-            yield Written(request, prompt, soft, said, seed)
+            yield Written(request, prompt, soft, as_written(completion, blind=self.engine.name == "openai"), seed)
 
 
 def seed_of(seed: int, request: Request) -> int:

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain, repeat
 
-from depcli.analysts.answers import BROKEN, CUT, EMPTY, REFUSED, TOO_LONG, UNFINISHED, Unusable, check_script
+from depcli.analysts.answers import BROKEN, CUT, EMPTY, REFUSED, TOO_LONG, Unusable, check_script, without_thought
 from depcli.errors import Refused
 from depcli.records import Analysis, Completion, Sampling, SoftPrompt, Text
-from depcli.thought import THOUGHT, ends_open, without_thought
+from depcli.thought import THOUGHT, ends_open
 
 _ATTEMPTS = 2
 _AT_FIRST = 8  # questions that may be refused before any is answered
@@ -188,8 +188,6 @@ class Analyst:
 
 def _value(question: Question, prompt: str, completion: Completion):
     said = without_thought(completion.text, opened=ends_open(prompt))
-    if said is None:
-        raise Unusable(UNFINISHED)
     if not question.any_script:
         check_script(said, question.user)
     try:

@@ -1,10 +1,12 @@
-"""What an analyst's text is worth: what cannot be used says why."""
+"""What an analyst's text is worth: the thought is cut off, and what cannot be used says why."""
 
 from __future__ import annotations
 
 import json
 import re
 import unicodedata
+
+from depcli.thought import THINK, THOUGHT
 
 EMPTY, UNFINISHED, BROKEN, FOREIGN = "empty text", "unfinished thought", "broken JSON", "foreign script"
 CUT = "cut short at its limit"
@@ -23,6 +25,17 @@ class Unusable(ValueError):
     def __init__(self, kind: str):
         super().__init__(kind)
         self.kind = kind
+
+
+def without_thought(text: str, *, opened: bool = False) -> str:
+    """The text after the last closing think mark; all of it when nothing was thought. `opened`: the prompt began the thought.
+
+    Raises Unusable for an unfinished thought: it is no result, whatever it says.
+    """
+    _, mark, rest = text.rpartition(THOUGHT)
+    if THINK in rest or (opened and not mark):
+        raise Unusable(UNFINISHED)
+    return rest
 
 
 def plain_text(text: str) -> str:

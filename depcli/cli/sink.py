@@ -33,7 +33,12 @@ class Sink:
     @property
     def width(self) -> int | None:
         """Columns of the terminal that shows the result; None where it goes elsewhere, so that nothing has to fit."""
-        return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+        return shutil.get_terminal_size().columns if self.on_terminal else None
+
+    @property
+    def on_terminal(self) -> bool:
+        """Whether the result is shown to somebody while it comes."""
+        return sys.stdout.isatty()
 
     @property
     def is_json(self) -> bool:

@@ -209,26 +209,26 @@ def let_judge(work: Work, snapshot, asked: Analyst) -> tuple[str, str]:
     known = [line for line in log.entries if line["judge"] == by]
     unasked = {files.digest(line["prediction"]) for line in written if is_empty(line["prediction"])}
     asked.answered |= any(line["score"] is not None and line["text"] not in unasked for line in known)
-    done = files.about(written, known)
+    others = _by_others(work, snapshot)
+    # What others wrote is found by the real review: nothing of them, who may be forgotten, stays in the file.
+    done = files.about([*written, *({**line, "prediction": line["reference"]} for line in others)], known)
     requests = {target.key: request for pairs in work.runs.values() for target, request, _ in pairs.values()}
-    for name in work.methods:
-        mine = [line for line in written if line["method"] == name]
+    for name in (*work.methods, judge.OTHERS):
+        mine = [line for line in (others if name == judge.OTHERS else written) if line["method"] == name]
         todo = [line for line in mine if (name, line["id"]) not in done]
         lines = judge.judgements(asked, todo, requests)
+        if name == judge.OTHERS:
+            real = {line["id"]: files.digest(line["reference"]) for line in others}
+            lines = ({**line, "text": real[line["id"]]} for line in lines)
         work.follow(log.append(lines), "judge", name, len(mine) - len(todo), len(mine))
-    others = _others(work, snapshot)
-    done = {line["id"] for line in known if line["method"] == judge.OTHERS and line["text"] == _beside(others.get(line["id"]))}
-    todo = [line for key, line in others.items() if key not in done]
-    lines = ({**one, "text": _beside(others[one["id"]])} for one in judge.judgements(asked, todo, requests))
-    work.follow(log.append(lines), "judge", judge.OTHERS, len(others) - len(todo), len(others))
     return by, judge.signature(asked)
 
 
-def _others(work: Work, snapshot) -> dict[str, dict]:
-    """By id, as lines of predictions.jsonl have it, what somebody else wrote about the item."""
-    texts = judge.of_others(snapshot, {target.key: reference for target, _, reference in work.pairs.values()})
-    return {
-        key: {
+def _by_others(work: Work, snapshot) -> list[dict]:
+    """What somebody else wrote about each item, where anybody did, as lines of predictions.jsonl have it."""
+    texts = judge.of_others(snapshot, snapshot.reviews([target.key for target, _, _ in work.pairs.values()]))
+    return [
+        {
             "id": key,
             "method": judge.OTHERS,
             "user_id": target.user_id,
@@ -238,12 +238,7 @@ def _others(work: Work, snapshot) -> dict[str, dict]:
         }
         for key, (target, _, reference) in work.pairs.items()
         if target.key in texts
-    }
-
-
-def _beside(line: dict | None) -> str | None:
-    """What a verdict on another person's review is found by: nothing of that person, who may be forgotten, stays in the file."""
-    return line and files.digest(line["reference"])
+    ]
 
 
 def _done(log: resumable.JsonLines, *more: str) -> set[tuple]:

@@ -51,6 +51,7 @@ FIELDS = {
             "swap": {"*": (dict, type(None))},  # by what was swapped: an interval of own minus stranger, with both means
             "empty": int,
             "stopped_by_length": int,
+            "unfinished_thoughts": int,  # texts that are empty for that: the model was still thinking
             "mean_words": _NUMBER,
             "mean_prompt_tokens": _NUMBER,
             "mean_generated_tokens": _NUMBER,
@@ -64,7 +65,7 @@ FIELDS = {
         "distinct1": _NUMBER,
         "distinct2": _NUMBER,
         "alignment_chance": _OPTIONAL,  # what difference alignment is without any relation, see alignment.py
-        "judge_others": _OPTIONAL,  # the judge's mean verdict on what somebody else really wrote about the same items
+        "judge_others": (dict, type(None)),  # the same judge on what others wrote about these items: summary.others_summary
     },
     "differences": [
         {

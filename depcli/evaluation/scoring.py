@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain, combinations
 from pathlib import Path
@@ -20,7 +20,14 @@ from depcli.evaluation.statistics.groups import compare_groups
 from depcli.evaluation.statistics.significance import drawn
 from depcli.evaluation.statistics.values import Values
 from depcli.evaluation.studies import Comparison
-from depcli.evaluation.summary import likelihood_summary, metric_summary, real_summary, swap_summary, text_summary
+from depcli.evaluation.summary import (
+    likelihood_summary,
+    metric_summary,
+    others_summary,
+    real_summary,
+    swap_summary,
+    text_summary,
+)
 from depcli.system import resumable
 
 Scores = dict[str, Score]  # by metric
@@ -52,12 +59,13 @@ def score_files(
     comparison, clock = comparison or Comparison(), clock or Clock()
     written = _by_key(out / files.PREDICTIONS)
     aligned = files.about(written.values(), files.read(out / files.ALIGNMENT))
-    verdicts = files.about(written.values(), _verdicts(out / files.JUDGE, judged[0])) if judged else {}
     weighed, swaps = _by_key(out / files.NLL), _by_key(out / files.SWAP, "variant")
     targets = next(iter(ids.values()))
     users = [written[methods[0], key]["user_id"] for key in targets]
     units = drawn(users)
     references = [written[methods[0], key]["reference"] for key in targets]
+    real = dict(zip(targets, references, strict=True))
+    verdicts = _verdicts(out, judged[0], written.values(), real) if judged else {}
     summaries, systems, lines, notes = {}, {}, [], {}
     every = {(name, seed): [written[name, key] for key in keys] for name in methods for seed, keys in ids.items()}
     with clock.part("metrics"):
@@ -99,24 +107,32 @@ def score_files(
         groups = compare_groups(systems, users, pairs, comparison.groups) if comparison.groups else None
     peers = [aligned[methods[0], key]["peers"] for key in targets] if alignment else []
     peers = [count for count in peers if count is not None]
-    asked, others, said = [key for keys in ids.values() for key in keys], [], []
-    if judged:
-        others = _on_others(out, judged[0], dict(zip(targets, references, strict=True)))
-        said = judge.note({name: [verdicts[name, key] for key in asked] for name in methods} | {judge.OTHERS: others})
-    real = {
-        **real_summary(references),
-        "alignment_chance": chance(peers) if peers else None,
-        "judge_others": judge.score([line["score"] for line in others], "").value,
-    }
+    others, said = _about_verdicts(verdicts, ids, systems, units) if judged else (None, [])
     return {
         "methods": summaries,
-        "real": real,
+        "real": {
+            **real_summary(references),
+            "alignment_chance": chance(peers) if peers else None,
+            "judge_others": others,
+        },
         "differences": differences,
         "tests": description(differences),
         "groups": groups,
         "study": comparison.study,
         "notes": [*notes, *said],
     }
+
+
+def _about_verdicts(
+    verdicts: Mapping[tuple[str, str], dict], ids: Mapping[int, Sequence[str]], systems: Mapping[str, Mapping], units: Sequence
+) -> tuple[dict | None, list[str]]:
+    """How the methods stand beside what others wrote, and what is to be known of the verdicts."""
+    targets, asked = next(iter(ids.values())), [key for keys in ids.values() for key in keys]
+    found = {name: [verdicts[name, key] for key in asked] for name in systems}
+    found[judge.OTHERS] = [verdicts[judge.OTHERS, key] for key in targets if (judge.OTHERS, key) in verdicts]
+    scores = {line["id"]: line["score"] for line in found[judge.OTHERS]}
+    others = Values(np.array([scores.get(key) for key in targets], np.float64))  # None becomes NaN
+    return others_summary(others, {name: one[JUDGE] for name, one in systems.items() if JUDGE in one}, units), judge.note(found)
 
 
 def values_of(rows: Sequence[Sequence[dict]]) -> dict[str, Values | Counts]:
@@ -138,15 +154,11 @@ def _by_key(path: Path, *more: str) -> dict[tuple, dict]:
     return {(entry["method"], *(entry[field] for field in more), entry["id"]): entry for entry in files.read(path)}
 
 
-def _verdicts(path: Path, by: str) -> Iterator[dict]:
-    """What one judge said; another judge's verdicts stay in the file."""
-    return (line for line in files.read(path) if line["judge"] == by)
-
-
-def _on_others(out: Path, by: str, references: Mapping[str, str]) -> list[dict]:
-    """The verdicts of one judge on what others wrote, of the real reviews in `references` by id."""
-    lines = (line for line in _verdicts(out / files.JUDGE, by) if line["method"] == judge.OTHERS and line["id"] in references)
-    return list({line["id"]: line for line in lines if line["text"] == files.digest(references[line["id"]])}.values())
+def _verdicts(out: Path, by: str, written: Iterable[dict], real: Mapping[str, str]) -> dict[tuple[str, str], dict]:
+    """What one judge said of these texts by method and id, and of what others wrote, which is found by the `real` reviews (see
+    phases.let_judge); another judge's verdicts stay in the file."""
+    others = ({"method": judge.OTHERS, "id": key, "prediction": text} for key, text in real.items())
+    return files.about([*written, *others], (line for line in files.read(out / files.JUDGE) if line["judge"] == by))
 
 
 def _scores(entries: list[dict], known: Scores) -> Scores:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import asdict
 from math import sqrt
 from statistics import fmean, stdev
@@ -15,6 +15,7 @@ from depcli.evaluation.statistics.comparing import SEED
 from depcli.evaluation.statistics.corpus import Counts, corpus_error
 from depcli.evaluation.statistics.significance import paired_bootstrap, standard_error
 from depcli.evaluation.statistics.values import Values
+from depcli.thought import THINKING
 
 _COSTS = ("calls", "prompt_tokens", "generated_tokens")
 _OF_TEXTS = ("distinct1", "distinct2")
@@ -75,11 +76,27 @@ def swap_summary(own: Sequence[dict], swapped: Sequence[dict | None], users: Seq
     }
 
 
+def others_summary(verdicts: Values, systems: Mapping[str, Values], users: Sequence[Hashable]) -> dict | None:
+    """The judge's mean verdict on what others wrote, on how many targets it is, and by method how much more the method's
+    texts have where both have one: an interval. None without any."""
+    if (mean := verdicts.value()) is None:
+        return None
+    more = {}
+    for name, own in systems.items():
+        ours, theirs, weights = own.beside(verdicts)
+        there = np.flatnonzero(weights)
+        if len(there):
+            whose = [users[i] for i in there]
+            more[name] = asdict(paired_bootstrap(ours[there], theirs[there], weights[there], whose, seed=SEED))
+    return {"value": mean, "targets": int(np.isfinite(verdicts.each).sum()), "more": more}
+
+
 def text_summary(entries: Sequence[dict]) -> dict:
     """Counts and means of the texts themselves, over the requests of all seeds."""
     return {
         "empty": sum(is_empty(entry["prediction"]) for entry in entries),
         "stopped_by_length": sum(entry["finish"] == "length" for entry in entries),
+        "unfinished_thoughts": sum(entry["finish"] == THINKING for entry in entries),
         "mean_prompt_tokens": fmean(entry["prompt_tokens"] for entry in entries),
         "mean_generated_tokens": fmean(entry["generated_tokens"] for entry in entries),
         "mean_words": fmean(len(entry["prediction"].split()) for entry in entries),

@@ -25,6 +25,7 @@ from depcli.records import Sampling
 from depcli.splits import named
 from depcli.splits.leakage import CHECKED, check_differences, check_leakage, check_shown
 from depcli.splits.split import Split, Target, choose, pairs_of
+from depcli.thought import as_written
 from depcli.training.backbone import load_backbone
 from depcli.training.budget import Budget
 from depcli.training.estimate import estimate
@@ -209,7 +210,7 @@ class Prepared:
         room = min(self.max_target_tokens, engine.context - longest)
         mine = self.workers.share([len(example.encoded.ids) for example in checked])
         requests = ((project(adapter, checked[i].prompt), Sampling(max_new_tokens=room, seed=i)) for i in mine)
-        texts = [completion.text for completion in engine.generate(requests)]
+        texts = [as_written(completion, blind=False).text for completion in engine.generate(requests)]
         written = dict(self.workers.gather(list(zip(mine, texts, strict=True))))
         score = meteor_mean([written[i] for i in range(len(checked))], [example.answer for example in checked])
         return {**self._score_by_loss(adapter, checked), "score": score, "meteor": score}

@@ -27,6 +27,7 @@ from depcli.personal.template import Template
 from depcli.records import Review
 from depcli.splits.split import choose, leave_last_out
 from depcli.store.upkeep import erase
+from depcli.thought import THINKING
 from tests.analysts.scripted import Scripted
 from tests.evaluation.whole_run import lines
 from tests.evaluation.world import USERS, D, make_store, make_writers, reviews
@@ -205,6 +206,19 @@ def test_all_that_a_model_is_asked_for_comes_before_the_scorer_is_loaded(evaluat
     )
     assert results["methods"]["pag"]["swap"]["history"] and results["methods"]["pag"]["profiles"]
     assert order == ["Writes dryly.", '{"score": 3}', '{"score": 3}', "Writes dryly.", "loaded"]  # of a text, of another's review
+
+
+def test_a_text_that_ended_in_a_thought_is_empty_and_counted(evaluation, snapshot, engine, tmp_path):
+    def answer(prompt, sampling):
+        return "<think>They like films" if "Film 1" in prompt else "<think>Hm.</think>\n\nIt is <slow>."
+
+    builder = PromptBuilder(snapshot, methods.find("nonperso"), Template("compact"), engine.chat, engine.count)
+    writer = Writer(builder, Scripted(answer))
+    results = evaluation(tmp_path, methods={"nonperso": writer}, scorer=None, strangers_from=())
+    texts = [(line["prediction"], line["finish"]) for line in lines(tmp_path)]
+    assert set(texts) == {("", THINKING), ("It is <slow>.", "stop")}
+    found = results["methods"]["nonperso"]
+    assert found["unfinished_thoughts"] == found["empty"] == texts.count(("", THINKING))
 
 
 def test_without_a_scorer_there_is_no_likelihood(evaluation, snapshot, tmp_path):

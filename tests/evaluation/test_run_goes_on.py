@@ -206,9 +206,9 @@ def test_a_judge_also_says_what_others_reviews_are_worth(evaluation, snapshot, t
         told[prompt] = len(told) % 11
         return json.dumps({"reason": "", "score": told[prompt]})
 
-    def evaluated() -> dict:
+    def evaluated(**changes) -> dict:
         asked = Analyst(Scripted(answer), "one", temperature=0, top_p=1)
-        return evaluation(tmp_path, names=("nonperso",), asked=asked, scorer=None, strangers_from=())
+        return evaluation(tmp_path, names=("nonperso",), asked=asked, scorer=None, strangers_from=(), **changes)
 
     results = evaluated()
     others = [line for line in lines(tmp_path, files.JUDGE) if line["method"] == OTHERS]
@@ -216,13 +216,18 @@ def test_a_judge_also_says_what_others_reviews_are_worth(evaluation, snapshot, t
     everybody = snapshot.reviewers([line["asin"] for line in held_out.values()])
     shared = [line for line in held_out.values() if len(everybody[line["asin"]]) > 1]
     assert {line["id"] for line in others} == {line["id"] for line in shared} and len(shared) > 1
-    assert results["real"]["judge_others"] == pytest.approx(sum(line["score"] for line in others) / len(others))
+    scores = {line["id"]: line["score"] for line in others}
+    beside = results["real"]["judge_others"]
+    assert beside["value"] == pytest.approx(fmean(scores.values())) and beside["targets"] == len(others)
+    own = {line["id"]: line["score"] for line in on_methods(tmp_path) if line["id"] in scores}
+    assert beside["more"]["nonperso"]["difference"] == pytest.approx(fmean(own[key] - scores[key] for key in scores))
     assert {line["text"] for line in others} == {files.digest(line["reference"]) for line in shared}
     for line in shared:
         theirs = [one.review.text for one in everybody[line["asin"]] if one.review.user_id != line["user_id"]]
         beside = [prompt.partition(quoted(line["reference"]))[2] for prompt in told]  # what is to be judged stands below
         assert sum(any(quoted(text) in rest for text in theirs) for rest in beside) == 1
     asked, kept = len(told), (tmp_path / files.JUDGE).read_bytes()
+    assert evaluated(limit=2)["real"]["judge_others"]["targets"] <= 2
     assert steady(evaluated()) == steady(results) and (len(told), (tmp_path / files.JUDGE).read_bytes()) == (asked, kept)
 
 

@@ -83,7 +83,8 @@ class _Methods(click.ParamType):
     "--judge",
     type=EngineAndModel(),
     metavar="ENGINE:MODEL",
-    help="Also let a model say, from 0 to 10, how likely the author of the real one wrote each text too.",
+    help="Also let a model say, from 0 to 10, how likely the author of the real one wrote each text too, and one review of the "
+    "same item by somebody else.",
 )
 @click.option(
     "--report",

@@ -228,8 +228,9 @@ def command(
                 )
             show_batch(sink, requests, out, report)
             return FAILURE if report.failed else DONE
-        on_text = None if sink.is_json else sink.piece
-        (written,) = writer.write([request], sampling, on_text)
+        # An endpoint may begin a thought itself, so that only its end tells: no file gets that.
+        streamed = not sink.is_json and (sink.on_terminal or parts.engine != "openai")
+        (written,) = writer.write([request], sampling, sink.piece if streamed else None)
     if written.problem:
         raise DepError(written.problem, "raise --max-new-tokens, or ask a model that does not think first")
     document = {**document_of(written, parts, sampling, snapshot, writer, show_prompt), **told}
@@ -237,7 +238,7 @@ def command(
         from depcli.actions.portraits import profile_document
 
         document |= {"analyst": asked.name, "profile": profile_document(written.prompt.profile)}
-    sink.result(document, lambda: sink.piece("\n"))  # the human form has the text already, without its last line break
+    sink.result(document, lambda: sink.piece("\n" if streamed else f"{document['text']}\n"))  # what was streamed is there
     if show_prompt and not sink.is_json:
         sink.aside(document["prompt"].rstrip("\n"))
     if "profile" in document:

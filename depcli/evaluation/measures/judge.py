@@ -4,14 +4,14 @@ Each text is judged alone, beside the real review and the item's title (judge.ji
 on an order of methods, and the judge learns neither the method nor anything about the user. A verdict that cannot be read is
 asked for once more, then counted as missing; so is one that is refused.
 
-What a mean verdict is worth is seen beside the one on what other people really wrote about the same items (`of_others`): a method
-that is not above it writes like anybody.
+What verdicts are worth is seen beside those on what other people really wrote about the same items (`of_others`).
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -21,7 +21,7 @@ from depcli.analysts.answers import BROKEN, Unusable, json_object
 from depcli.evaluation.measures.metrics import Score, is_empty
 from depcli.evaluation.predictions import digest
 from depcli.methods.asking import PROMPTS, question
-from depcli.records import Request
+from depcli.records import Request, Review
 from depcli.words import count
 
 OTHERS = "others' reviews"  # in the place of a method
@@ -58,24 +58,28 @@ def judgements(analyst: Analyst, lines: Iterable[dict], requests: Mapping[tuple[
         yield _judged(asked[place], by, score, tally)
 
 
-def of_others(snapshot, references: Mapping[tuple[str, str], str]) -> dict[tuple[str, str], str]:
-    """By target key what somebody else wrote about the same item, always the same one; absent are targets without such a review.
-    `references` are the real reviews: a text that says the same is not taken."""
-    wanted: dict[str, list[tuple[str, str]]] = {}
-    for key in references:
-        wanted.setdefault(key[1], []).append(key)
-    asins, found = sorted(wanted), {}
+def of_others(snapshot, real: Mapping[tuple[str, str], Review]) -> dict[tuple[str, str], str]:
+    """By key of the `real` reviews what somebody else wrote about the same item, always the same one: of at most 16 that have
+    something to say, and not the same, one of the nearest rating, as a method is told the rating too. Absent where there is
+    none."""
+    of_item: dict[str, list[Review]] = {}
+    for review in real.values():
+        of_item.setdefault(review.asin, []).append(review)
+    asins, found = sorted(of_item), {}
     for start in range(0, len(asins), _ITEMS):
-        for asin, reviews in snapshot.reviewers(asins[start : start + _ITEMS], _REVIEWERS).items():
-            for key in wanted[asin]:
-                texts = [
-                    (digest(f"{key[0]}\0{stored.review.user_id}"), stored.review.text)
-                    for stored in reviews
-                    if stored.review.user_id != key[0] and not is_empty(stored.review.text)
-                ]
-                if drawn := sorted(one for one in texts if one[1].strip() != references[key].strip()):
-                    found[key] = drawn[0][1]
+        for asin, stored in snapshot.reviewers(asins[start : start + _ITEMS], _REVIEWERS).items():
+            said = [one.review for one in stored if not is_empty(one.review.text)]
+            for own in of_item[asin]:
+                others = [one for one in said if one.user_id != own.user_id and one.text.strip() != own.text.strip()]
+                if others:
+                    found[own.user_id, asin] = min(others, key=lambda other: _distance(own, other)).text
     return found
+
+
+def _distance(own: Review, other: Review) -> tuple[float, str]:
+    """By rating, those without one last; then by chance."""
+    unrated = own.rating is None or other.rating is None
+    return math.inf if unrated else abs(own.rating - other.rating), digest(f"{own.user_id}\0{other.user_id}")
 
 
 def _judged(line: dict, by: str, score: float | None, tally: Tally) -> dict:

@@ -12,7 +12,6 @@ from depcli.evaluation.statistics.comparing import LOWER_IS_BETTER
 
 PLOTTED = ("nll", "rouge1", "rougeL", "meteor", "bleu", "bertscore", ALIGNMENT, JUDGE)
 _NORMAL = 1.959964  # an interval of 95 % is this many standard errors to either side
-_LINES = {ALIGNMENT: ("alignment_chance", "chance"), JUDGE: ("judge_others", "what others really wrote")}  # dashed
 _OF_CURVES = ("nll", "meteor", "bertscore", ALIGNMENT, JUDGE)
 Plot = tuple[str, str, str]
 
@@ -32,11 +31,18 @@ def methods(results: dict) -> Iterator[Plot]:
             if value is not None:
                 ends = (None, None) if half is None else (value - half, value + half)
                 points.append(Point(name, value, *ends, text.best(results, metric) == name))
-        line = results["real"][_LINES[metric][0]] if metric in _LINES else None
-        said = _direction(metric) + (f"; dashed: {_LINES[metric][1]}" if line is not None else "")
+        line, called = _reference(results["real"], metric)
+        said = _direction(metric) + ("" if line is None else f"; dashed: {called}")
         title = f"{_title(metric)} of each method, with 95 % intervals over {text.drawn_from(results['users'])}"
         svg = intervals(points, title=title, line=line)
         yield _title(metric), said, svg
+
+
+def _reference(real: dict, metric: str) -> tuple[float | None, str]:
+    """What a metric is beside which one knows what it is worth, and how that is called."""
+    if metric == JUDGE:
+        return (real["judge_others"] or {}).get("value"), "what others really wrote"
+    return real["alignment_chance"] if metric == ALIGNMENT else None, "chance"
 
 
 def differences(results: dict) -> Iterator[Plot]:

@@ -133,6 +133,10 @@ def notes(results: dict) -> list[str]:
     stopped = {name: found["stopped_by_length"] for name, found in results["methods"].items() if found["stopped_by_length"]}
     if stopped:
         lines.append(f"texts that ended at the token limit: {', '.join(f'{name} {texts:,}' for name, texts in stopped.items())}")
+    thinking = {name: found["unfinished_thoughts"] for name, found in results["methods"].items() if found["unfinished_thoughts"]}
+    if thinking:
+        texts = ", ".join(f"{name} {texts:,}" for name, texts in thinking.items())
+        lines.append(f"thoughts without an end, which count as empty texts: {texts}; more --max-new-tokens may help")
     for name, found in results["methods"].items():
         if found["nll"] and found["nll"]["cut"]:
             lines.append(f"{name}: the likelihood counts only the beginning of {count(found['nll']['cut'], 'long review')}")
@@ -142,8 +146,13 @@ def notes(results: dict) -> list[str]:
         lines.append(
             f"alignment: a text no more like the real review than the peers' are has {real['alignment_chance']:.4f} on average"
         )
-    if real["judge_others"] is not None:
-        lines.append(f"judge: what somebody else really wrote about the same item has {real['judge_others']:.2f} on average")
+    if others := real["judge_others"]:
+        some = f" ({others['targets']:,} of them have one)" if others["targets"] < results["targets"] else ""
+        more = ", ".join(f"{name} {one['difference']:+.2f} {_interval(one, 2)}" for name, one in others["more"].items())
+        lines.append(
+            f"judge: what somebody else really wrote about the same items{some} has {others['value']:.2f} on average; "
+            f"beside that {more}"
+        )
     undefined = next(iter(results["methods"].values()))["metrics"].get(ALIGNMENT, {}).get("undefined")
     if undefined:
         lines.append(f"alignment: left out where an item has too few other reviewers, {count(undefined, 'review')}")
@@ -291,5 +300,5 @@ def _profiles(found: dict) -> str:
     return "; ".join(said)
 
 
-def _interval(found: dict) -> str:
-    return "-" if found["low"] is None else f"[{found['low']:+.4f}, {found['high']:+.4f}]"
+def _interval(found: dict, digits: int = 4) -> str:
+    return "-" if found["low"] is None else f"[{found['low']:+.{digits}f}, {found['high']:+.{digits}f}]"

@@ -8,8 +8,9 @@ import pytest
 
 from depcli.analysts.analyst import Analyst
 from depcli.evaluation.measures import judge
-from depcli.records import Item, Request
+from depcli.records import Item, Request, Review
 from tests.analysts.scripted import Scripted
+from tests.evaluation.world import make_store
 
 REQUESTS = {("ann", f"i{n}"): Request("ann", Item(f"i{n}", f"Film {n}"), 4.0) for n in range(9)}
 
@@ -118,3 +119,29 @@ def test_another_judge_or_another_question_is_another_identity(monkeypatch):
         with monkeypatch.context() as patch:
             patch.setattr(judge, name, value)
             assert judge.identity(one) != before
+
+
+def test_beside_stands_what_somebody_else_wrote_of_the_same_item_with_the_nearest_rating(tmp_path):
+    def review(user: str, text: str, rating: float | None, asin: str = "film0") -> Review:
+        return Review(user, asin, text, rating)
+
+    own = review("ann", "It drags.", 4.0)
+    others = [
+        review("same", " It drags. ", 4.0),
+        review("empty", " ", 4.0),
+        review("far", "No!", 1.0),
+        review("none", "Hm.", None),
+    ]
+    alone = review("ann", "Mine alone.", 3.0, "film1")
+    many = [review(f"u{n}", f"Text {n}.", 5.0, "film2") for n in range(9)]
+
+    def drawn(*entries: Review, of=(own,)) -> dict:
+        number = len(list(tmp_path.iterdir()))
+        return judge.of_others(make_store(tmp_path / str(number), list(entries)).snapshot(), {(r.user_id, r.asin): r for r in of})
+
+    assert drawn(own, *others, review("near", "It is slow.", 4.5)) == {("ann", "film0"): "It is slow."}
+    assert drawn(own, *others) == {("ann", "film0"): "No!"} and drawn(own, others[3]) == {("ann", "film0"): "Hm."}
+    assert drawn(own, *others[:2], alone, of=(own, alone)) == {}
+    found = drawn(*many, of=many)
+    assert found == drawn(*reversed(many), of=many) and len(found) == 9 and len(set(found.values())) > 2, "not the same for all"
+    assert all(text != f"Text {user[1:]}." for (user, _), text in found.items())

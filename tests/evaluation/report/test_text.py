@@ -7,7 +7,7 @@ import pytest
 
 from depcli.evaluation.measures import ALIGNMENT, JUDGE
 from depcli.evaluation.measures.metrics import METRICS
-from depcli.evaluation.report import text
+from depcli.evaluation.report import page_plots, text
 from depcli.evaluation.report.titles import TITLES
 from depcli.evaluation.results import problems
 from depcli.evaluation.statistics.comparing import compare, description
@@ -40,6 +40,7 @@ def made(users: int = 40, seeds: int = 2, **shifts: float) -> dict:
             "nll": {"per_token": float(-x.mean()), "se_users": 0.02, "cut": 0},
             "empty": 0,
             "stopped_by_length": 0,
+            "unfinished_thoughts": 0,
             "swap": dict.fromkeys({"nonperso": (), "dep": ("history", "text", "vectors")}.get(name, ("history",)), swap),
             "mean_words": 9.0,
             "mean_prompt_tokens": 1.0,
@@ -65,7 +66,7 @@ def made(users: int = 40, seeds: int = 2, **shifts: float) -> dict:
         "users": users,
         "methods": methods,
         "differences": tests,
-        "real": {"mean_words": 9.0, "distinct1": 0.5, "distinct2": 0.9, "alignment_chance": 0.1, "judge_others": 3.25},
+        "real": {"mean_words": 9.0, "distinct1": 0.5, "distinct2": 0.9, "alignment_chance": 0.1, "judge_others": None},
         "tests": description(tests),
         "notes": ["a note"],
     }
@@ -130,6 +131,29 @@ def test_the_swap_test_is_split_where_there_are_two_parts():
     assert rows[0][2:] == ["4.0000", "4.0100", "-0.0100", "[-0.0200, -0.0050]"]
     notes = "\n".join(text.notes(results))
     assert "3 reviews left out" in notes and "without nonperso, whose prompts hold nothing of the user" in notes
+
+
+def test_a_judge_is_told_of_beside_what_others_wrote():
+    results = made(rag=0.0, dep=0.5)
+    interval = {**results["differences"][0], "difference": -1.25, "low": -2.0, "high": -0.5}
+    results["real"]["judge_others"] = {"value": 5.125, "targets": results["targets"], "more": {"rag": interval}}
+    assert problems(results) == []
+    (note,) = (note for note in text.notes(results) if note.startswith("judge"))
+    assert "same items has 5.12 on average; beside that rag -1.25 [-2.00, -0.50]" in note
+    results["real"]["judge_others"]["targets"] -= 1
+    (note,) = (note for note in text.notes(results) if note.startswith("judge"))
+    assert f"same items ({results['targets'] - 1} of them have one) has" in note
+    verdicts = {"value": 3.0, "per_seed": [3.0], "se_seeds": None, "se_users": 0.5, "undefined": 0, "signature": "s"}
+    results["methods"]["rag"]["metrics"][JUDGE] = verdicts
+    said = {title: (about, svg) for title, about, svg in page_plots.methods(results)}
+    assert said["judge"][0].endswith("dashed: what others really wrote") and 'class="mark"' in said["judge"][1]
+
+
+def test_thoughts_without_an_end_are_told_of():
+    results = made(rag=0.0, dep=0.5)
+    assert not any("thought" in note for note in text.notes(results))
+    results["methods"]["dep"]["unfinished_thoughts"] = 7
+    assert any(note.startswith("thoughts without an end") and "dep 7;" in note for note in text.notes(results))
 
 
 def test_a_swap_test_without_strangers_says_so():
