@@ -7,7 +7,7 @@ import pytest
 from depcli.errors import BadInput, Incompatible, NotFound
 from depcli.evaluation.predictions import RESULTS, SETTINGS
 from depcli.evaluation.results import problems, read_results
-from tests.evaluation.report.test_text import made
+from tests.evaluation.report.test_tables import made
 
 
 @pytest.mark.parametrize(

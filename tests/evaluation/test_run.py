@@ -17,7 +17,7 @@ from depcli.backbones.sequence import encode
 from depcli.errors import Incompatible, NotFound
 from depcli.evaluation import predictions as files
 from depcli.evaluation.measures.likelihood import WeightsScorer
-from depcli.evaluation.report import text
+from depcli.evaluation.report import tables
 from depcli.evaluation.results import problems, read_results
 from depcli.evaluation.run import request_id
 from depcli.evaluation.statistics.significance import standard_error
@@ -225,7 +225,7 @@ def test_without_a_scorer_there_is_no_likelihood(evaluation, snapshot, tmp_path)
     results = evaluation(tmp_path / "p", names=("nonperso", "rag"), limit=2, scorer=None, strangers_from=())
     assert results["methods"]["rag"]["nll"] is None
     assert all(found["metric"] != "nll" for found in results["differences"])
-    assert "NLL/token" not in text.table(results)[0] and results["methods"]["rag"]["swap"] == {}
+    assert "NLL/token" not in tables.table(results)[0] and results["methods"]["rag"]["swap"] == {}
     with pytest.raises(Incompatible, match="swap test"):
         evaluation(tmp_path / "q", names=("rag",), limit=2, scorer=None, strangers_from=leave_last_out(snapshot).test)
 

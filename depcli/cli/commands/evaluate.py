@@ -268,7 +268,8 @@ def _varied(study: str) -> set[str]:
 
 def _show(sink, results: dict, out: Path) -> None:
     from depcli.cli import layout
-    from depcli.evaluation.report import text
+    from depcli.evaluation.report.notes import notes_of
+    from depcli.evaluation.report.tables import tables
 
-    layout.report(sink, text.tables(results), text.notes(results))
+    layout.report(sink, tables(results), notes_of(results))
     sink.note(f"how each metric was computed: results.json in {out}, or --json")

@@ -85,7 +85,7 @@ def command(setting: Setting, names: tuple[str, ...], limit: int, min_peers: int
 
 def _show(sink, document: dict) -> None:
     from depcli.cli import layout
-    from depcli.evaluation.report.text import few_users
+    from depcli.evaluation.report.notes import few_users
 
     rows = [
         (

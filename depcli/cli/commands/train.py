@@ -192,7 +192,7 @@ def show_event(sink, update, event: dict) -> None:
 
 
 def _show(sink, document: dict) -> None:
-    from depcli.evaluation.report.text import cautions
+    from depcli.evaluation.report.notes import cautions
     from depcli.training.card import interval_text
 
     sink.line(f"adapter {document['adapter']}, {document['parameters']:,} parameters: {document['folder']}")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
-from depcli.evaluation.report.text import cautions, difference_rows, tests_done
+from depcli.evaluation.report.notes import cautions, tests_done
+from depcli.evaluation.report.tables import difference_rows
 from depcli.evaluation.report.titles import TITLES, Table, number
 from depcli.words import count
 

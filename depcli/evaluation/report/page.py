@@ -15,9 +15,10 @@ import numpy as np
 from depcli.chat import clip
 from depcli.evaluation import predictions as files
 from depcli.evaluation.measures import ALIGNMENT
-from depcli.evaluation.report import page_plots, study, text
+from depcli.evaluation.report import page_plots, study, tables
+from depcli.evaluation.report.notes import notes_of
 from depcli.evaluation.report.page_plots import half_width
-from depcli.evaluation.report.titles import TITLES, Table, number
+from depcli.evaluation.report.titles import TITLES, Table, drawn_from, number
 from depcli.personal.difference import Peers, key_of
 from depcli.personal.history import moment_text
 from depcli.system.atomic import write_atomically
@@ -46,20 +47,19 @@ def render(results: dict, shown: Sequence[dict]) -> str:
 
     environment = Environment(loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     environment.filters["visible"], environment.globals["count"] = visible, count
-    tables = {name: make(results) for name, make in _TABLES.items()}
     plots = {name: [(title, said, Markup(svg)) for title, said, svg in make(results) if svg] for name, make in _PLOTS.items()}
     return environment.get_template("page.html.jinja").render(
         results=results,
-        tables=tables,
+        tables={name: make(results) for name, make in _TABLES.items()},
         plots=plots,
         requests=shown,
-        notes=text.notes(results),
-        all_differences=text.difference_rows(results["differences"], results["targets"]),
-        signatures=text.signatures(results),
+        notes=notes_of(results),
+        all_differences=tables.difference_rows(results["differences"], results["targets"]),
+        signatures=tables.signatures(results),
         backbone=results["settings"]["backbone"]["name"],
         settings=settings_rows(results["settings"]),
         made=_day(results["created"]),
-        over=text.drawn_from(results["users"]),
+        over=drawn_from(results["users"]),
     )
 
 
@@ -180,11 +180,11 @@ def _scores(line: dict) -> list[tuple[str, str]]:
 
 def _with_errors(results: dict) -> Table:
     """The table with half the width of each 95 % interval below the value; what has none, and is not tested, apart."""
-    columns, rows = text.table(results)
+    columns, rows = tables.table(results)
     metrics = [metric for title in columns for metric, said in TITLES.items() if said == title]
     for row, found in zip(rows, results["methods"].values(), strict=True):
         for at, metric in enumerate(metrics, 1):
-            half = half_width(text.summary_of(found, metric))
+            half = half_width(tables.summary_of(found, metric))
             row[at] = row[at].strip() if half is None else f"{row[at].strip()}\n±{number(half, metric)}"
     return columns, rows
 
@@ -201,8 +201,8 @@ _TABLES = {
     "groups": study.groups,
     "between": study.between,
     "methods": _with_errors,
-    "errors": text.standard_errors,
-    "differences": text.differences,
-    "swaps": text.swaps,
-    "costs": text.costs,
+    "errors": tables.standard_errors,
+    "differences": tables.differences,
+    "swaps": tables.swaps,
+    "costs": tables.costs,
 }

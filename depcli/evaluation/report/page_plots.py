@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from depcli.evaluation.measures import ALIGNMENT, JUDGE
-from depcli.evaluation.report import text
+from depcli.evaluation.report import tables
 from depcli.evaluation.report.plots import Curve, Point, curves, intervals
-from depcli.evaluation.report.titles import TITLES
+from depcli.evaluation.report.titles import TITLES, drawn_from
 from depcli.evaluation.statistics.comparing import LOWER_IS_BETTER
 
 PLOTTED = ("nll", "rouge1", "rougeL", "meteor", "bleu", "bertscore", ALIGNMENT, JUDGE)
@@ -27,13 +27,13 @@ def methods(results: dict) -> Iterator[Plot]:
     for metric in PLOTTED:
         points = []
         for name, found in results["methods"].items():
-            value, half = text.value(found, metric), half_width(text.summary_of(found, metric))
+            value, half = tables.value(found, metric), half_width(tables.summary_of(found, metric))
             if value is not None:
                 ends = (None, None) if half is None else (value - half, value + half)
-                points.append(Point(name, value, *ends, text.best(results, metric) == name))
+                points.append(Point(name, value, *ends, tables.best(results, metric) == name))
         line, called = _reference(results["real"], metric)
         said = _direction(metric) + ("" if line is None else f"; dashed: {called}")
-        title = f"{_title(metric)} of each method, with 95 % intervals over {text.drawn_from(results['users'])}"
+        title = f"{_title(metric)} of each method, with 95 % intervals over {drawn_from(results['users'])}"
         svg = intervals(points, title=title, line=line)
         yield _title(metric), said, svg
 
@@ -47,7 +47,7 @@ def _reference(real: dict, metric: str) -> tuple[float | None, str]:
 
 def differences(results: dict) -> Iterator[Plot]:
     """The differences that are told, a plot for each metric."""
-    told = text.told(results)
+    told = tables.told(results)
     for metric in dict.fromkeys(one["metric"] for one in told):
         points = [
             Point(f"{one['method']} - {one['against']}", one["difference"], one["low"], one["high"], one["significant"])
@@ -63,7 +63,7 @@ def swaps(results: dict) -> Iterator[Plot]:
     found = [one for method in results["methods"].values() for one in method["swap"].values() if one]
     points = [
         Point(row[0] if row[1] == "history" else f"{row[0]}: {row[1]}", one["difference"], one["low"], one["high"], one["clear"])
-        for row, one in zip(text.swaps(results)[1], found, strict=True)
+        for row, one in zip(tables.swaps(results)[1], found, strict=True)
     ]
     said = "nats per token; left of 0: the method knows something of the person"
     yield "own minus a stranger's", said, intervals(points, title="swap test: own minus stranger, 95 % intervals", line=0.0)
@@ -82,13 +82,13 @@ def over_history(results: dict) -> Iterator[Plot]:
         for number, (method, labels) in enumerate(by_method.items()):
             points = []
             for label, k in sorted(labels, key=lambda pair: pair[1]):
-                summary = text.summary_of(results["methods"][label], metric)
-                value, half = text.value(results["methods"][label], metric), half_width(summary)
+                summary = tables.summary_of(results["methods"][label], metric)
+                value, half = tables.value(results["methods"][label], metric), half_width(summary)
                 if value is not None:
                     points.append((k, value, *((None, None) if half is None else (value - half, value + half))))
             found.append(Curve(method, points, number))
         svg = curves(found, title=f"K curve: {_title(metric)} over the past reviews shown", across="past reviews shown (K)")
-        yield _title(metric), f"{_direction(metric)}; bars: 95 % over {text.drawn_from(results['users'])}", svg
+        yield _title(metric), f"{_direction(metric)}; bars: 95 % over {drawn_from(results['users'])}", svg
 
 
 def groups(results: dict) -> Iterator[Plot]:

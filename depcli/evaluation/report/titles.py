@@ -33,3 +33,13 @@ def signed(value: float) -> str:
 def chance(p: float) -> str:
     """A p value."""
     return "<.0001" if p < 0.0001 else f"{p:.4f}".removeprefix("0") if p < 1 else "1"
+
+
+def interval(found: dict, digits: int = 4) -> str:
+    """The ends of an interval; '-' where there is none."""
+    return "-" if found["low"] is None else f"[{found['low']:+.{digits}f}, {found['high']:+.{digits}f}]"
+
+
+def drawn_from(users: int) -> str:
+    """What intervals and tests draw, see significance.drawn."""
+    return "reviews" if users == 1 else "users"

@@ -20,7 +20,7 @@ from depcli.records import Sampling
 from depcli.splits.split import choose, leave_last_out
 from depcli.store.upkeep import erase
 from depcli.system import resumable
-from tests.evaluation.report.test_text import made
+from tests.evaluation.report.test_tables import made
 from tests.evaluation.world import USERS, make_store, make_writers, reviews
 
 EVIL = (

@@ -7,7 +7,8 @@ import pytest
 
 from depcli.evaluation.measures import ALIGNMENT, JUDGE
 from depcli.evaluation.measures.metrics import METRICS
-from depcli.evaluation.report import page_plots, text
+from depcli.evaluation.report import page_plots, tables
+from depcli.evaluation.report.notes import notes_of
 from depcli.evaluation.report.titles import TITLES
 from depcli.evaluation.results import problems
 from depcli.evaluation.statistics.comparing import compare, description
@@ -77,19 +78,19 @@ def test_these_results_are_what_the_schema_says():
 
 
 def test_the_table_stars_what_is_better_than_all_others():
-    columns, rows = text.table(made(nonperso=0.0, rag=0.3, dep=0.6))
+    columns, rows = tables.table(made(nonperso=0.0, rag=0.3, dep=0.6))
     assert columns == ["method", "METEOR", "BLEU", "alignment", "NLL/token", "empty"]
     at = {name: columns.index(name) for name in columns}
     assert [row[at["METEOR"]][-1] for row in rows] == [" ", " ", "*"]
     assert [row[at["NLL/token"]][-1] for row in rows] == [" ", " ", "*"], "lower is better"
     assert rows[0][at["BLEU"]] == "1.23"
-    tied = text.table(made(nonperso=0.0, rag=0.6, dep=0.6))[1]
+    tied = tables.table(made(nonperso=0.0, rag=0.6, dep=0.6))[1]
     assert not any("*" in cell for row in tied for cell in row), "better than one of two is no star"
 
 
 def test_differences_name_the_better_one_and_both_p_values():
     results = made(rag=0.0, dep=0.5, twin=0.5)
-    columns, rows = text.differences(results)
+    columns, rows = tables.differences(results)
     assert columns == ["difference", "metric", "mean", "95 % interval", "p", "p (Holm)", "better"]
     assert [row[:2] + row[-1:] for row in rows] == [
         ["dep - rag", "NLL/token", "dep"],
@@ -104,24 +105,24 @@ def test_differences_name_the_better_one_and_both_p_values():
 
 def test_of_many_methods_the_pairs_of_dep_are_shown_and_all_corrected_for():
     results = made(nonperso=0.0, rag=0.1, dep=0.5, pag=0.2)
-    rows = text.differences(results)[1]
+    rows = tables.differences(results)[1]
     assert len(rows) == 6 and all("dep" in row[0] for row in rows)
-    notes = "\n".join(text.notes(results))
+    notes = "\n".join(notes_of(results))
     assert "corrected for 12 comparisons" in notes and "results.json has 6 more comparisons" in notes
 
 
 def test_standard_errors_say_what_they_are_over():
-    columns, rows = text.standard_errors(made(rag=0.0, dep=0.5))
+    columns, rows = tables.standard_errors(made(rag=0.0, dep=0.5))
     assert [row[:2] for row in rows] == [["rag", "users"], ["rag", "seeds"], ["dep", "users"], ["dep", "seeds"]]
     at = {name: columns.index(name) for name in columns}
     assert rows[0][at["METEOR"]] == "0.0100" and rows[1][at["METEOR"]] == "0.0020"
     assert rows[0][at["BLEU"]] == "-" and rows[1][at["NLL/token"]] == "-", "likelihoods do not depend on the seed"
-    assert [row[1] for row in text.standard_errors(made(seeds=1, rag=0.0, dep=0.5))[1]] == ["users", "users"]
+    assert [row[1] for row in tables.standard_errors(made(seeds=1, rag=0.0, dep=0.5))[1]] == ["users", "users"]
 
 
 def test_the_swap_test_is_split_where_there_are_two_parts():
     results = made(nonperso=0.0, rag=0.3, dep=0.6)
-    columns, rows = text.swaps(results)
+    columns, rows = tables.swaps(results)
     assert [row[:2] for row in rows] == [
         ["rag", "history"],
         ["dep", "text and soft tokens"],
@@ -129,7 +130,7 @@ def test_the_swap_test_is_split_where_there_are_two_parts():
         ["dep", "soft tokens"],
     ]
     assert rows[0][2:] == ["4.0000", "4.0100", "-0.0100", "[-0.0200, -0.0050]"]
-    notes = "\n".join(text.notes(results))
+    notes = "\n".join(notes_of(results))
     assert "3 reviews left out" in notes and "without nonperso, whose prompts hold nothing of the user" in notes
 
 
@@ -138,10 +139,10 @@ def test_a_judge_is_told_of_beside_what_others_wrote():
     interval = {**results["differences"][0], "difference": -1.25, "low": -2.0, "high": -0.5}
     results["real"]["judge_others"] = {"value": 5.125, "targets": results["targets"], "more": {"rag": interval}}
     assert problems(results) == []
-    (note,) = (note for note in text.notes(results) if note.startswith("judge"))
+    (note,) = (note for note in notes_of(results) if note.startswith("judge"))
     assert "same items has 5.12 on average; beside that rag -1.25 [-2.00, -0.50]" in note
     results["real"]["judge_others"]["targets"] -= 1
-    (note,) = (note for note in text.notes(results) if note.startswith("judge"))
+    (note,) = (note for note in notes_of(results) if note.startswith("judge"))
     assert f"same items ({results['targets'] - 1} of them have one) has" in note
     verdicts = {"value": 3.0, "per_seed": [3.0], "se_seeds": None, "se_users": 0.5, "undefined": 0, "signature": "s"}
     results["methods"]["rag"]["metrics"][JUDGE] = verdicts
@@ -151,21 +152,21 @@ def test_a_judge_is_told_of_beside_what_others_wrote():
 
 def test_thoughts_without_an_end_are_told_of():
     results = made(rag=0.0, dep=0.5)
-    assert not any("thought" in note for note in text.notes(results))
+    assert not any("thought" in note for note in notes_of(results))
     results["methods"]["dep"]["unfinished_thoughts"] = 7
-    assert any(note.startswith("thoughts without an end") and "dep 7;" in note for note in text.notes(results))
+    assert any(note.startswith("thoughts without an end") and "dep 7;" in note for note in notes_of(results))
 
 
 def test_a_swap_test_without_strangers_says_so():
     results = made(nonperso=0.0, rag=0.3)
     results["methods"]["rag"]["swap"] = {"history": None}
-    assert problems(results) == [] and text.swaps(results)[1] == []
-    assert any("no user has a stranger" in line for line in text.notes(results))
+    assert problems(results) == [] and tables.swaps(results)[1] == []
+    assert any("no user has a stranger" in line for line in notes_of(results))
 
 
 @pytest.mark.parametrize(("users", "said"), [(10, True), (29, True), (30, False)])
 def test_few_users_are_said_to_be_few(users, said):
-    assert any("intervals are rough" in line for line in text.notes(made(users, rag=0.0, dep=0.5))) is said
+    assert any("intervals are rough" in line for line in notes_of(made(users, rag=0.0, dep=0.5))) is said
 
 
 @pytest.mark.parametrize(
@@ -179,13 +180,13 @@ def test_few_users_are_said_to_be_few(users, said):
 )
 def test_tests_of_one_user_say_whom_they_are_about(reviews, said):
     results = made(rag=0.0, dep=0.5) | {"users": 1, "targets": reviews}
-    notes = " ".join(text.notes(results))
+    notes = " ".join(notes_of(results))
     assert said in notes and "bootstrap over reviews" in notes and "other users" not in notes
-    assert {row[1] for row in text.standard_errors(results)[1]} == {"reviews", "seeds"}
+    assert {row[1] for row in tables.standard_errors(results)[1]} == {"reviews", "seeds"}
 
 
 def test_notes_say_what_was_done():
-    notes = text.notes(made(rag=0.0, dep=0.5))
+    notes = notes_of(made(rag=0.0, dep=0.5))
     assert notes[0].startswith("40 held-out reviews of 40 users, each written 2 times (seeds 0 to 1)")
     for said in (
         "permutation test, at most 20,000 sign flips",
@@ -209,11 +210,11 @@ def test_costs_are_of_a_review_and_of_the_profile_behind_it():
         "commanding": 0,
         "failures": {"broken JSON": 2},
     }
-    rag, drp = text.costs(results)[1]
+    rag, drp = tables.costs(results)[1]
     assert rag == ["rag", "1", "1", "0.25", "-", "-", "-"] and drp == ["drp", "1", "1", "-", "9", "4,321", "800"]
-    said = [line for line in text.notes(results) if line.startswith(("rag:", "drp:"))]
+    said = [line for line in notes_of(results) if line.startswith(("rag:", "drp:"))]
     assert said == ["drp: broken JSON: 2 answers; 1 question without an answer"]
-    columns, rows = text.costs(made(rag=0.0, dep=0.1))
+    columns, rows = tables.costs(made(rag=0.0, dep=0.1))
     assert columns == ["cost", "tokens read", "written", "seconds"] and [len(row) for row in rows] == [4, 4], "nobody was asked"
 
 
@@ -223,7 +224,7 @@ def test_one_of_a_thing_is_no_plural():
     results["methods"]["rag"]["nll"]["cut"] = 1
     results["methods"]["nonperso"]["metrics"]["alignment"]["undefined"] = 1
     results["tests"]["corrected_for"] = 1
-    said = "\n".join(text.notes(results))
+    said = "\n".join(notes_of(results))
     assert "1 held-out review of 1 user, each" in said and "beginning of 1 long review\n" in said
     assert "for 1 comparison\n" in said and "reviewers, 1 review\n" in said
 
@@ -231,7 +232,7 @@ def test_one_of_a_thing_is_no_plural():
 def test_beside_a_difference_of_some_of_the_pairs_stands_of_how_many():
     results = made(rag=0.0, dep=0.5)
     results["differences"][1]["requests"] = 3
-    assert [row[1] for row in text.differences(results)[1]] == ["NLL/token", "METEOR (3 of 40)"]
+    assert [row[1] for row in tables.differences(results)[1]] == ["NLL/token", "METEOR (3 of 40)"]
 
 
 def test_a_study_marks_what_is_better_and_worse_than_its_reference():
@@ -247,10 +248,10 @@ def test_a_study_marks_what_is_better_and_worse_than_its_reference():
         "missing": {"dep, K=1": "dep train --history 1"},
         "variants": {name: {"method": "rag", "adapter": None, "history": k} for k, name in enumerate(results["methods"])},
     }
-    columns, rows = text.table(results)
+    columns, rows = tables.table(results)
     marks = {row[0]: row[columns.index("METEOR")][-1] for row in rows}
     assert (marks["few"], marks["many"]) == ("-", "+") and marks["usual"] == " "
-    notes = text.notes(results)
+    notes = notes_of(results)
     assert any("study k: how many" in note for note in notes) and any("than usual" in note for note in notes)
     assert any("dep, K=1; it needs an adapter: dep train --history 1" in note for note in notes)
     assert not any("*: better than every other" in note for note in notes)
@@ -258,9 +259,9 @@ def test_a_study_marks_what_is_better_and_worse_than_its_reference():
 
 def test_what_was_spent_where_is_told_when_something_was_written():
     results = made(nonperso=0.0, rag=0.3)
-    assert "100 s: writing 80%, tests 10%, metrics 9%, loading 1%" in text.notes(results)
+    assert "100 s: writing 80%, tests 10%, metrics 9%, loading 1%" in notes_of(results)
     results["seconds"]["writing"] = 0.01
-    assert not any(note.startswith("20 s") for note in text.notes(results))
+    assert not any(note.startswith("20 s") for note in notes_of(results))
 
 
 def test_groups_of_users_have_a_table_of_their_own():
@@ -273,7 +274,7 @@ def test_groups_of_users_have_a_table_of_their_own():
         "between": [{**gain, "significant": True}],
     }
     assert problems(results) == []
-    found = {columns[0]: (columns, rows) for columns, rows in text.tables(results)}
+    found = {columns[0]: (columns, rows) for columns, rows in tables.tables(results)}
     assert any(columns[1] == "users" and len(rows) == 4 for columns, rows in found.values())
     assert found["gain"][0][2] == "unique minus others" and found["gain"][1][0][:3] == ["rag - nonperso", "NLL/token", "-0.0100"]
 
