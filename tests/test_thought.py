@@ -103,6 +103,28 @@ def test_a_thought_without_an_end_is_no_review(ask, tmp_path, finish):
     assert ["thinking after 2,048 tokens" in json.loads(line)["error"] for line in written.read_text().splitlines()] == [True] * 2
 
 
+@pytest.mark.parametrize("said", ["reasoning_content", "reasoning", "reasoning_tokens"])
+def test_thoughts_that_an_endpoint_tells_apart_are_known_too(ask, monkeypatch, said):
+    """Cut off in them, a model has written nothing; where it has, they do not matter."""
+    apart = {} if said == "reasoning_tokens" else {said: "They like kettles."}
+    usage = {"completion_tokens": 2048, "completion_tokens_details": {"reasoning_tokens": 2048}} if not apart else {}
+
+    def answer(text: str, finish: str) -> Answer:
+        whole = completion(text, finish, usage=usage)
+        whole.body["choices"][0]["message"] |= apart
+        return whole
+
+    code, out, err = ask(answer("", "length"), *ONE)
+    assert code == 1 and not out and "still thinking" in err
+    code, out, _ = ask(answer("It whistles.", "stop"), *ONE)
+    assert (code, out) == (0, "It whistles.\n")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    first = {"choices": [{"index": 0, "delta": {"content": "", **apart}, "finish_reason": None}]}
+    last = {"choices": [{"index": 0, "delta": {}, "finish_reason": "length"}], "usage": usage}
+    code, out, err = ask(Answer(stream=[first, last, "[DONE]"]), *ONE)
+    assert code == 1 and not out and "still thinking" in err
+
+
 def test_a_text_that_is_empty_for_another_reason_is_no_thought(ask):
     code, out, err = ask(completion("", finish="length"), *ONE)
     assert (code, out) == (0, "\n") and "thinking" not in err

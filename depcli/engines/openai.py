@@ -23,6 +23,7 @@ from depcli.engines.endpoint import Endpoint, find_endpoint, no_soft_tokens
 from depcli.engines.engine import Engine
 from depcli.errors import DepError, NotFound, Unbroken
 from depcli.records import Completion, Sampling, SoftPrompt
+from depcli.thought import THINK
 
 AHEAD = 8
 _BETWEEN = "\n\ufdd2\n"  # between the messages; `Chat.clean` takes noncharacters out of user text
@@ -145,9 +146,9 @@ class OpenAIEngine(Engine):
         try:
             with anyio.fail_after(self._seconds):
                 if on_text:
-                    written, reason, usage = await self._streamed(arguments, schema, on_text)
+                    written, thought, reason, usage = await self._streamed(arguments, schema, on_text)
                 else:
-                    written, reason, usage = _content(await self._create(arguments, schema), "message")
+                    written, thought, reason, usage = _content(await self._create(arguments, schema), "message")
         except TimeoutError:
             raise DepError(
                 f"the endpoint {self.endpoint} was too slow: no completion within {self._seconds:g} s",
@@ -163,7 +164,7 @@ class OpenAIEngine(Engine):
                 "see that OPENAI_BASE_URL is right (most end in /v1), or try again",
             )
         return Completion(
-            written,
+            written or (THINK if thought else ""),  # all that it did was think, and the thought had no end
             "length" if reason == "length" else "stop",
             getattr(usage, "prompt_tokens", None) or self.count(text),
             getattr(usage, "completion_tokens", None) or self.count(written),
@@ -204,16 +205,16 @@ class OpenAIEngine(Engine):
         return await create(**arguments, response_format={"type": "json_object", "schema": schema})
 
     async def _streamed(self, arguments: dict, schema: dict | None, on_text: Callable[[str], None]):
-        pieces, reason, usage = [], None, None
+        pieces, thought, reason, usage = [], False, None, None
         more = {"stream": True, "stream_options": {"include_usage": True}}
         async with await self._create(arguments | more, schema) as stream:
             async for chunk in stream:
-                piece, now, counts = _content(chunk, "delta")
+                piece, thinks, now, counts = _content(chunk, "delta")
                 if piece:
                     pieces.append(piece)
                     on_text(piece)
-                reason, usage = now or reason, counts or usage
-        return "".join(pieces), reason, usage
+                thought, reason, usage = thought or thinks, now or reason, counts or usage
+        return "".join(pieces), thought, reason, usage
 
     async def _failure(self, error: APIError) -> DepError:
         endpoint = self.endpoint
@@ -241,11 +242,15 @@ class OpenAIEngine(Engine):
         self._open.close()
 
 
-def _content(answer, part: str) -> tuple[str, str | None, object]:
-    """Text, finish reason and token counts, as far as they are there: the openai package checks nothing of an answer."""
+def _content(answer, part: str) -> tuple[str, bool, str | None, object]:
+    """Text, whether the model thought, finish reason and token counts, as far as they are there: openai checks nothing
+    of an answer. Thoughts have a field of their own (vLLM, llama.cpp, OpenRouter), or are only counted (OpenAI)."""
     usage = getattr(answer, "usage", None)
+    thought = bool(getattr(getattr(usage, "completion_tokens_details", None), "reasoning_tokens", None))
     try:
         choice = answer.choices[0]
-        return getattr(choice, part).content or "", choice.finish_reason, usage
+        said = getattr(choice, part)
+        thought |= any(getattr(said, name, None) for name in ("reasoning_content", "reasoning"))
+        return said.content or "", thought, choice.finish_reason, usage
     except (AttributeError, IndexError, TypeError):
-        return "", None, usage
+        return "", thought, None, usage
