@@ -32,7 +32,7 @@ _METHODS = {
 def trained(store: Store, backbone: backbones.Backbone, name: str, device: str) -> dict:
     folder = files.folder_of(store.path, f"{name}-{device}")
     options = TrainOptions(epochs=1, batch_size=2, history=2, targets_per_user=1, limit=4, **_METHODS[name])
-    hardware = Hardware(device=device)
+    hardware = Hardware(device=device, checkpointing=name == "sae")
     report = train(store=store, backbone=backbone, folder=folder, options=options, hardware=hardware, embedder=MadeEmbedder())
     weights = load_file(folder / files.WEIGHTS)
     return {"losses": report.losses, "weights": {name: float(np.square(weight).sum()) for name, weight in weights.items()}}
