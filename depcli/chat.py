@@ -66,7 +66,6 @@ class Chat:
                 bos_token=self.bos,
                 eos_token=self.end,
                 enable_thinking=False,
-                thinking_budget=0,
             )
         except (TemplateError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
             hint = "mend the chat_template.jinja of its folder, or the one in its GGUF, or use another backbone"

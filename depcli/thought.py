@@ -8,7 +8,7 @@ from dataclasses import replace
 from depcli.records import Completion
 
 THINK, THOUGHT = "<think>", "</think>"
-THINKING = "thought"  # Completion.finish of a text that ended before the thought did
+THINKING = "thought"  # Completion.finish where all that was written is a thought
 
 
 def ends_open(prompt: str) -> bool:
@@ -27,7 +27,7 @@ def without_thought(text: str, *, blind: bool = False) -> str | None:
 
 
 def as_written(completion: Completion, *, blind: bool) -> Completion:
-    """The completion without its thought; without an end of it the text is empty, and `finish` is THINKING."""
+    """The completion without its thought; where that has no end the text is empty, and `finish` is THINKING."""
     text = without_thought(completion.text, blind=blind)
     return replace(completion, text="", finish=THINKING) if text is None else replace(completion, text=text)
 

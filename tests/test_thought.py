@@ -95,12 +95,14 @@ def test_a_thought_without_an_end_is_no_review(ask, tmp_path, finish):
     unfinished = completion("<think>They like kettles, so", finish=finish, usage={"completion_tokens": 2048})
     for more in ((), ("--json",)):
         code, out, err = ask(unfinished, *ONE, *more)
-        assert code == 1 and not out.strip() and "still thinking after 2,048 tokens" in err and "--max-new-tokens" in err
+        assert code == 1 and not out.strip() and "wrote nothing, in 2,048 tokens" in err and "--max-new-tokens" in err
     (tmp_path / "wanted.jsonl").write_text('{"user_id": "user0", "asin": "item1"}\n' * 2)
     written = tmp_path / "written.jsonl"
     code, out, _ = ask(unfinished, "--requests", str(tmp_path / "wanted.jsonl"), "--out", str(written))
     assert code == 1 and "2 not written" in out
-    assert ["thinking after 2,048 tokens" in json.loads(line)["error"] for line in written.read_text().splitlines()] == [True] * 2
+    assert [(one["error"][-23:], one["generated_tokens"]) for one in map(json.loads, written.read_text().splitlines())] == [
+        ("nothing, in 2,048 tokens"[-23:], 2048)
+    ] * 2
 
 
 @pytest.mark.parametrize("said", ["reasoning_content", "reasoning", "reasoning_tokens"])
@@ -114,17 +116,18 @@ def test_thoughts_that_an_endpoint_tells_apart_are_known_too(ask, monkeypatch, s
         whole.body["choices"][0]["message"] |= apart
         return whole
 
-    code, out, err = ask(answer("", "length"), *ONE)
-    assert code == 1 and not out and "still thinking" in err
+    for nothing in ("", "\n\n"):
+        code, out, err = ask(answer(nothing, "length"), *ONE)
+        assert code == 1 and not out and "thought, and wrote nothing" in err
     code, out, _ = ask(answer("It whistles.", "stop"), *ONE)
     assert (code, out) == (0, "It whistles.\n")
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
     first = {"choices": [{"index": 0, "delta": {"content": "", **apart}, "finish_reason": None}]}
     last = {"choices": [{"index": 0, "delta": {}, "finish_reason": "length"}], "usage": usage}
     code, out, err = ask(Answer(stream=[first, last, "[DONE]"]), *ONE)
-    assert code == 1 and not out and "still thinking" in err
+    assert code == 1 and not out and "thought, and wrote nothing" in err
 
 
 def test_a_text_that_is_empty_for_another_reason_is_no_thought(ask):
     code, out, err = ask(completion("", finish="length"), *ONE)
-    assert (code, out) == (0, "\n") and "thinking" not in err
+    assert (code, out) == (0, "\n") and "thought" not in err

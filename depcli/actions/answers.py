@@ -108,10 +108,11 @@ def _entry(line: RequestLine, found: Written | str) -> dict:
         **{key: line.asked[key] for key in ("user_id", "asin") if key in line.asked},
         "request": line.digest,
     }
-    problem = found if isinstance(found, str) else found.problem
-    if problem:
-        return {**entry, "error": problem}
+    if isinstance(found, str):
+        return {**entry, "error": found}
     completion = found.completion
+    if found.problem:
+        return {**entry, "error": found.problem, "generated_tokens": completion.generated_tokens}
     return {
         **entry,
         "text": completion.text,

@@ -86,8 +86,8 @@ def write_all(
 ) -> BatchReport:
     """Write the requests, which are closed in the end, into `out`, a file of JSON lines, one for each: line, id if the request
     has one, user_id, asin, and either text, finish, request_seed, prompt_tokens and generated_tokens, or `error` where it cannot
-    be written (no request, a user or item that nobody knows, a prompt that does not fit). `request` is the digest of the line
-    that was answered.
+    be written (no request, a user or item that nobody knows, a prompt that does not fit, a model that only thought). `request` is
+    the digest of the line that was answered.
 
     What `out` has already is kept, so the same call goes on after a kill; `settings` (see `settings_of`) are kept beside it, and
     others raise Incompatible, as do other requests than those that were answered. Whatever stops all requests alike (an endpoint

@@ -37,10 +37,11 @@ class Written:
 
     @property
     def problem(self) -> str | None:
-        """Why there is no text: the model ended in its thoughts. None where it wrote."""
+        """Why there is no text: all of it was a thought. None where something was written."""
         if self.completion.finish != THINKING:
             return None
-        return f"the model was still thinking after {count(self.completion.generated_tokens, 'token')}, and wrote nothing"
+        spent = f", in {count(tokens, 'token')}" if (tokens := self.completion.generated_tokens) else ""
+        return f"the model thought, and wrote nothing{spent}"
 
 
 class Writer:
@@ -104,7 +105,7 @@ class Writer:
             if shown:
                 shown.end()
             request, prompt, soft, seed = waiting.pop(0)
-            yield Written(request, prompt, soft, as_written(completion, blind=self.engine.name == "openai"), seed)
+            yield Written(request, prompt, soft, as_written(completion, blind=self.engine.blind), seed)
 
 
 def seed_of(seed: int, request: Request) -> int:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain, repeat
 
-from depcli.analysts.answers import BROKEN, CUT, EMPTY, REFUSED, TOO_LONG, Unusable, check_script, without_thought
+from depcli.analysts.answers import BROKEN, CUT, EMPTY, REFUSED, TOO_LONG, Unusable, after_thought, check_script
 from depcli.errors import Refused
 from depcli.records import Analysis, Completion, Sampling, SoftPrompt, Text
 from depcli.thought import THOUGHT, ends_open
@@ -81,7 +81,7 @@ class Analyst:
         self.engine, self.name, self.temperature, self.top_p = engine, name, temperature, top_p
         self._weights, self.answered = weights, False
         # An endpoint does not say whether its model thinks; one that does not will not use the room.
-        self._thought = _THOUGHT_TOKENS if THOUGHT in engine.chat.template or engine.name == "openai" else 0
+        self._thought = _THOUGHT_TOKENS if THOUGHT in engine.chat.template or engine.blind else 0
 
     @cached_property
     def identity(self) -> list:
@@ -187,7 +187,7 @@ class Analyst:
 
 
 def _value(question: Question, prompt: str, completion: Completion):
-    said = without_thought(completion.text, opened=ends_open(prompt))
+    said = after_thought(completion.text, opened=ends_open(prompt))
     if not question.any_script:
         check_script(said, question.user)
     try:

@@ -27,7 +27,7 @@ class Unusable(ValueError):
         self.kind = kind
 
 
-def without_thought(text: str, *, opened: bool = False) -> str:
+def after_thought(text: str, *, opened: bool = False) -> str:
     """The text after the last closing think mark; all of it when nothing was thought. `opened`: the prompt began the thought.
 
     Raises Unusable for an unfinished thought: it is no result, whatever it says.

@@ -14,7 +14,8 @@ class Engine(AbstractContextManager):
     """SoftPrompts in, Completions out.
 
     `width` is that of soft tokens (None where they cannot go in), `context` how many positions the backbone holds, `together` how
-    many requests are computed so that the rounding of one depends on the others: 1 where each stands alone.
+    many requests are computed so that the rounding of one depends on the others: 1 where each stands alone. `blind`: the prompt
+    is made elsewhere, out of sight.
     """
 
     name: str
@@ -22,6 +23,7 @@ class Engine(AbstractContextManager):
     width: int | None
     context: int
     together: int = 1
+    blind: bool = False
 
     @property
     @abstractmethod

@@ -44,7 +44,7 @@ class OpenAIEngine(Engine):
     estimates where it gives none.
     """
 
-    name = "openai"
+    name, blind = "openai", True
     width = None  # of soft tokens: there are none
     chat = Chat("{{ messages[0].content }}" + _BETWEEN + "{{ messages[1].content }}", end="", specials=_CONTROL)
 
@@ -164,7 +164,7 @@ class OpenAIEngine(Engine):
                 "see that OPENAI_BASE_URL is right (most end in /v1), or try again",
             )
         return Completion(
-            written or (THINK if thought else ""),  # all that it did was think, and the thought had no end
+            written if written.strip() or not thought else THINK,  # all that it did was think
             "length" if reason == "length" else "stop",
             getattr(usage, "prompt_tokens", None) or self.count(text),
             getattr(usage, "completion_tokens", None) or self.count(written),

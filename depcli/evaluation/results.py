@@ -51,7 +51,7 @@ FIELDS = {
             "swap": {"*": (dict, type(None))},  # by what was swapped: an interval of own minus stranger, with both means
             "empty": int,
             "stopped_by_length": int,
-            "unfinished_thoughts": int,  # texts that are empty for that: the model was still thinking
+            "unfinished_thoughts": int,  # texts that are empty since they were all thought
             "mean_words": _NUMBER,
             "mean_prompt_tokens": _NUMBER,
             "mean_generated_tokens": _NUMBER,

@@ -16,12 +16,15 @@ from depcli.actions.evaluating import Plan, evaluate_store
 from depcli.actions.writing import find_request, make_writer
 from depcli.adapters import files
 from depcli.demo.world import world
+from depcli.engines.transformers import TransformersEngine
 from depcli.errors import BadInput, DepError, Incompatible, NotFound
+from depcli.evaluation.measures.metrics import meteor_mean
 from depcli.evaluation.measures.wordnet import find_wordnet
 from depcli.evaluation.studies import plain
 from depcli.records import EmbedderIdentity, Request, Sampling
 from depcli.splits.split import leave_last_out
 from depcli.store import Store
+from depcli.training import prepared
 from depcli.training.options import TrainOptions
 from depcli.training.run import train
 from tests.personal.conftest import few_people, made_store
@@ -83,7 +86,7 @@ def test_training_leaves_a_whole_adapter_and_a_card(trained, store):
     assert len([event for event in logged if "loss" in event]) == 2 * 2 == logged[-1]["step"]
 
 
-def test_a_template_of_ones_own_goes_with_the_adapter(store, backbone, tmp_path):
+def test_a_template_of_ones_own_goes_with_the_adapter(store, backbone, tmp_path, monkeypatch):
     mine = tmp_path / "mine.jinja"
     mine.write_text(
         "{% block system %}Mine.{% endblock %}{% block user %}{% for past in history %}{{ past.slots }}{% endfor %}{% endblock %}"
@@ -92,14 +95,24 @@ def test_a_template_of_ones_own_goes_with_the_adapter(store, backbone, tmp_path)
     pytest.importorskip("nltk")
     if find_wordnet() is None:
         pytest.skip("WordNet is not on this machine")
-    report = train(store=store, backbone=backbone, folder=tmp_path / "own", options=options)
+    write, said, scored = TransformersEngine.generate, [], []
+
+    def thinking(self, requests, on_text=None):
+        for done in write(self, requests, on_text):
+            said.append(done.text.lstrip())
+            yield replace(done, text=f"<think>hm</think>{done.text}")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TransformersEngine, "generate", thinking)
+        patch.setattr(prepared, "meteor_mean", lambda texts, real: scored.append(texts) or meteor_mean(texts, real))
+        report = train(store=store, backbone=backbone, folder=tmp_path / "own", options=options)
     mine.unlink()
     with engines.load("transformers", backbone) as engine:
         (written,) = writer(store, backbone, engine, "dep", report.folder).write(
             some_requests(store, 1), Sampling(max_new_tokens=4)
         )
     assert "Mine.<|im_end|>" in written.prompt.render() and "«diff»" in written.prompt.render()
-    assert "meteor" in report.config["validations"][0]
+    assert "meteor" in report.config["validations"][0] and scored[1:] == [said], "after a trial, of the texts without thoughts"
 
 
 def test_a_run_that_replaces_an_adapter_and_dies_leaves_the_old_one(store, backbone, trained, tmp_path):

@@ -13,7 +13,7 @@ CHAT = Chat("{{ messages[0].content }}\n=====\n{{ messages[1].content }}", "<|im
 class Scripted:
     """`answer(prompt, sampling)` gives the text; a token is a word."""
 
-    name, width = "scripted", None
+    name, width, blind = "scripted", None, False
 
     def __init__(self, answer: Callable[[str, Sampling], str], *, chat: Chat = CHAT, context: int = 4000):
         self.answer, self.chat, self.context = answer, chat, context

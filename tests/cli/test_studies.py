@@ -98,6 +98,10 @@ def test_the_adapter_that_is_said_is_the_one_that_is_varied(place, tiny):
         parts, folders, reasons, _ = studying.prepare(place, "k", ["dep", "rag"], backbone=tiny)
         assert folders["dep"].name != "other" and parts.adapter == folders["dep"]
         assert reasons[0].startswith(f"adapter {parts.adapter.name}: ") and not any("adapter other" in why for why in reasons)
+        for when in ("1999-01-01", "2099-01-01"):  # the same settings: the later one
+            (other / files.CONFIG).write_text(json.dumps({**config, "finished": when}))
+            parts, *_ = studying.prepare(place, "k", ["dep", "rag"], backbone=tiny)
+            assert (parts.adapter.name == "other") is (when > "2")
     finally:
         shutil.rmtree(other)
 

@@ -229,7 +229,7 @@ def command(
             show_batch(sink, requests, out, report)
             return FAILURE if report.failed else DONE
         # An endpoint may begin a thought itself, so that only its end tells: no file gets that.
-        streamed = not sink.is_json and (sink.on_terminal or parts.engine != "openai")
+        streamed = not sink.is_json and (sink.on_terminal or not loaded.blind)
         (written,) = writer.write([request], sampling, sink.piece if streamed else None)
     if written.problem:
         raise DepError(written.problem, "raise --max-new-tokens, or ask a model that does not think first")

@@ -38,7 +38,7 @@ def notes_of(results: dict) -> list[str]:
     thinking = {name: found["unfinished_thoughts"] for name, found in results["methods"].items() if found["unfinished_thoughts"]}
     if thinking:
         texts = ", ".join(f"{name} {texts:,}" for name, texts in thinking.items())
-        lines.append(f"thoughts without an end, which count as empty texts: {texts}; more --max-new-tokens may help")
+        lines.append(f"texts that were all thought, and count as empty: {texts}; more --max-new-tokens may help")
     for name, found in results["methods"].items():
         if found["nll"] and found["nll"]["cut"]:
             lines.append(f"{name}: the likelihood counts only the beginning of {count(found['nll']['cut'], 'long review')}")
@@ -49,12 +49,13 @@ def notes_of(results: dict) -> list[str]:
             f"alignment: a text no more like the real review than the peers' are has {real['alignment_chance']:.4f} on average"
         )
     if others := real["judge_others"]:
-        some = f" ({others['targets']:,} of them have one)" if others["targets"] < results["targets"] else ""
-        more = ", ".join(f"{name} {one['difference']:+.2f} {interval(one, 2)}" for name, one in others["more"].items())
-        lines.append(
-            f"judge: what somebody else really wrote about the same items{some} has {others['value']:.2f} on average; "
-            f"beside that {more}"
+        on, more = (
+            others["targets"],
+            [f"{name} {one['difference']:+.2f} {interval(one, 2)}" for name, one in others["more"].items()],
         )
+        some = f" ({on:,} of the {results['targets']:,} have a verdict)" if on < results["targets"] else ""
+        beside = f"; beside that {', '.join(more)}" if more else ""
+        lines.append(f"judge: what others really wrote about the same items{some} has {others['value']:.2f} on average{beside}")
     undefined = next(iter(results["methods"].values()))["metrics"].get(ALIGNMENT, {}).get("undefined")
     if undefined:
         lines.append(f"alignment: left out where an item has too few other reviewers, {count(undefined, 'review')}")

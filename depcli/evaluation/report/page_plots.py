@@ -31,18 +31,20 @@ def methods(results: dict) -> Iterator[Plot]:
             if value is not None:
                 ends = (None, None) if half is None else (value - half, value + half)
                 points.append(Point(name, value, *ends, tables.best(results, metric) == name))
-        line, called = _reference(results["real"], metric)
+        line, called = _reference(results, metric)
         said = _direction(metric) + ("" if line is None else f"; dashed: {called}")
         title = f"{_title(metric)} of each method, with 95 % intervals over {drawn_from(results['users'])}"
         svg = intervals(points, title=title, line=line)
         yield _title(metric), said, svg
 
 
-def _reference(real: dict, metric: str) -> tuple[float | None, str]:
-    """What a metric is beside which one knows what it is worth, and how that is called."""
+def _reference(results: dict, metric: str) -> tuple[float | None, str]:
+    """What a metric is beside which one knows what it is worth, and how that is called. Others' reviews are none where only some
+    targets have one."""
     if metric == JUDGE:
-        return (real["judge_others"] or {}).get("value"), "what others really wrote"
-    return real["alignment_chance"] if metric == ALIGNMENT else None, "chance"
+        others = results["real"]["judge_others"] or {}
+        return others.get("value") if others.get("targets") == results["targets"] else None, "what others really wrote"
+    return results["real"]["alignment_chance"] if metric == ALIGNMENT else None, "chance"
 
 
 def differences(results: dict) -> Iterator[Plot]:

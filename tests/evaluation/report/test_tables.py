@@ -143,9 +143,13 @@ def test_a_judge_is_told_of_beside_what_others_wrote():
     assert "same items has 5.12 on average; beside that rag -1.25 [-2.00, -0.50]" in note
     results["real"]["judge_others"]["targets"] -= 1
     (note,) = (note for note in notes_of(results) if note.startswith("judge"))
-    assert f"same items ({results['targets'] - 1} of them have one) has" in note
+    of = f"{results['targets'] - 1:,} of the {results['targets']:,}"
+    assert f"same items ({of} have a verdict) has" in note
     verdicts = {"value": 3.0, "per_seed": [3.0], "se_seeds": None, "se_users": 0.5, "undefined": 0, "signature": "s"}
     results["methods"]["rag"]["metrics"][JUDGE] = verdicts
+    said = {title: (about, svg) for title, about, svg in page_plots.methods(results)}
+    assert "dashed" not in said["judge"][0], "it is of other reviews than the points"
+    results["real"]["judge_others"]["targets"] += 1
     said = {title: (about, svg) for title, about, svg in page_plots.methods(results)}
     assert said["judge"][0].endswith("dashed: what others really wrote") and 'class="mark"' in said["judge"][1]
 
@@ -154,7 +158,7 @@ def test_thoughts_without_an_end_are_told_of():
     results = made(rag=0.0, dep=0.5)
     assert not any("thought" in note for note in notes_of(results))
     results["methods"]["dep"]["unfinished_thoughts"] = 7
-    assert any(note.startswith("thoughts without an end") and "dep 7;" in note for note in notes_of(results))
+    assert any(note.startswith("texts that were all thought") and "dep 7;" in note for note in notes_of(results))
 
 
 def test_a_swap_test_without_strangers_says_so():

@@ -10,7 +10,7 @@ from depcli.evaluation.scoring import values_of
 from depcli.evaluation.statistics.comparing import compare
 from depcli.evaluation.statistics.groups import compare_groups
 from depcli.evaluation.statistics.values import Values
-from depcli.evaluation.summary import metric_summary
+from depcli.evaluation.summary import metric_summary, others_summary
 
 SEEDS, TARGETS = 3, 40
 USERS = [f"user{n // 2}" for n in range(TARGETS)]
@@ -71,3 +71,16 @@ def test_halves_of_the_users_are_compared_on_their_pairs():
 def test_lines_with_a_verdict_at_some_seeds_alone_are_not_lost():
     rows = [[{"id": "x", "nats": None, "tokens": None, "judge": verdict}] for verdict in (4, None, 8)]
     assert values_of(rows)["judge"].value() == 6
+
+
+def test_how_far_texts_are_from_what_others_wrote_where_both_have_a_verdict():
+    own = Values(np.array([[5, np.nan, 3, 4], [7, 2, np.nan, 6]]))
+    others = Values(np.array([1, 2, np.nan, np.nan]))
+    found = others_summary(others, {"rag": own}, ["a", "b", "c", "c"])
+    assert (found["value"], found["targets"]) == (1.5, 2)
+    # Pairs: 5 and 7 beside 1, of the second 2 beside 2 at one seed of two, which counts half.
+    assert found["more"]["rag"]["difference"] == pytest.approx((5.0 * 1 + 0.0 * 0.5) / 1.5)
+    assert (found["more"]["rag"]["requests"], found["more"]["rag"]["groups"]) == (2, 2)
+    assert others_summary(Values(np.full(4, np.nan)), {"rag": own}, ["a"] * 4) is None
+    together = others_summary(others, {"rag": own}, ["a", "a", "c", "c"])["more"]["rag"]
+    assert together["groups"] == 1 and together["difference"] == found["more"]["rag"]["difference"]
