@@ -49,10 +49,8 @@ def notes_of(results: dict) -> list[str]:
             f"alignment: a text no more like the real review than the peers' are has {real['alignment_chance']:.4f} on average"
         )
     if others := real["judge_others"]:
-        on, more = (
-            others["targets"],
-            [f"{name} {one['difference']:+.2f} {interval(one, 2)}" for name, one in others["more"].items()],
-        )
+        on = others["targets"]
+        more = [f"{name} {one['difference']:+.2f} {interval(one, 2)}" for name, one in others["more"].items()]
         some = f" ({on:,} of the {results['targets']:,} have a verdict)" if on < results["targets"] else ""
         beside = f"; beside that {', '.join(more)}" if more else ""
         lines.append(f"judge: what others really wrote about the same items{some} has {others['value']:.2f} on average{beside}")
