@@ -106,7 +106,7 @@ def test_dep_write_through_an_endpoint(url, tmp_path, monkeypatch, capsys):
     assert document["text"] and document["engine"] == "openai" and document["backbone"] == "mini"
     assert "[User's Past Reviews]" in document["prompt"] and document["reviews_used"]
     assert f"go to {url}" in err and KEY not in out + err
-    ask_it = [*ask[:5], "--method", "drp", "--backbone", "mini", "--max-new-tokens", "12", "--analyst", "openai:mini"]
+    ask_it = [*ask[:5], "--method", "pag", "--backbone", "mini", "--max-new-tokens", "12", "--analyst", "openai:mini"]
     main([*ask_it, "--engine", "llamacpp"])
     assert f"reviews of the users, and for dpl and drp of their peers, go to {url}" in capsys.readouterr().err
     # A method with soft tokens, no model, an endpoint elsewhere although offline.
