@@ -135,6 +135,7 @@ def _adapter(folder: Path, embedder: dict) -> dict:
         "embedder": config["embedder"]["name"],
         "split": config["split"]["name"],
         "store_commit": config["store_commit"],
+        "finished": adapter_files.finished(folder, config),
         "validation_losses": config["validation_losses"],
         **problem,
     }

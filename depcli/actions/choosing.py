@@ -58,7 +58,7 @@ def choose_adapter(
             hint += f"; the training of {begun[0]} was interrupted: dep train --resume --adapter {begun[0]} {place}"
         raise NotFound(f"no adapter of {method}{wanted} in {profiles} (there: {known})", hint)
     alike = [folder for folder in fitting if usable[folder.name]["split"] == split]
-    newest = max(alike or fitting, key=files.finished)
+    newest = max(alike or fitting, key=lambda folder: usable[folder.name]["finished"])
     among = f"{len(alike)} of the split {split}" if 0 < len(alike) < len(fitting) else str(len(fitting))
     return newest, "the only one" if len(fitting) == 1 else f"the newest of {among}"
 

@@ -116,7 +116,7 @@ def _base(profiles: Path, name: str, method: str, newest: Path, backbone: str, n
         config = files.read_config(folder)
         if config["backbone"]["name"] == backbone:
             there = sum(_adapter(profiles, method, folder, settings) is not None for _, settings in STUDIES[name].levels)
-            found.append(((there, -len(own(said(config))), files.finished(folder)), folder))
+            found.append(((there, -len(own(said(config))), files.finished(folder, config)), folder))
     return max(found, default=(None, newest), key=lambda pair: pair[0])[1]
 
 
@@ -145,8 +145,9 @@ def _adapter(profiles: Path, method: str, base: Path | None, settings: Mapping[s
     if base is None:
         return None
     wanted = {**said(files.read_config(base)), **settings}
-    fitting = [folder for folder in _adapters(profiles, method) if said(files.read_config(folder)) == wanted]
-    return max(fitting, key=lambda folder: (folder == base, files.finished(folder)), default=None)
+    configs = {folder: files.read_config(folder) for folder in _adapters(profiles, method)}
+    fitting = [folder for folder, config in configs.items() if said(config) == wanted]
+    return max(fitting, key=lambda folder: (folder == base, files.finished(folder, configs[folder])), default=None)
 
 
 def _command(profiles: Path, method: str, base: Path | None, backbone: str, settings: Mapping[str, object]) -> str:

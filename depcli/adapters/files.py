@@ -128,11 +128,11 @@ def _missing(config: dict) -> Iterator[str]:
         yield "numbers among its validation_losses"
 
 
-def finished(folder: Path) -> str:
-    """When an adapter was trained: a later one is greater, and a copy as old as it. Where an earlier version trained it
-    the file's own time counts."""
+def finished(folder: Path, config: dict) -> str:
+    """When the adapter with this configuration was trained: a later one is greater, and a copy as old as it. Where an earlier
+    version trained it the file's own time counts."""
     written = datetime.fromtimestamp((folder / CONFIG).stat().st_mtime, UTC)
-    return str(read_config(folder).get("finished", _moment(written)))
+    return str(config.get("finished", _moment(written)))
 
 
 def _moment(when: datetime) -> str:

@@ -209,24 +209,20 @@ def let_judge(work: Work, snapshot, asked: Analyst) -> tuple[str, str]:
     known = [line for line in log.entries if line["judge"] == by]
     unasked = {files.digest(line["prediction"]) for line in written if is_empty(line["prediction"])}
     asked.answered |= any(line["score"] is not None and line["text"] not in unasked for line in known)
-    others = _by_others(work, snapshot)
-    # What others wrote is found by the real review: nothing of them, who may be forgotten, stays in the file.
-    done = files.about([*written, *({**line, "prediction": line["reference"]} for line in others)], known)
+    texts = [*written, *_by_others(work, snapshot)]
+    done = files.about(({**line, "prediction": judge.found_by(line)} for line in texts), known)
     requests = {target.key: request for pairs in work.runs.values() for target, request, _ in pairs.values()}
     for name in (*work.methods, judge.OTHERS):
-        mine = [line for line in (others if name == judge.OTHERS else written) if line["method"] == name]
+        mine = [line for line in texts if line["method"] == name]
         todo = [line for line in mine if (name, line["id"]) not in done]
         lines = judge.judgements(asked, todo, requests)
-        if name == judge.OTHERS:
-            real = {line["id"]: files.digest(line["reference"]) for line in others}
-            lines = ({**line, "text": real[line["id"]]} for line in lines)
         work.follow(log.append(lines), "judge", name, len(mine) - len(todo), len(mine))
     return by, judge.signature(asked)
 
 
 def _by_others(work: Work, snapshot) -> list[dict]:
     """What somebody else wrote about each item, where anybody did, as lines of predictions.jsonl have it."""
-    texts = judge.of_others(snapshot, snapshot.reviews([target.key for target, _, _ in work.pairs.values()]))
+    texts = judge.of_others(snapshot, (pair for _, *pair in work.pairs.values()))
     return [
         {
             "id": key,

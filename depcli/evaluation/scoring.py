@@ -156,7 +156,7 @@ def _by_key(path: Path, *more: str) -> dict[tuple, dict]:
 
 def _verdicts(out: Path, by: str, written: Iterable[dict], real: Mapping[str, str]) -> dict[tuple[str, str], dict]:
     """What one judge said of these texts by method and id, and of what others wrote, which is found by the `real` reviews (see
-    phases.let_judge); another judge's verdicts stay in the file."""
+    judge.found_by); another judge's verdicts stay in the file."""
     others = ({"method": judge.OTHERS, "id": key, "prediction": text} for key, text in real.items())
     return files.about([*written, *others], (line for line in files.read(out / files.JUDGE) if line["judge"] == by))
 

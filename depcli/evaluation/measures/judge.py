@@ -14,6 +14,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 
 from depcli.analysts.analyst import Analyst, Question, Tally
@@ -44,9 +45,9 @@ _SCHEMA = json.dumps(
 
 
 def judgements(analyst: Analyst, lines: Iterable[dict], requests: Mapping[tuple[str, str], Request]) -> Iterator[dict]:
-    """{"id", "method", "text" (its digest), "judge", "score", "failures"} of each line of predictions.jsonl, as verdicts come.
-    `requests` are by (user_id, asin); `score` is None where no verdict could be read, and 0 for a text without content, which
-    nobody is asked about."""
+    """{"id", "method", "text" (the digest of `found_by`), "judge", "score", "failures"} of each line, as in predictions.jsonl,
+    as verdicts come. `requests` are by (user_id, asin); `score` is None where no verdict could be read, and 0 for a text without
+    content, which nobody is asked about."""
     by, asked = identity(analyst), []
     for line in lines:
         if is_empty(line["prediction"]):
@@ -58,35 +59,41 @@ def judgements(analyst: Analyst, lines: Iterable[dict], requests: Mapping[tuple[
         yield _judged(asked[place], by, score, tally)
 
 
-def of_others(snapshot, real: Mapping[tuple[str, str], Review]) -> dict[tuple[str, str], str]:
-    """By key of the `real` reviews what somebody else wrote about the same item, always the same one: of at most 16 that have
-    something to say, and not the same, one of the nearest rating, as a method is told the rating too. Absent where there is
-    none."""
-    of_item: dict[str, list[Review]] = {}
-    for review in real.values():
-        of_item.setdefault(review.asin, []).append(review)
+def of_others(snapshot, real: Iterable[tuple[Request, str]]) -> dict[tuple[str, str], str]:
+    """By (user_id, asin) of requests, which come with their `real` reviews, what somebody else wrote about the same item, always
+    the same one: of at most 16 that have something to say, and not the same, one of the nearest rating, as a method is told the
+    rating too. Absent where there is none."""
+    of_item: dict[str, list[tuple[Request, str]]] = {}
+    for request, text in real:
+        of_item.setdefault(request.item.asin, []).append((request, text))
     asins, found = sorted(of_item), {}
     for start in range(0, len(asins), _ITEMS):
         for asin, stored in snapshot.reviewers(asins[start : start + _ITEMS], _REVIEWERS).items():
             said = [one.review for one in stored if not is_empty(one.review.text)]
-            for own in of_item[asin]:
-                others = [one for one in said if one.user_id != own.user_id and one.text.strip() != own.text.strip()]
+            for own, text in of_item[asin]:
+                others = [one for one in said if one.user_id != own.user_id and one.text.strip() != text.strip()]
                 if others:
-                    found[own.user_id, asin] = min(others, key=lambda other: _distance(own, other)).text
+                    found[own.user_id, asin] = min(others, key=partial(_distance, own)).text
     return found
 
 
-def _distance(own: Review, other: Review) -> tuple[float, str]:
+def _distance(own: Request, other: Review) -> tuple[float, str]:
     """By rating, those without one last; then by chance."""
     unrated = own.rating is None or other.rating is None
     return math.inf if unrated else abs(own.rating - other.rating), digest(f"{own.user_id}\0{other.user_id}")
+
+
+def found_by(line: dict) -> str:
+    """The text by whose digest a verdict is found. Of what others wrote it is the real review: nothing of them, who may be
+    forgotten, stays in the file."""
+    return line["reference"] if line["method"] == OTHERS else line["prediction"]
 
 
 def _judged(line: dict, by: str, score: float | None, tally: Tally) -> dict:
     return {
         "id": line["id"],
         "method": line["method"],
-        "text": digest(line["prediction"]),
+        "text": digest(found_by(line)),
         "judge": by,
         "score": score,
         "failures": dict(sorted(tally.failures.items())),

@@ -32,13 +32,12 @@ def notes_of(results: dict) -> list[str]:
     if results["differences"]:
         lines += _tests(results)
     lines += _about_swaps(results)
-    stopped = {name: found["stopped_by_length"] for name, found in results["methods"].items() if found["stopped_by_length"]}
-    if stopped:
-        lines.append(f"texts that ended at the token limit: {', '.join(f'{name} {texts:,}' for name, texts in stopped.items())}")
-    thinking = {name: found["unfinished_thoughts"] for name, found in results["methods"].items() if found["unfinished_thoughts"]}
-    if thinking:
-        texts = ", ".join(f"{name} {texts:,}" for name, texts in thinking.items())
-        lines.append(f"texts that were all thought, and count as empty: {texts}; more --max-new-tokens may help")
+    for counted, said, more in (
+        ("stopped_by_length", "texts that ended at the token limit", ""),
+        ("unfinished_thoughts", "texts that were all thought, and count as empty", "; more --max-new-tokens may help"),
+    ):
+        if texts := [f"{name} {found[counted]:,}" for name, found in results["methods"].items() if found[counted]]:
+            lines.append(f"{said}: {', '.join(texts)}{more}")
     for name, found in results["methods"].items():
         if found["nll"] and found["nll"]["cut"]:
             lines.append(f"{name}: the likelihood counts only the beginning of {count(found['nll']['cut'], 'long review')}")

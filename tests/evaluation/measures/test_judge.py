@@ -137,7 +137,8 @@ def test_beside_stands_what_somebody_else_wrote_of_the_same_item_with_the_neares
 
     def drawn(*entries: Review, of=(own,)) -> dict:
         number = len(list(tmp_path.iterdir()))
-        return judge.of_others(make_store(tmp_path / str(number), list(entries)).snapshot(), {(r.user_id, r.asin): r for r in of})
+        real = [(Request(one.user_id, Item(one.asin), one.rating), one.text) for one in of]
+        return judge.of_others(make_store(tmp_path / str(number), list(entries)).snapshot(), real)
 
     assert drawn(own, *others, review("near", "It is slow.", 4.5)) == {("ann", "film0"): "It is slow."}
     assert drawn(own, *others) == {("ann", "film0"): "No!"} and drawn(own, others[3]) == {("ann", "film0"): "Hm."}
